@@ -1,0 +1,362 @@
+// SPDX-License-Identifier: BSD-2-Clause
+//! The Ethernet and AoE header (AoEr11 2).
+
+use core::fmt;
+
+use crate::address::{AddrPattern, TargetAddr};
+use crate::error::WireError;
+use crate::ether::MacAddr;
+use crate::{ETHERTYPE, HEADER_LEN, VERSION};
+
+/// What a message is about (AoEr11 2.5).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Command(pub u8);
+
+impl Command {
+    /// Issue ATA Command (AoEr11 3.1).
+    pub const ATA: Self = Self(0);
+    /// Query Config Information (AoEr11 3.2).
+    pub const CONFIG: Self = Self(1);
+    /// MAC Mask List (AoEr11 3.3).
+    pub const MASK: Self = Self(2);
+    /// Reserve / Release (AoEr11 3.4).
+    pub const RESERVE: Self = Self(3);
+
+    /// Whether the command is one of a vendor's own (0xF0 to 0xFF), to be ignored by others.
+    #[must_use]
+    pub const fn is_vendor(self) -> bool {
+        self.0 >= 0xF0
+    }
+}
+
+impl fmt::Display for Command {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match *self {
+            Self::ATA => f.write_str("ata"),
+            Self::CONFIG => f.write_str("config"),
+            Self::MASK => f.write_str("mask"),
+            Self::RESERVE => f.write_str("reserve"),
+            Self(code) if self.is_vendor() => write!(f, "vendor 0x{code:02x}"),
+            Self(code) => write!(f, "command 0x{code:02x}"),
+        }
+    }
+}
+
+/// The error code of a response (AoEr11 2.3).
+///
+/// Not an ATA failure: that comes in a response without error, in the ATA status.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct AoeError(pub u8);
+
+impl AoeError {
+    /// The server does not know the command.
+    pub const UNKNOWN_COMMAND: Self = Self(1);
+    /// Some value in the argument is unacceptable.
+    pub const BAD_ARGUMENT: Self = Self(2);
+    /// The server can no longer reach its disk.
+    pub const DEVICE_UNAVAILABLE: Self = Self(3);
+    /// "Set" of a config string was refused because there is another one.
+    pub const CONFIG_PRESENT: Self = Self(4);
+    /// The server does not know the protocol version.
+    pub const UNSUPPORTED_VERSION: Self = Self(5);
+    /// The target is reserved by other stations.
+    pub const RESERVED: Self = Self(6);
+}
+
+impl fmt::Display for AoeError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match *self {
+            Self::UNKNOWN_COMMAND => f.write_str("unrecognised command"),
+            Self::BAD_ARGUMENT => f.write_str("bad argument"),
+            Self::DEVICE_UNAVAILABLE => f.write_str("device unavailable"),
+            Self::CONFIG_PRESENT => f.write_str("config string present"),
+            Self::UNSUPPORTED_VERSION => f.write_str("unsupported version"),
+            Self::RESERVED => f.write_str("target is reserved"),
+            Self(code) => write!(f, "error {code}"),
+        }
+    }
+}
+
+/// The header of every AoE frame: Ethernet's 14 bytes and AoE's 10 (AoEr11 2).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Header {
+    /// Destination, all ones for discovery.
+    pub dst: MacAddr,
+    /// Source.
+    pub src: MacAddr,
+    /// Protocol version, four bits. A vblade announces itself with 0, so nobody checks it here.
+    pub version: u8,
+    /// [`Header::RESPONSE`] and [`Header::ERROR`], four bits.
+    pub flags: u8,
+    /// Error code, meaningful only in a response with [`Header::ERROR`].
+    pub error: u8,
+    /// Shelf, 0xFFFF for all (in requests).
+    pub shelf: u16,
+    /// Slot, 0xFF for all (in requests).
+    pub slot: u8,
+    /// Command.
+    pub command: Command,
+    /// Chosen by the client, returned unchanged by the server; 0 when nobody asked.
+    pub tag: u32,
+}
+
+impl Header {
+    /// Flag R: the message is a response.
+    pub const RESPONSE: u8 = 0x08;
+    /// Flag E: the response carries an error code.
+    pub const ERROR: u8 = 0x04;
+
+    /// Reads the header at the start of a frame.
+    ///
+    /// Neither the version nor the address is judged: announcements come with version 0, and
+    /// requests with wildcards.
+    ///
+    /// # Errors
+    /// [`WireError::NotAoe`] for another EtherType, [`WireError::ShortFrame`] below 24 bytes.
+    pub fn parse(frame: &[u8]) -> Result<Self, WireError> {
+        Self::split(frame).map(|(header, _)| header)
+    }
+
+    /// Reads the header and returns the argument behind it.
+    ///
+    /// # Errors
+    /// As [`Header::parse`].
+    pub fn split(frame: &[u8]) -> Result<(Self, &[u8]), WireError> {
+        let ([_, _, _, _, _, _, _, _, _, _, _, _, e0, e1], _) = frame
+            .split_first_chunk::<14>()
+            .ok_or(WireError::ShortFrame)?;
+        if u16::from_be_bytes([*e0, *e1]) != ETHERTYPE {
+            return Err(WireError::NotAoe);
+        }
+        let (bytes, argument) = frame
+            .split_first_chunk::<HEADER_LEN>()
+            .ok_or(WireError::ShortFrame)?;
+        Ok((Self::from_bytes(bytes), argument))
+    }
+
+    const fn from_bytes(bytes: &[u8; HEADER_LEN]) -> Self {
+        let [
+            d0,
+            d1,
+            d2,
+            d3,
+            d4,
+            d5,
+            s0,
+            s1,
+            s2,
+            s3,
+            s4,
+            s5,
+            _,
+            _,
+            rest @ ..,
+        ] = *bytes;
+        let [
+            version_flags,
+            error,
+            shelf0,
+            shelf1,
+            slot,
+            command,
+            t0,
+            t1,
+            t2,
+            t3,
+        ] = rest;
+        Self {
+            dst: MacAddr([d0, d1, d2, d3, d4, d5]),
+            src: MacAddr([s0, s1, s2, s3, s4, s5]),
+            version: version_flags >> 4,
+            flags: version_flags & 0x0F,
+            error,
+            shelf: u16::from_be_bytes([shelf0, shelf1]),
+            slot,
+            command: Command(command),
+            tag: u32::from_be_bytes([t0, t1, t2, t3]),
+        }
+    }
+
+    /// Writes the header. Only the low four bits of version and flags have a place in it.
+    pub fn emit(&self, out: &mut [u8; HEADER_LEN]) {
+        *out = self.to_bytes();
+    }
+
+    /// The header as it is sent.
+    #[must_use]
+    pub const fn to_bytes(&self) -> [u8; HEADER_LEN] {
+        let [d0, d1, d2, d3, d4, d5] = self.dst.0;
+        let [s0, s1, s2, s3, s4, s5] = self.src.0;
+        let [e0, e1] = ETHERTYPE.to_be_bytes();
+        let version_flags = (self.version << 4) | (self.flags & 0x0F);
+        let [shelf0, shelf1] = self.shelf.to_be_bytes();
+        let [t0, t1, t2, t3] = self.tag.to_be_bytes();
+        [
+            d0,
+            d1,
+            d2,
+            d3,
+            d4,
+            d5,
+            s0,
+            s1,
+            s2,
+            s3,
+            s4,
+            s5,
+            e0,
+            e1,
+            version_flags,
+            self.error,
+            shelf0,
+            shelf1,
+            self.slot,
+            self.command.0,
+            t0,
+            t1,
+            t2,
+            t3,
+        ]
+    }
+
+    /// A request to one target.
+    #[must_use]
+    pub const fn request(
+        dst: MacAddr,
+        src: MacAddr,
+        addr: TargetAddr,
+        command: Command,
+        tag: u32,
+    ) -> Self {
+        Self {
+            dst,
+            src,
+            version: VERSION,
+            flags: 0,
+            error: 0,
+            shelf: addr.shelf(),
+            slot: addr.slot(),
+            command,
+            tag,
+        }
+    }
+
+    /// A config query to every target that `pattern` names.
+    ///
+    /// Only this command takes wildcards here: targets would execute an ATA command sent to all
+    /// of them.
+    #[must_use]
+    pub const fn query(dst: MacAddr, src: MacAddr, pattern: AddrPattern, tag: u32) -> Self {
+        let (shelf, slot) = pattern.to_wire();
+        Self {
+            dst,
+            src,
+            version: VERSION,
+            flags: 0,
+            error: 0,
+            shelf,
+            slot,
+            command: Command::CONFIG,
+            tag,
+        }
+    }
+
+    /// The config query that finds every target on the link.
+    #[must_use]
+    pub const fn discover(src: MacAddr, tag: u32) -> Self {
+        Self::query(MacAddr::BROADCAST, src, AddrPattern::ANY, tag)
+    }
+
+    /// The response of the target `addr`, at the interface `src`, to this request.
+    #[must_use]
+    pub const fn reply(&self, src: MacAddr, addr: TargetAddr) -> Self {
+        Self {
+            dst: self.src,
+            src,
+            flags: Self::RESPONSE,
+            error: 0,
+            shelf: addr.shelf(),
+            slot: addr.slot(),
+            ..*self
+        }
+    }
+
+    /// The response with an error code to this request.
+    #[must_use]
+    pub const fn error_reply(&self, src: MacAddr, addr: TargetAddr, error: AoeError) -> Self {
+        let reply = self.reply(src, addr);
+        Self {
+            flags: Self::RESPONSE | Self::ERROR,
+            error: error.0,
+            ..reply
+        }
+    }
+
+    /// The unsolicited config response of a target that comes up (tag 0).
+    #[must_use]
+    pub const fn announcement(dst: MacAddr, src: MacAddr, addr: TargetAddr) -> Self {
+        let request = Self::request(dst, src, addr, Command::CONFIG, 0);
+        Self {
+            flags: Self::RESPONSE,
+            ..request
+        }
+    }
+
+    /// Whether this is a response.
+    #[must_use]
+    pub const fn is_response(&self) -> bool {
+        self.flags & Self::RESPONSE != 0
+    }
+
+    /// The error code of a response that carries one.
+    #[must_use]
+    pub const fn is_error(&self) -> Option<AoeError> {
+        if self.is_response() && self.flags & Self::ERROR != 0 {
+            Some(AoeError(self.error))
+        } else {
+            None
+        }
+    }
+
+    /// The address, unless a part of it is wild.
+    #[must_use]
+    pub const fn addr(&self) -> Option<TargetAddr> {
+        TargetAddr::new(self.shelf, self.slot)
+    }
+
+    /// The address that a response comes from.
+    ///
+    /// # Errors
+    /// [`WireError::BadAddress`] when it is a wildcard, which no target may have.
+    pub const fn responder(&self) -> Result<TargetAddr, WireError> {
+        match self.addr() {
+            Some(addr) => Ok(addr),
+            None => Err(WireError::BadAddress),
+        }
+    }
+
+    /// The targets that a request is for.
+    #[must_use]
+    pub const fn pattern(&self) -> AddrPattern {
+        AddrPattern::from_wire(self.shelf, self.slot)
+    }
+}
+
+impl fmt::Display for Header {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let kind = if self.is_response() {
+            "response"
+        } else {
+            "request"
+        };
+        write!(f, "{} > {} {} ", self.src, self.dst, self.pattern())?;
+        write!(f, "tag 0x{:08x} {} {kind}", self.tag, self.command)?;
+        if self.version != VERSION {
+            write!(f, " version {}", self.version)?;
+        }
+        match self.is_error() {
+            Some(error) => write!(f, " error: {error}"),
+            None => Ok(()),
+        }
+    }
+}
