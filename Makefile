@@ -1,0 +1,42 @@
+# SPDX-License-Identifier: BSD-2-Clause
+#
+# The front door.  The same under GNU make and BSD make: plain rules only, the
+# work is in scripts.
+#
+#   make demo         a disk from a real AoE target, shown working, on this machine
+#   make test         everything that CI runs
+#   make kmod         aoe.ko: ARCH=amd64|aarch64 SYSDIR=path/to/sys
+#                     KERNBUILDDIR=path OSVERSION=1500026 OUT=path/aoe.ko
+#   make vm-test      the module in a FreeBSD machine: AOE_VM_KERNEL=file
+#                     AOE_VM_ROOT=file (default $HOME/.cache/aoe-vm/{kernel,root.img})
+#   make bench        figures for the module and for the Linux driver
+#   make install-deps what all of these need, on Debian 12 as root
+#   make clean        remove what was built
+#
+# CONTRIBUTING.md tells the rest.
+
+all: kmod
+
+demo:
+	sh scripts/demo
+
+test:
+	sh scripts/test
+
+kmod:
+	ARCH='$(ARCH)' SYSDIR='$(SYSDIR)' KERNBUILDDIR='$(KERNBUILDDIR)' \
+	OSVERSION='$(OSVERSION)' OUT='$(OUT)' sh kmod/scripts/build.sh
+
+vm-test:
+	sh tests/vm/run
+
+bench:
+	sh scripts/bench
+
+install-deps:
+	sh scripts/install-deps
+
+clean:
+	rm -rf build target kmod/target
+
+.PHONY: all demo test kmod vm-test bench install-deps clean
