@@ -1,0 +1,65 @@
+// SPDX-License-Identifier: BSD-2-Clause
+//! The model beside what a real vblade 25 answered (`record_vblade.py`), byte for byte.
+
+use aoe_target::{Address, MemStorage, Model, Port, Profile};
+
+const RECORD: &str = include_str!("vblade25.txt");
+
+fn bytes(hex: &str) -> Vec<u8> {
+    assert_eq!(hex.len() % 2, 0);
+    hex.as_bytes()
+        .chunks(2)
+        .map(|pair| u8::from_str_radix(std::str::from_utf8(pair).unwrap(), 16).unwrap())
+        .collect()
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+#[test]
+fn every_answer_is_vblades() {
+    let port = Port {
+        mac: [2, 0, 0, 0, 0, 0x73],
+        mtu: 1500,
+    };
+    let addr = Address { shelf: 7, slot: 3 };
+    let mut model = Model::new(Profile::vblade(), addr, MemStorage::new(8192), port.mtu);
+    let mut answers = 0;
+    let mut silences = 0;
+    let mut wrong = Vec::new();
+    for (number, line) in RECORD.lines().enumerate() {
+        let (request, reply) = line.split_once(" > ").unwrap();
+        let answer = if request.is_empty() {
+            model.advertisement(&port).pop()
+        } else {
+            model.handle(&port, &bytes(request))
+        };
+        let answer = answer.map_or_else(|| "-".to_string(), |answer| hex(&answer));
+        if reply == "-" {
+            silences += 1;
+        } else {
+            answers += 1;
+        }
+        if answer != reply {
+            let cut = |text: &str| text.chars().take(150).collect::<String>();
+            wrong.push(format!(
+                "line {}:\n request {}\n vblade  {}\n model   {}",
+                number + 1,
+                cut(request),
+                cut(reply),
+                cut(&answer)
+            ));
+        }
+    }
+    assert!(
+        wrong.is_empty(),
+        "{} lines differ:\n{}",
+        wrong.len(),
+        wrong.join("\n")
+    );
+    assert!(
+        answers > 300 && silences > 20,
+        "{answers} answers, {silences} silences"
+    );
+}
