@@ -1,0 +1,179 @@
+/*-
+ * SPDX-License-Identifier: BSD-2-Clause
+ *
+ * Copyright (c) 2026 The aoe authors
+ */
+
+/*
+ * The C halves of the targets, and the threads that work for them.
+ *
+ * Two task queues.  The "done" threads tell GEOM of ended requests, so that
+ * this never happens under the lock of a network driver.  The single "work"
+ * thread does what sleeps: disks, sysctl nodes, interface changes.
+ */
+
+#include "aoe_var.h"
+
+#include <sys/priority.h>
+#include <sys/smp.h>
+
+/* More threads than this do not complete faster: GEOM has locks of its own. */
+#define	AOE_DONE_THREADS	4
+
+struct taskqueue *aoe_done_queue;
+static struct taskqueue *aoe_work_queue;
+
+static struct mtx aoe_work_lock;
+static TAILQ_HEAD(, aoe_cell) aoe_work_cells =
+    TAILQ_HEAD_INITIALIZER(aoe_work_cells);	/* aoe_work_lock */
+static u_int aoe_cells;				/* aoe_work_lock */
+static struct task aoe_work_task;
+static struct task aoe_netif_task;
+
+/*
+ * A cell is off the list while it is worked on, so that the work may end in
+ * its destruction.
+ */
+static void
+aoe_cell_work(void *arg __unused, int pending __unused)
+{
+	struct aoe_cell *cell;
+
+	mtx_lock(&aoe_work_lock);
+	while ((cell = TAILQ_FIRST(&aoe_work_cells)) != NULL) {
+		TAILQ_REMOVE(&aoe_work_cells, cell, ac_work_link);
+		cell->ac_work_queued = false;
+		mtx_unlock(&aoe_work_lock);
+		aoe_rs_target_work(cell->ac_rs);
+		mtx_lock(&aoe_work_lock);
+	}
+	mtx_unlock(&aoe_work_lock);
+}
+
+static void
+aoe_cell_netif_work(void *arg __unused, int pending __unused)
+{
+	aoe_rs_netif_work();
+}
+
+int
+aoe_cell_init(void)
+{
+	int error;
+
+	mtx_init(&aoe_work_lock, "aoe work", NULL, MTX_DEF);
+	TASK_INIT(&aoe_work_task, 0, aoe_cell_work, NULL);
+	TASK_INIT(&aoe_netif_task, 0, aoe_cell_netif_work, NULL);
+	aoe_done_queue = taskqueue_create("aoe_done", M_WAITOK,
+	    taskqueue_thread_enqueue, &aoe_done_queue);
+	aoe_work_queue = taskqueue_create("aoe_work", M_WAITOK,
+	    taskqueue_thread_enqueue, &aoe_work_queue);
+	error = taskqueue_start_threads(&aoe_done_queue,
+	    MIN(mp_ncpus, AOE_DONE_THREADS), PRIBIO, "aoe done");
+	if (error == 0)
+		error = taskqueue_start_threads(&aoe_work_queue, 1, PWAIT,
+		    "aoe work");
+	if (error != 0)
+		aoe_cell_fini();
+	return (error);
+}
+
+void
+aoe_cell_fini(void)
+{
+	taskqueue_free(aoe_work_queue);
+	taskqueue_free(aoe_done_queue);
+	mtx_destroy(&aoe_work_lock);
+}
+
+struct aoe_cell *
+aoe_shim_cell_create(void *rs)
+{
+	struct aoe_cell *cell;
+
+	cell = malloc(sizeof(*cell), M_AOE, M_NOWAIT | M_ZERO);
+	if (cell == NULL)
+		return (NULL);
+	cell->ac_rs = rs;
+	mtx_init(&cell->ac_mtx, "aoe target", NULL, MTX_DEF | MTX_NEW);
+	callout_init(&cell->ac_callout, 1);
+	TASK_INIT(&cell->ac_done_task, 0, aoe_disk_done, cell);
+	bioq_init(&cell->ac_waitq);
+	bioq_init(&cell->ac_doneq);
+	mtx_lock(&aoe_work_lock);
+	aoe_cells++;
+	mtx_unlock(&aoe_work_lock);
+	return (cell);
+}
+
+/*
+ * Waits until nothing of the cell runs any more.  The caller has made sure
+ * that nobody finds it, and that its timer is not armed again.
+ */
+void
+aoe_shim_cell_drain(struct aoe_cell *cell)
+{
+	callout_drain(&cell->ac_callout);
+	taskqueue_drain(aoe_done_queue, &cell->ac_done_task);
+	mtx_lock(&aoe_work_lock);
+	if (cell->ac_work_queued) {
+		TAILQ_REMOVE(&aoe_work_cells, cell, ac_work_link);
+		cell->ac_work_queued = false;
+	}
+	mtx_unlock(&aoe_work_lock);
+}
+
+void
+aoe_shim_cell_destroy(struct aoe_cell *cell)
+{
+	KASSERT(bioq_first(&cell->ac_waitq) == NULL &&
+	    bioq_first(&cell->ac_doneq) == NULL, ("aoe: requests left"));
+	KASSERT(cell->ac_disk == NULL, ("aoe: disk left"));
+	mtx_destroy(&cell->ac_mtx);
+	free(cell, M_AOE);
+	mtx_lock(&aoe_work_lock);
+	if (--aoe_cells == 0)
+		wakeup(&aoe_cells);
+	mtx_unlock(&aoe_work_lock);
+}
+
+/* Waits until every cell is destroyed; EWOULDBLOCK when that takes too long. */
+int
+aoe_shim_cell_wait_none(int seconds)
+{
+	int error;
+
+	error = 0;
+	mtx_lock(&aoe_work_lock);
+	while (aoe_cells != 0 && error == 0)
+		error = mtx_sleep(&aoe_cells, &aoe_work_lock, 0, "aoegone",
+		    seconds * hz);
+	mtx_unlock(&aoe_work_lock);
+	return (error);
+}
+
+/* Lets the work thread call aoe_rs_target_work().  Does not sleep. */
+void
+aoe_shim_cell_work(struct aoe_cell *cell)
+{
+	mtx_lock(&aoe_work_lock);
+	if (!cell->ac_work_queued) {
+		cell->ac_work_queued = true;
+		TAILQ_INSERT_TAIL(&aoe_work_cells, cell, ac_work_link);
+	}
+	mtx_unlock(&aoe_work_lock);
+	taskqueue_enqueue(aoe_work_queue, &aoe_work_task);
+}
+
+/* Lets the work thread call aoe_rs_netif_work().  Does not sleep. */
+void
+aoe_shim_netif_work(void)
+{
+	taskqueue_enqueue(aoe_work_queue, &aoe_netif_task);
+}
+
+void
+aoe_shim_pause(uint32_t msecs)
+{
+	pause_sbt("aoewait", SBT_1MS * msecs, 0, 0);
+}

@@ -1,0 +1,267 @@
+/*-
+ * SPDX-License-Identifier: BSD-2-Clause
+ *
+ * Copyright (c) 2026 The aoe authors
+ */
+
+/*
+ * The disks, disk(9), and their requests, struct bio.
+ */
+
+#include "aoe_var.h"
+
+#include <sys/disk.h>
+#include <sys/epoch.h>
+#include <sys/mbuf.h>
+#include <sys/memdesc.h>
+
+#include <geom/geom.h>
+#include <geom/geom_disk.h>
+
+#include <net/if.h>
+#include <net/if_var.h>
+
+/*
+ * GEOM cuts longer requests into pieces.  The engine takes any length; this
+ * only has to be more than what file systems ask for at a time.
+ */
+#define	AOE_DISK_MAXSIZE	(16 * 1024 * 1024)
+
+static struct bio *
+aoe_disk_bio(uint64_t token)
+{
+	return ((struct bio *)(uintptr_t)token);
+}
+
+static void
+aoe_disk_describe(struct bio *bp, struct aoe_request *request)
+{
+	request->ar_bio = (uintptr_t)bp;
+	request->ar_offset = bp->bio_offset;
+	request->ar_length = bp->bio_length;
+	request->ar_cmd = bp->bio_cmd;
+	request->ar_flags = bp->bio_flags;
+}
+
+/*
+ * The epoch keeps the target in memory: the request may have ended, and the
+ * disk may be gone, before Rust is through with what the request let it send.
+ */
+static void
+aoe_disk_strategy(struct bio *bp)
+{
+	struct epoch_tracker et;
+	struct aoe_cell *cell = bp->bio_disk->d_drv1;
+	struct aoe_request request;
+
+	aoe_disk_describe(bp, &request);
+	NET_EPOCH_ENTER(et);
+	aoe_rs_disk_submit(cell->ac_rs, &request);
+	NET_EPOCH_EXIT(et);
+}
+
+static int
+aoe_disk_open(struct disk *dp)
+{
+	struct aoe_cell *cell = dp->d_drv1;
+
+	return (aoe_rs_disk_open(cell->ac_rs));
+}
+
+static int
+aoe_disk_close(struct disk *dp)
+{
+	struct aoe_cell *cell = dp->d_drv1;
+
+	aoe_rs_disk_close(cell->ac_rs);
+	return (0);
+}
+
+static void
+aoe_disk_gone(struct disk *dp)
+{
+	struct aoe_cell *cell = dp->d_drv1;
+
+	aoe_rs_disk_gone(cell->ac_rs);
+}
+
+/*
+ * Called for BIO_GETATTR, and directly, with a bio that has no provider, by
+ * GEOM when it describes its configuration: the answer is stored here, never
+ * delivered.  -1 leaves an attribute to geom_disk.
+ */
+static int
+aoe_disk_getattr(struct bio *bp)
+{
+	struct aoe_cell *cell = bp->bio_disk->d_drv1;
+
+	if (strcmp(bp->bio_attribute, "GEOM::physpath") != 0)
+		return (-1);
+	if (bp->bio_length <= 0 || strlcpy(bp->bio_data, cell->ac_physpath,
+	    bp->bio_length) >= (size_t)bp->bio_length)
+		return (EFAULT);
+	bp->bio_completed = bp->bio_length;
+	return (0);
+}
+
+int
+aoe_shim_disk_create(struct aoe_cell *cell,
+    const struct aoe_disk_params *params)
+{
+	struct disk *dp;
+
+	strlcpy(cell->ac_name, params->ad_name, sizeof(cell->ac_name));
+	strlcpy(cell->ac_physpath, params->ad_physpath,
+	    sizeof(cell->ac_physpath));
+	dp = disk_alloc();
+	dp->d_open = aoe_disk_open;
+	dp->d_close = aoe_disk_close;
+	dp->d_strategy = aoe_disk_strategy;
+	dp->d_getattr = aoe_disk_getattr;
+	dp->d_gone = aoe_disk_gone;
+	dp->d_drv1 = cell;
+	dp->d_name = cell->ac_name;
+	dp->d_unit = params->ad_unit;
+	dp->d_sectorsize = DEV_BSIZE;
+	dp->d_mediasize = params->ad_mediasize;
+	dp->d_stripesize = params->ad_stripesize;
+	dp->d_stripeoffset = params->ad_stripeoffset;
+	dp->d_maxsize = AOE_DISK_MAXSIZE;
+	dp->d_delmaxsize = params->ad_delmaxsize;
+	dp->d_rotation_rate = params->ad_rotation_rate;
+	dp->d_flags = DISKFLAG_UNMAPPED_BIO | DISKFLAG_DIRECT_COMPLETION;
+	if (params->ad_can_flush)
+		dp->d_flags |= DISKFLAG_CANFLUSHCACHE;
+	if (params->ad_can_delete)
+		dp->d_flags |= DISKFLAG_CANDELETE;
+	strlcpy(dp->d_ident, params->ad_ident, sizeof(dp->d_ident));
+	strlcpy(dp->d_descr, params->ad_descr, sizeof(dp->d_descr));
+	strlcpy(dp->d_attachment, "aoe", sizeof(dp->d_attachment));
+	disk_add_alias(dp, params->ad_alias);
+	if (params->ad_old_alias[0] != '\0')
+		disk_add_alias(dp, params->ad_old_alias);
+	cell->ac_disk = dp;
+	disk_create(dp, DISK_VERSION);
+	return (0);
+}
+
+void
+aoe_shim_disk_resize(struct aoe_cell *cell, int64_t mediasize)
+{
+	cell->ac_disk->d_mediasize = mediasize;
+	disk_resize(cell->ac_disk, M_WAITOK);
+}
+
+/* aoe_rs_disk_gone() follows once nobody has the disk open any more. */
+void
+aoe_shim_disk_gone(struct aoe_cell *cell)
+{
+	disk_gone(cell->ac_disk);
+}
+
+/* Only after aoe_rs_disk_gone(). */
+void
+aoe_shim_disk_destroy(struct aoe_cell *cell)
+{
+	disk_destroy(cell->ac_disk);
+	cell->ac_disk = NULL;
+}
+
+/*
+ * The end of a request.  It is told to GEOM by a thread of our own: here the
+ * target lock is held, and often the receive lock of a network driver.
+ */
+void
+aoe_shim_bio_done(struct aoe_cell *cell, uint64_t bio, int error)
+{
+	struct bio *bp = aoe_disk_bio(bio);
+	bool idle;
+
+	mtx_assert(&cell->ac_mtx, MA_OWNED);
+	bp->bio_error = error;
+	bp->bio_resid = 0;
+	if (error != 0) {
+		bp->bio_flags |= BIO_ERROR;
+		bp->bio_resid = bp->bio_bcount;
+	}
+	idle = bioq_first(&cell->ac_doneq) == NULL;
+	bioq_insert_tail(&cell->ac_doneq, bp);
+	if (idle)
+		taskqueue_enqueue(aoe_done_queue, &cell->ac_done_task);
+}
+
+void
+aoe_disk_done(void *arg, int pending __unused)
+{
+	TAILQ_HEAD(, bio) done = TAILQ_HEAD_INITIALIZER(done);
+	struct aoe_cell *cell = arg;
+	struct bio *bp;
+
+	mtx_lock(&cell->ac_mtx);
+	while ((bp = bioq_takefirst(&cell->ac_doneq)) != NULL)
+		TAILQ_INSERT_TAIL(&done, bp, bio_queue);
+	mtx_unlock(&cell->ac_mtx);
+	while ((bp = TAILQ_FIRST(&done)) != NULL) {
+		TAILQ_REMOVE(&done, bp, bio_queue);
+		biodone(bp);
+	}
+}
+
+/* The requests that found the engine full, in their order. */
+void
+aoe_shim_bio_wait(struct aoe_cell *cell, uint64_t bio)
+{
+	mtx_assert(&cell->ac_mtx, MA_OWNED);
+	bioq_insert_tail(&cell->ac_waitq, aoe_disk_bio(bio));
+}
+
+int
+aoe_shim_bio_first(struct aoe_cell *cell, struct aoe_request *request)
+{
+	struct bio *bp;
+
+	mtx_assert(&cell->ac_mtx, MA_OWNED);
+	bp = bioq_first(&cell->ac_waitq);
+	if (bp == NULL)
+		return (0);
+	aoe_disk_describe(bp, request);
+	return (1);
+}
+
+void
+aoe_shim_bio_take(struct aoe_cell *cell)
+{
+	mtx_assert(&cell->ac_mtx, MA_OWNED);
+	bioq_takefirst(&cell->ac_waitq);
+}
+
+struct aoe_disk_copy {
+	struct memdesc	mem;
+	int		offset;
+};
+
+static int
+aoe_disk_copy_part(void *arg, void *data, u_int len)
+{
+	struct aoe_disk_copy *copy = arg;
+
+	memdesc_copyback(&copy->mem, copy->offset, len, data);
+	copy->offset += len;
+	return (0);
+}
+
+/* From a frame to a request.  The caller has checked all lengths. */
+void
+aoe_shim_bio_copy(uint64_t bio, uint32_t offset, struct mbuf *m, uint32_t from,
+    uint32_t len)
+{
+	struct aoe_disk_copy copy;
+	struct bio *bp = aoe_disk_bio(bio);
+
+	copy.mem = memdesc_bio(bp);
+	copy.offset = offset;
+	/* memdesc_bio() does not know that GEOM cuts lists in a segment. */
+	if ((bp->bio_flags & BIO_VLIST) != 0)
+		copy.offset += bp->bio_ma_offset;
+	m_apply(m, from, len, aoe_disk_copy_part, &copy);
+}

@@ -1,0 +1,119 @@
+/*-
+ * SPDX-License-Identifier: BSD-2-Clause
+ *
+ * Copyright (c) 2026 The aoe authors
+ */
+
+/*
+ * Loading and unloading.
+ */
+
+#include "aoe_var.h"
+
+#include <sys/module.h>
+
+/*
+ * Fetched here and not by the sysctl nodes, whose handlers would run before
+ * anything else of the module is there.
+ */
+static void
+aoe_module_tunables(struct aoe_tunables *tunables)
+{
+	memset(tunables, 0, sizeof(*tunables));
+	tunables->at_wc = -1;
+	tunables->at_beacon_secs = 60;
+	tunables->at_fail_on_shutdown = 1;
+	TUNABLE_STR_FETCH("net.aoe.iflist", tunables->at_iflist,
+	    sizeof(tunables->at_iflist));
+	TUNABLE_INT_FETCH("net.aoe.maxwait", &tunables->at_dead_secs);
+	TUNABLE_INT_FETCH("net.aoe.dead_secs", &tunables->at_dead_secs);
+	TUNABLE_INT_FETCH("net.aoe.wc", &tunables->at_wc);
+	TUNABLE_INT_FETCH("net.aoe.beacon_secs", &tunables->at_beacon_secs);
+	TUNABLE_INT_FETCH("net.aoe.fail_on_shutdown",
+	    &tunables->at_fail_on_shutdown);
+}
+
+static void
+aoe_module_fini(void)
+{
+	aoe_cell_fini();
+	aoe_net_fini();
+	aoe_lock_fini();
+	aoe_mem_fini();
+}
+
+static int
+aoe_module_load(void)
+{
+	struct aoe_tunables tunables;
+	int error;
+
+	aoe_module_tunables(&tunables);
+	aoe_mem_init();
+	aoe_lock_init();
+	aoe_time_init();
+	aoe_net_init();
+	error = aoe_cell_init();
+	if (error != 0) {
+		aoe_net_fini();
+		aoe_lock_fini();
+		aoe_mem_fini();
+		return (error);
+	}
+	aoe_sysctl_init();
+	aoe_event_init();
+	error = aoe_rs_module_load(&tunables);
+	if (error != 0) {
+		aoe_event_fini();
+		aoe_shim_sysctl_remove(NULL);
+		aoe_module_fini();
+	}
+	return (error);
+}
+
+/* Rust decides whether it may be; afterwards it has no target and no timer. */
+static int
+aoe_module_unload(void)
+{
+	int error;
+
+	error = aoe_rs_module_unload();
+	if (error != 0)
+		return (error);
+	aoe_event_fini();
+	aoe_shim_sysctl_remove(NULL);
+	aoe_module_fini();
+	return (0);
+}
+
+static int
+aoe_module_event(module_t mod __unused, int what, void *arg __unused)
+{
+	switch (what) {
+	case MOD_LOAD:
+		return (aoe_module_load());
+	case MOD_QUIESCE:
+		return (aoe_rs_module_check());
+	case MOD_UNLOAD:
+		return (aoe_module_unload());
+	case MOD_SHUTDOWN:
+		/* Disks stay until the last of their users has let go. */
+		return (0);
+	default:
+		return (EOPNOTSUPP);
+	}
+}
+
+static moduledata_t aoe_module = {
+	"aoe",
+	aoe_module_event,
+	NULL
+};
+
+/*
+ * The input hook needs the link-layer hook point, which comes into being at
+ * SI_SUB_PROTO_IF; a preloaded module starts behind it, when the interfaces
+ * that the bus found are there.
+ */
+DECLARE_MODULE(aoe, aoe_module, SI_SUB_PROTO_FIREWALL, SI_ORDER_ANY);
+MODULE_VERSION(aoe, 1);

@@ -1,0 +1,465 @@
+/*-
+ * SPDX-License-Identifier: BSD-2-Clause
+ *
+ * Copyright (c) 2026 The aoe authors
+ */
+
+/*
+ * Frames in and out, and the interfaces they use.
+ */
+
+#include "aoe_var.h"
+
+#include <sys/epoch.h>
+#include <sys/mbuf.h>
+#include <sys/memdesc.h>
+#include <sys/socket.h>
+
+#include <net/ethernet.h>
+#include <net/if.h>
+#include <net/if_var.h>
+#include <net/if_private.h>
+#include <net/if_vlan_var.h>
+#include <net/pfil.h>
+#include <net/vnet.h>
+
+#include <machine/atomic.h>
+
+#define	AOE_ETHERTYPE	0x88a2
+
+/* Room in front of a frame, so that a vlan tag can be put there in place. */
+#define	AOE_LEAD	8
+
+/*
+ * A listed interface.  an_ifp is set and cleared under the config lock, and
+ * read in the net epoch: what is found there stays until the epoch ends.
+ */
+static struct aoe_netif {
+	volatile uintptr_t an_ifp;
+	struct mtx	an_lock;	/* of what follows */
+	struct mbuf	*an_reserve;	/* linked by m_nextpkt */
+	u_int		an_reserved;	/* chains there */
+	u_int		an_room;	/* bytes that each of them holds */
+} aoe_netifs[AOE_MAX_NETIFS];
+
+static pfil_hook_t aoe_net_hook;
+
+static struct ifnet *
+aoe_net_ifp(uint32_t netif)
+{
+	return ((struct ifnet *)atomic_load_acq_ptr(
+	    &aoe_netifs[netif].an_ifp));
+}
+
+/*
+ * Input.
+ */
+
+static int
+aoe_net_listed(const struct ifnet *ifp)
+{
+	uint32_t i;
+
+	for (i = 0; i < AOE_MAX_NETIFS; i++)
+		if (aoe_netifs[i].an_ifp == (uintptr_t)ifp)
+			return (i);
+	return (-1);
+}
+
+/*
+ * The link-layer hook sees every frame of every interface of the host's vnet,
+ * vlan tags stripped.  What is not for this module passes untouched.
+ */
+static pfil_return_t
+aoe_net_input(struct mbuf **mp, struct ifnet *ifp, int flags __unused,
+    void *ruleset __unused, struct inpcb *inp __unused)
+{
+	struct mbuf *m = *mp;
+	uint16_t type;
+	int netif, want;
+
+	if (m->m_pkthdr.len < ETHER_HDR_LEN)
+		return (PFIL_PASS);
+	m_copydata(m, offsetof(struct ether_header, ether_type), sizeof(type),
+	    (caddr_t)&type);
+	if (type != htons(AOE_ETHERTYPE))
+		return (PFIL_PASS);
+	if ((m->m_flags & M_VLANTAG) != 0 &&
+	    EVL_VLANOFTAG(m->m_pkthdr.ether_vtag) != 0)
+		return (PFIL_PASS);
+	netif = aoe_net_listed(ifp);
+	if (netif < 0)
+		return (PFIL_PASS);
+	want = MIN(m->m_pkthdr.len, AOE_HEADER_MAX);
+	if (m->m_len < want) {
+		m = *mp = m_pullup(m, want);
+		if (m == NULL) {
+			aoe_shim_counter_add(AOE_COUNT_NO_MEMORY, 1);
+			return (PFIL_DROPPED);
+		}
+	}
+	if (aoe_rs_frame_input(netif, mtod(m, const uint8_t *), m->m_len,
+	    m->m_pkthdr.len, m) == AOE_PASS)
+		return (PFIL_PASS);
+	m_freem(m);
+	*mp = NULL;
+	return (PFIL_CONSUMED);
+}
+
+/* Links the hook, or takes it out and waits until nobody is inside. */
+int
+aoe_shim_net_hook(int on)
+{
+	struct pfil_link_args args = {
+		.pa_version = PFIL_VERSION,
+		.pa_flags = PFIL_IN | PFIL_HEADPTR | PFIL_HOOKPTR |
+		    (on ? 0 : PFIL_UNLINK),
+		.pa_hook = aoe_net_hook,
+	};
+	int error;
+
+	CURVNET_SET(vnet0);
+	args.pa_head = V_link_pfil_head;
+	error = pfil_link(&args);
+	CURVNET_RESTORE();
+	if (!on)
+		NET_EPOCH_WAIT();
+	return (error);
+}
+
+void
+aoe_shim_mbuf_copy(struct mbuf *m, uint32_t from, uint32_t len, uint8_t *to)
+{
+	m_copydata(m, from, len, (caddr_t)to);
+}
+
+/*
+ * Output.
+ */
+
+/* A chain from the interface's reserve, or NULL. */
+static struct mbuf *
+aoe_net_reserved(struct aoe_netif *an, u_int len)
+{
+	struct mbuf *m;
+
+	mtx_lock(&an->an_lock);
+	m = an->an_room >= len ? an->an_reserve : NULL;
+	if (m != NULL) {
+		an->an_reserve = m->m_nextpkt;
+		an->an_reserved--;
+		m->m_nextpkt = NULL;
+	}
+	mtx_unlock(&an->an_lock);
+	if (m == NULL) {
+		aoe_shim_counter_add(AOE_COUNT_MBUF_FAILURES, 1);
+		return (NULL);
+	}
+	aoe_shim_counter_add(AOE_COUNT_RESERVE_USED, 1);
+	aoe_shim_netif_work();
+	return (m);
+}
+
+static void
+aoe_net_fill_part(const struct aoe_frame *frame, u_int done, char *to,
+    u_int len)
+{
+	struct memdesc mem;
+	struct bio *bp;
+	u_int offset;
+
+	if (frame->af_payload != AOE_PAYLOAD_BIO) {
+		bzero(to, len);
+		return;
+	}
+	bp = (struct bio *)(uintptr_t)frame->af_bio;
+	mem = memdesc_bio(bp);
+	offset = frame->af_offset + done;
+	if ((bp->bio_flags & BIO_VLIST) != 0)
+		offset += bp->bio_ma_offset;
+	memdesc_copydata(&mem, offset, len, to);
+}
+
+/*
+ * Writes the frame into an empty chain that is long enough: header, payload,
+ * and zeroes up to the Ethernet minimum.
+ */
+static void
+aoe_net_fill(struct mbuf *m, const struct aoe_frame *frame, u_int total)
+{
+	struct mbuf *n, *rest;
+	u_int done, len, payload, pad;
+
+	m->m_data += AOE_LEAD;
+	memcpy(mtod(m, void *), frame->af_header, frame->af_header_len);
+	m->m_len = frame->af_header_len;
+	m->m_pkthdr.len = total;
+	payload = frame->af_payload == AOE_PAYLOAD_NONE ? 0 : frame->af_len;
+	n = m;
+	if (frame->af_payload == AOE_PAYLOAD_TRIM) {
+		aoe_rs_frame_trim(frame->af_lba, frame->af_sectors,
+		    mtod(m, uint8_t *) + m->m_len);
+		m->m_len += payload;
+	} else {
+		for (done = 0; done < payload; done += len) {
+			len = MIN(M_TRAILINGSPACE(n), payload - done);
+			if (len == 0) {
+				n = n->m_next;
+				n->m_len = 0;
+				continue;
+			}
+			aoe_net_fill_part(frame, done, mtod(n, char *) +
+			    n->m_len, len);
+			n->m_len += len;
+		}
+	}
+	pad = total - frame->af_header_len - payload;
+	bzero(mtod(n, char *) + n->m_len, pad);
+	n->m_len += pad;
+	rest = n->m_next;
+	n->m_next = NULL;
+	m_freem(rest);
+}
+
+/* A chain with the whole frame in it; nothing in it points at the request. */
+static struct mbuf *
+aoe_net_build(const struct aoe_frame *frame)
+{
+	struct mbuf *m;
+	u_int total;
+
+	total = frame->af_header_len;
+	if (frame->af_payload != AOE_PAYLOAD_NONE)
+		total += frame->af_len;
+	total = MAX(total, ETHER_MIN_LEN - ETHER_CRC_LEN);
+	m = m_getm2(NULL, AOE_LEAD + total, M_NOWAIT, MT_DATA, M_PKTHDR);
+	if (m == NULL)
+		m = aoe_net_reserved(&aoe_netifs[frame->af_netif],
+		    AOE_LEAD + total);
+	if (m == NULL)
+		return (NULL);
+	aoe_net_fill(m, frame, total);
+	m->m_pkthdr.flowid = frame->af_flow;
+	M_HASHTYPE_SET(m, M_HASHTYPE_OPAQUE);
+	if (ETHER_IS_BROADCAST(frame->af_header))
+		m->m_flags |= M_BCAST;
+	return (m);
+}
+
+/*
+ * Builds the frames and sends them.  One that cannot be built or sent is as
+ * good as lost on the wire: the engine will send it again.
+ */
+void
+aoe_shim_net_send(const struct aoe_frame *frames, uint32_t n)
+{
+	struct epoch_tracker et;
+	struct mbuf *chains[AOE_BATCH];
+	struct ifnet *ifp;
+	uint32_t i;
+	int error;
+
+	KASSERT(n <= AOE_BATCH, ("aoe: batch of %u", n));
+	for (i = 0; i < n; i++)
+		chains[i] = aoe_net_build(&frames[i]);
+	NET_EPOCH_ENTER(et);
+	for (i = 0; i < n; i++) {
+		if (chains[i] == NULL)
+			continue;
+		ifp = aoe_net_ifp(frames[i].af_netif);
+		if (ifp == NULL) {
+			m_freem(chains[i]);
+			aoe_shim_counter_add(AOE_COUNT_NO_INTERFACE, 1);
+			continue;
+		}
+		CURVNET_SET(if_getvnet(ifp));
+		error = ether_output_frame(ifp, chains[i]);
+		CURVNET_RESTORE();
+		aoe_shim_counter_add(error == 0 ? AOE_COUNT_FRAMES_OUT :
+		    AOE_COUNT_SEND_ERRORS, 1);
+	}
+	NET_EPOCH_EXIT(et);
+}
+
+/*
+ * Interfaces.
+ */
+
+struct ifnet *
+aoe_shim_net_find(const char *name, size_t len)
+{
+	char text[IFNAMSIZ];
+	struct ifnet *ifp;
+
+	if (len >= sizeof(text))
+		return (NULL);
+	memcpy(text, name, len);
+	text[len] = '\0';
+	CURVNET_SET(vnet0);
+	ifp = ifunit_ref(text);
+	CURVNET_RESTORE();
+	return (ifp);
+}
+
+int
+aoe_shim_net_type(struct ifnet *ifp)
+{
+	return (if_gettype(ifp));
+}
+
+void
+aoe_shim_net_ref(struct ifnet *ifp)
+{
+	if_ref(ifp);
+}
+
+void
+aoe_shim_net_release(struct ifnet *ifp)
+{
+	if_rele(ifp);
+}
+
+void
+aoe_shim_net_attach(uint32_t netif, struct ifnet *ifp)
+{
+	atomic_store_rel_ptr(&aoe_netifs[netif].an_ifp, (uintptr_t)ifp);
+	aoe_shim_net_refill(netif);
+}
+
+static void
+aoe_net_empty_reserve(struct aoe_netif *an)
+{
+	struct mbuf *m, *next;
+
+	mtx_lock(&an->an_lock);
+	m = an->an_reserve;
+	an->an_reserve = NULL;
+	an->an_reserved = an->an_room = 0;
+	mtx_unlock(&an->an_lock);
+	for (; m != NULL; m = next) {
+		next = m->m_nextpkt;
+		m->m_nextpkt = NULL;
+		m_freem(m);
+	}
+}
+
+/* On return nobody uses the interface any more. */
+void
+aoe_shim_net_detach(uint32_t netif)
+{
+	struct ifnet *ifp;
+
+	ifp = aoe_net_ifp(netif);
+	if (ifp == NULL)
+		return;
+	atomic_store_rel_ptr(&aoe_netifs[netif].an_ifp, 0);
+	NET_EPOCH_WAIT();
+	aoe_net_empty_reserve(&aoe_netifs[netif]);
+	if_rele(ifp);
+}
+
+int
+aoe_shim_net_is(uint32_t netif, const struct ifnet *ifp)
+{
+	return (aoe_netifs[netif].an_ifp == (uintptr_t)ifp);
+}
+
+void
+aoe_shim_net_link(uint32_t netif, struct aoe_link *link)
+{
+	struct epoch_tracker et;
+	struct ifnet *ifp;
+
+	memset(link, 0, sizeof(*link));
+	NET_EPOCH_ENTER(et);
+	ifp = aoe_net_ifp(netif);
+	if (ifp != NULL && if_getlladdr(ifp) != NULL) {
+		link->al_mtu = if_getmtu(ifp);
+		memcpy(link->al_mac, aoe_compat_lladdr(ifp), ETHER_ADDR_LEN);
+		/* An interface that became a lagg's port sends for the lagg. */
+		link->al_usable = (if_getflags(ifp) & IFF_UP) != 0 &&
+		    (if_getdrvflags(ifp) & IFF_DRV_RUNNING) != 0 &&
+		    if_getlinkstate(ifp) != LINK_STATE_DOWN &&
+		    if_gettype(ifp) != IFT_IEEE8023ADLAG;
+	}
+	NET_EPOCH_EXIT(et);
+}
+
+/* Called with the config lock, which keeps the interface attached. */
+void
+aoe_shim_net_flush(uint32_t netif)
+{
+	struct ifnet *ifp;
+
+	ifp = aoe_net_ifp(netif);
+	if (ifp == NULL || ifp->if_qflush == NULL)
+		return;
+	CURVNET_SET(if_getvnet(ifp));
+	ifp->if_qflush(ifp);
+	CURVNET_RESTORE();
+}
+
+/*
+ * Fills the interface's reserve up.  Does not wait for memory: when there is
+ * none now, the next call will find some.
+ */
+void
+aoe_shim_net_refill(uint32_t netif)
+{
+	struct aoe_netif *an = &aoe_netifs[netif];
+	struct aoe_link link;
+	struct mbuf *m;
+	u_int room;
+	bool full;
+
+	aoe_shim_net_link(netif, &link);
+	if (link.al_mtu == 0)
+		return;
+	room = AOE_LEAD + ETHER_HDR_LEN + link.al_mtu;
+	if (an->an_room != room)
+		aoe_net_empty_reserve(an);
+	do {
+		m = m_getm2(NULL, room, M_NOWAIT, MT_DATA, M_PKTHDR);
+		if (m == NULL)
+			break;
+		mtx_lock(&an->an_lock);
+		an->an_room = room;
+		m->m_nextpkt = an->an_reserve;
+		an->an_reserve = m;
+		full = ++an->an_reserved >= AOE_RESERVE_FRAMES;
+		mtx_unlock(&an->an_lock);
+	} while (!full);
+}
+
+void
+aoe_net_init(void)
+{
+	struct pfil_hook_args args = {
+		.pa_version = PFIL_VERSION,
+		.pa_flags = PFIL_IN,
+		.pa_type = PFIL_TYPE_ETHERNET,
+		.pa_mbuf_chk = aoe_net_input,
+		.pa_modname = "aoe",
+		.pa_rulname = "default",
+	};
+	uint32_t i;
+
+	for (i = 0; i < AOE_MAX_NETIFS; i++)
+		mtx_init(&aoe_netifs[i].an_lock, "aoe reserve", NULL, MTX_DEF);
+	CURVNET_SET(vnet0);
+	aoe_net_hook = pfil_add_hook(&args);
+	CURVNET_RESTORE();
+}
+
+void
+aoe_net_fini(void)
+{
+	uint32_t i;
+
+	CURVNET_SET(vnet0);
+	pfil_remove_hook(aoe_net_hook);
+	CURVNET_RESTORE();
+	NET_EPOCH_WAIT();
+	for (i = 0; i < AOE_MAX_NETIFS; i++)
+		mtx_destroy(&aoe_netifs[i].an_lock);
+}

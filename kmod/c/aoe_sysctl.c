@@ -1,0 +1,203 @@
+/*-
+ * SPDX-License-Identifier: BSD-2-Clause
+ *
+ * Copyright (c) 2026 The aoe authors
+ */
+
+/*
+ * The net.aoe tree.  Which nodes there are, what they are called and what they
+ * mean comes from Rust, which has it from sysctl-docs/net.aoe.tsv.
+ */
+
+#include "aoe_var.h"
+
+#include <sys/socket.h>
+
+#define	AOE_SYSCTL_NAME		64
+#define	AOE_SYSCTL_DESCR	384
+/* The first try at a text; a longer one is asked for again. */
+#define	AOE_SYSCTL_ROOM		2048
+
+SYSCTL_DECL(_net);
+
+static struct sysctl_ctx_list aoe_sysctl_ctx;
+
+static int
+aoe_sysctl_text(void *rs, uint32_t id, struct sysctl_req *req)
+{
+	char *text;
+	size_t need, room;
+	int error;
+
+	for (room = AOE_SYSCTL_ROOM;; room = need + AOE_SYSCTL_ROOM) {
+		text = malloc(room, M_AOE, M_WAITOK);
+		need = aoe_rs_sysctl_text(rs, id, text, room);
+		if (need <= room)
+			break;
+		free(text, M_AOE);
+	}
+	error = SYSCTL_OUT(req, text, need);
+	if (error == 0)
+		error = SYSCTL_OUT(req, "", 1);
+	free(text, M_AOE);
+	return (error);
+}
+
+static int
+aoe_sysctl_set_text(void *rs, uint32_t id, struct sysctl_req *req)
+{
+	char *text;
+	size_t len;
+	int error;
+
+	len = req->newlen - req->newidx;
+	if (len > AOE_TEXT_MAX)
+		return (EINVAL);
+	text = malloc(len + 1, M_AOE, M_WAITOK);
+	error = SYSCTL_IN(req, text, len);
+	if (error == 0) {
+		text[len] = '\0';
+		error = aoe_rs_sysctl_set_text(rs, id, text, strlen(text));
+	}
+	free(text, M_AOE);
+	return (error);
+}
+
+static int
+aoe_sysctl_int(void *rs, uint32_t id, struct sysctl_req *req)
+{
+	int64_t wide;
+	int error, value;
+
+	error = aoe_rs_sysctl_number(rs, id, &wide);
+	if (error != 0)
+		return (error);
+	value = (int)wide;
+	error = SYSCTL_OUT(req, &value, sizeof(value));
+	if (error != 0 || req->newptr == NULL)
+		return (error);
+	error = SYSCTL_IN(req, &value, sizeof(value));
+	if (error != 0)
+		return (error);
+	return (aoe_rs_sysctl_set_number(rs, id, value));
+}
+
+static int
+aoe_sysctl_u64(void *rs, uint32_t id, struct sysctl_req *req)
+{
+	int64_t wide;
+	uint64_t value;
+	int error;
+
+	error = aoe_rs_sysctl_number(rs, id, &wide);
+	if (error != 0)
+		return (error);
+	value = (uint64_t)wide;
+	return (SYSCTL_OUT(req, &value, sizeof(value)));
+}
+
+static int
+aoe_sysctl_handle(SYSCTL_HANDLER_ARGS)
+{
+	struct aoe_cell *cell = arg1;
+	void *rs = cell != NULL ? cell->ac_rs : NULL;
+	uint32_t id = arg2;
+	int error;
+
+	switch (oidp->oid_kind & CTLTYPE) {
+	case CTLTYPE_INT:
+		return (aoe_sysctl_int(rs, id, req));
+	case CTLTYPE_U64:
+		return (aoe_sysctl_u64(rs, id, req));
+	default:
+		error = aoe_sysctl_text(rs, id, req);
+		if (error == 0 && req->newptr != NULL)
+			error = aoe_sysctl_set_text(rs, id, req);
+		return (error);
+	}
+}
+
+static struct sysctl_ctx_list *
+aoe_sysctl_context(struct aoe_cell *cell)
+{
+	if (cell == NULL)
+		return (&aoe_sysctl_ctx);
+	if (!cell->ac_has_sysctl) {
+		sysctl_ctx_init(&cell->ac_sysctl);
+		cell->ac_has_sysctl = true;
+	}
+	return (&cell->ac_sysctl);
+}
+
+static struct sysctl_oid_list *
+aoe_sysctl_parent(void *parent)
+{
+	if (parent == NULL)
+		return (SYSCTL_STATIC_CHILDREN(_net));
+	return (SYSCTL_CHILDREN((struct sysctl_oid *)parent));
+}
+
+/* A node that is there already gets one more owner. */
+void *
+aoe_shim_sysctl_node(struct aoe_cell *cell, void *parent, const char *name,
+    size_t len, const char *descr, size_t descr_len)
+{
+	char buf[AOE_SYSCTL_NAME], text[AOE_SYSCTL_DESCR];
+
+	snprintf(buf, sizeof(buf), "%.*s", (int)len, name);
+	snprintf(text, sizeof(text), "%.*s", (int)descr_len, descr);
+	return (sysctl_add_oid(aoe_sysctl_context(cell),
+	    aoe_sysctl_parent(parent), OID_AUTO, buf, CTLTYPE_NODE |
+	    CTLFLAG_RD | CTLFLAG_MPSAFE, NULL, 0, NULL, "N", text, NULL));
+}
+
+int
+aoe_shim_sysctl_leaf(struct aoe_cell *cell, void *parent, const char *name,
+    size_t len, const char *descr, size_t descr_len, enum aoe_leaf_type type,
+    int writable, uint32_t id)
+{
+	char buf[AOE_SYSCTL_NAME], text[AOE_SYSCTL_DESCR];
+	struct sysctl_oid *oid;
+	const char *format;
+	int kind;
+
+	switch (type) {
+	case AOE_LEAF_INT:
+		kind = CTLTYPE_INT;
+		format = "I";
+		break;
+	case AOE_LEAF_U64:
+		kind = CTLTYPE_U64;
+		format = "QU";
+		break;
+	default:
+		kind = CTLTYPE_STRING;
+		format = "A";
+		break;
+	}
+	snprintf(buf, sizeof(buf), "%.*s", (int)len, name);
+	snprintf(text, sizeof(text), "%.*s", (int)descr_len, descr);
+	oid = sysctl_add_oid(aoe_sysctl_context(cell),
+	    aoe_sysctl_parent(parent), OID_AUTO, buf, kind | CTLFLAG_MPSAFE |
+	    (writable ? CTLFLAG_RW : CTLFLAG_RD), cell, id, aoe_sysctl_handle,
+	    format, text, NULL);
+	return (oid != NULL ? 0 : ENOMEM);
+}
+
+/* Waits for handlers that run: what they lock must not be held. */
+void
+aoe_shim_sysctl_remove(struct aoe_cell *cell)
+{
+	if (cell == NULL)
+		sysctl_ctx_free(&aoe_sysctl_ctx);
+	else if (cell->ac_has_sysctl) {
+		sysctl_ctx_free(&cell->ac_sysctl);
+		cell->ac_has_sysctl = false;
+	}
+}
+
+void
+aoe_sysctl_init(void)
+{
+	sysctl_ctx_init(&aoe_sysctl_ctx);
+}

@@ -1,0 +1,252 @@
+/*-
+ * SPDX-License-Identifier: BSD-2-Clause
+ *
+ * Copyright (c) 2026 The aoe authors
+ */
+
+/*
+ * The whole boundary between the C half of the module and the Rust half.
+ * bindgen makes the Rust declarations from this file, with the headers and the
+ * options that the C files are compiled with.
+ *
+ * C calls Rust as aoe_rs_<object>_<verb>, Rust calls C as
+ * aoe_shim_<subsystem>_<verb>.  Functions return 0 or an errno.  Text crosses
+ * as pointer and length, without a terminating zero.  Times are nanoseconds of
+ * uptime.  A bio crosses as a number (its token), mbufs, interfaces and struct
+ * aoe_cell as pointers to which only C looks.
+ */
+
+#ifndef _AOE_SHIM_H_
+#define	_AOE_SHIM_H_
+
+#include <sys/param.h>
+#include <sys/bio.h>
+#include <sys/errno.h>
+#include <net/if_types.h>
+
+struct aoe_cell;		/* the C half of one target */
+struct ifnet;
+struct mbuf;
+
+#define	AOE_MAX_NETIFS		16	/* interfaces that may be listed */
+#define	AOE_NAME_MAX		16	/* an interface's name with its zero */
+#define	AOE_HEADER_MAX		36	/* Ethernet, AoE and ATA headers */
+#define	AOE_BATCH		16	/* frames handed over at a time */
+#define	AOE_IDENTIFY_LEN	512
+#define	AOE_RESERVE_FRAMES	64	/* frames kept back for an interface */
+#define	AOE_TEXT_MAX		2048	/* longest text written to a sysctl */
+#define	AOE_DISK_NAME		64	/* room for a name of a disk */
+
+/* Counters of the module (counter(9)). */
+enum aoe_counter {
+	AOE_COUNT_FRAMES_IN,	/* frames taken from the interfaces */
+	AOE_COUNT_FRAMES_OUT,	/* frames given to the interfaces */
+	AOE_COUNT_SEND_ERRORS,	/* frames that an interface refused */
+	AOE_COUNT_NO_INTERFACE,	/* frames whose interface had just left */
+	AOE_COUNT_MBUF_FAILURES, /* frames for which no mbuf could be had */
+	AOE_COUNT_RESERVE_USED,	/* frames built from the reserve */
+	AOE_COUNT_NO_MEMORY,	/* targets and answers that found no memory */
+	AOE_COUNT_REFUSED,	/* AoE frames passed on, not for this module */
+	AOE_COUNT_DROPS,	/* the first of the engine's reasons to drop */
+	AOE_COUNT_END = AOE_COUNT_DROPS + 16
+};
+
+/* What the hook does with a frame. */
+enum aoe_verdict {
+	AOE_PASS,		/* not for this module */
+	AOE_CONSUME
+};
+
+/* The causes of console messages; each is limited in its rate by itself. */
+enum aoe_cause {
+	AOE_CAUSE_EVENT,	/* + the engine's event number */
+	AOE_CAUSE_SHRINK = AOE_CAUSE_EVENT + 16,
+	AOE_CAUSE_NETIF,
+	AOE_CAUSE_MEMORY,
+	AOE_CAUSE_MODULE,
+	AOE_CAUSE_END
+};
+
+/* An interface as it is at this moment. */
+struct aoe_link {
+	uint32_t	al_mtu;
+	uint8_t		al_mac[6];
+	uint8_t		al_usable;	/* up, running, link not down */
+};
+
+/* What follows the header of a frame. */
+enum aoe_payload {
+	AOE_PAYLOAD_NONE,
+	AOE_PAYLOAD_BIO,	/* af_len bytes of a bio, from af_offset on */
+	AOE_PAYLOAD_TRIM	/* one block of TRIM ranges */
+};
+
+/* A frame to send. */
+struct aoe_frame {
+	uint64_t	af_bio;		/* the bio's token */
+	uint64_t	af_lba;		/* TRIM: first sector */
+	uint64_t	af_sectors;	/* TRIM: number of sectors */
+	uint32_t	af_offset;
+	uint32_t	af_len;
+	uint32_t	af_flow;	/* frames of one path share it */
+	uint8_t		af_netif;
+	uint8_t		af_payload;	/* enum aoe_payload */
+	uint8_t		af_header_len;
+	uint8_t		af_header[AOE_HEADER_MAX];
+};
+
+/* A block request. */
+struct aoe_request {
+	uint64_t	ar_bio;		/* the bio's token */
+	int64_t		ar_offset;	/* bytes */
+	int64_t		ar_length;	/* bytes */
+	uint16_t	ar_cmd;		/* BIO_READ ... */
+	uint16_t	ar_flags;	/* BIO_ORDERED ... */
+};
+
+/* What a disk is made of. */
+struct aoe_disk_params {
+	int64_t		ad_mediasize;
+	int64_t		ad_stripesize;
+	int64_t		ad_stripeoffset;
+	int64_t		ad_delmaxsize;
+	uint32_t	ad_unit;
+	uint16_t	ad_rotation_rate;
+	uint8_t		ad_can_flush;
+	uint8_t		ad_can_delete;
+	char		ad_name[AOE_DISK_NAME];		/* "aoe7." */
+	char		ad_alias[AOE_DISK_NAME];	/* "etherd/e7." */
+	char		ad_old_alias[AOE_DISK_NAME];	/* "aoed7" or empty */
+	char		ad_ident[AOE_DISK_NAME];
+	char		ad_descr[AOE_DISK_NAME];
+	char		ad_physpath[AOE_DISK_NAME];
+};
+
+/* Tunables, as the loader left them. */
+struct aoe_tunables {
+	char		at_iflist[AOE_MAX_NETIFS * AOE_NAME_MAX];
+	int		at_dead_secs;
+	int		at_wc;
+	int		at_beacon_secs;
+	int		at_fail_on_shutdown;
+};
+
+/* How a sysctl leaf crosses. */
+enum aoe_leaf_type {
+	AOE_LEAF_TEXT,
+	AOE_LEAF_INT,		/* int, as people write it in tunables */
+	AOE_LEAF_U64
+};
+
+/*
+ * C calls Rust.  `rs` is the Rust half of a target.  Whatever may send is
+ * called in the net epoch.
+ */
+int	aoe_rs_module_load(const struct aoe_tunables *tunables);
+int	aoe_rs_module_check(void);	/* EBUSY while a disk is open */
+int	aoe_rs_module_unload(void);
+void	aoe_rs_module_shutdown(void);
+
+void	aoe_rs_initiator_timeout(void);
+void	aoe_rs_target_timeout(void *rs);
+void	aoe_rs_target_work(void *rs);		/* may sleep */
+
+void	aoe_rs_disk_submit(void *rs, const struct aoe_request *request);
+int	aoe_rs_disk_open(void *rs);
+void	aoe_rs_disk_close(void *rs);
+void	aoe_rs_disk_gone(void *rs);
+
+/*
+ * `data` are the `contiguous` first bytes of the frame, `len` is its length.
+ * Frames other than ATA answers are contiguous as a whole.
+ */
+enum aoe_verdict aoe_rs_frame_input(uint32_t netif, const uint8_t *data,
+	    size_t contiguous, size_t len, struct mbuf *m);
+void	aoe_rs_frame_trim(uint64_t lba, uint64_t sectors, uint8_t *block);
+
+void	aoe_rs_netif_arrive(struct ifnet *ifp, const char *name, size_t len,
+	    int renamed);			/* may sleep */
+void	aoe_rs_netif_depart(struct ifnet *ifp);	/* may sleep */
+void	aoe_rs_netif_work(void);		/* may sleep */
+
+int	aoe_rs_sysctl_number(void *rs, uint32_t id, int64_t *value);
+int	aoe_rs_sysctl_set_number(void *rs, uint32_t id, int64_t value);
+size_t	aoe_rs_sysctl_text(void *rs, uint32_t id, char *buf, size_t room);
+int	aoe_rs_sysctl_set_text(void *rs, uint32_t id, const char *text,
+	    size_t len);
+
+/*
+ * Rust calls C.
+ */
+
+/* aoe_mem.c */
+void	*aoe_shim_mem_alloc(size_t size, int wait);	/* zeroed */
+void	aoe_shim_mem_free(void *p);
+uint64_t aoe_shim_mem_random(void);
+void	aoe_shim_counter_add(uint32_t counter, uint64_t n);
+uint64_t aoe_shim_counter_fetch(uint32_t counter);
+void	aoe_shim_log_print(uint32_t cause, const char *text, size_t len);
+void	aoe_shim_panic(const char *text, size_t len) __dead2;
+
+/* aoe_lock.c */
+void	aoe_shim_lock_config(void);
+void	aoe_shim_unlock_config(void);
+void	aoe_shim_lock_initiator(void);
+void	aoe_shim_unlock_initiator(void);
+void	aoe_shim_lock_cell(struct aoe_cell *cell);
+void	aoe_shim_unlock_cell(struct aoe_cell *cell);
+void	aoe_shim_epoch_wait(void);
+
+/* aoe_cell.c */
+struct aoe_cell *aoe_shim_cell_create(void *rs);	/* does not sleep */
+void	aoe_shim_cell_drain(struct aoe_cell *cell);	/* sleeps */
+void	aoe_shim_cell_destroy(struct aoe_cell *cell);
+void	aoe_shim_cell_work(struct aoe_cell *cell);	/* ask for _work */
+int	aoe_shim_cell_wait_none(int seconds);		/* all destroyed? */
+void	aoe_shim_netif_work(void);			/* ask for _work */
+void	aoe_shim_pause(uint32_t msecs);
+
+/* aoe_time.c */
+uint64_t aoe_shim_time_now(void);
+void	aoe_shim_time_arm_cell(struct aoe_cell *cell, uint64_t at);
+void	aoe_shim_time_arm_initiator(uint64_t at);
+void	aoe_shim_time_stop_initiator(void);
+
+/* aoe_disk.c; the bio functions are called with the target's lock held */
+int	aoe_shim_disk_create(struct aoe_cell *cell,
+	    const struct aoe_disk_params *params);
+void	aoe_shim_disk_resize(struct aoe_cell *cell, int64_t mediasize);
+void	aoe_shim_disk_gone(struct aoe_cell *cell);
+void	aoe_shim_disk_destroy(struct aoe_cell *cell);
+void	aoe_shim_bio_done(struct aoe_cell *cell, uint64_t bio, int error);
+void	aoe_shim_bio_wait(struct aoe_cell *cell, uint64_t bio);
+int	aoe_shim_bio_first(struct aoe_cell *cell, struct aoe_request *request);
+void	aoe_shim_bio_take(struct aoe_cell *cell);
+void	aoe_shim_bio_copy(uint64_t bio, uint32_t offset, struct mbuf *m,
+	    uint32_t from, uint32_t len);
+
+/* aoe_net.c */
+struct ifnet *aoe_shim_net_find(const char *name, size_t len);	/* a ref. */
+int	aoe_shim_net_type(struct ifnet *ifp);
+void	aoe_shim_net_ref(struct ifnet *ifp);
+void	aoe_shim_net_release(struct ifnet *ifp);
+void	aoe_shim_net_attach(uint32_t netif, struct ifnet *ifp);	/* takes ref. */
+void	aoe_shim_net_detach(uint32_t netif);			/* sleeps */
+int	aoe_shim_net_is(uint32_t netif, const struct ifnet *ifp);
+void	aoe_shim_net_link(uint32_t netif, struct aoe_link *link);
+void	aoe_shim_net_flush(uint32_t netif);	/* what it has queued */
+void	aoe_shim_net_refill(uint32_t netif);	/* its reserve; sleeps */
+int	aoe_shim_net_hook(int on);		/* sleeps */
+void	aoe_shim_net_send(const struct aoe_frame *frames, uint32_t n);
+void	aoe_shim_mbuf_copy(struct mbuf *m, uint32_t from, uint32_t len,
+	    uint8_t *to);
+
+/* aoe_sysctl.c; a node of `cell`, or of the module where it is NULL */
+void	*aoe_shim_sysctl_node(struct aoe_cell *cell, void *parent,
+	    const char *name, size_t len, const char *descr, size_t descr_len);
+int	aoe_shim_sysctl_leaf(struct aoe_cell *cell, void *parent,
+	    const char *name, size_t len, const char *descr, size_t descr_len,
+	    enum aoe_leaf_type type, int writable, uint32_t id);
+void	aoe_shim_sysctl_remove(struct aoe_cell *cell);	/* sleeps */
+
+#endif /* !_AOE_SHIM_H_ */

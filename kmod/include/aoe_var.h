@@ -1,0 +1,88 @@
+/*-
+ * SPDX-License-Identifier: BSD-2-Clause
+ *
+ * Copyright (c) 2026 The aoe authors
+ */
+
+/*
+ * What the C files of the module share among themselves.
+ */
+
+#ifndef _AOE_VAR_H_
+#define	_AOE_VAR_H_
+
+#include <sys/param.h>
+#include <sys/systm.h>
+#include <sys/bio.h>
+#include <sys/callout.h>
+#include <sys/kernel.h>
+#include <sys/lock.h>
+#include <sys/malloc.h>
+#include <sys/mutex.h>
+#include <sys/queue.h>
+#include <sys/sysctl.h>
+#include <sys/taskqueue.h>
+
+#include "aoe_compat.h"
+#include "aoe_shim.h"
+
+MALLOC_DECLARE(M_AOE);
+
+struct disk;
+
+/*
+ * The C half of one target.  Locks:
+ *	c	constant from creation to destruction
+ *	m	ac_mtx
+ *	w	the lock of the work list (aoe_cell.c)
+ *	t	only the work thread touches it
+ *	s	its own lock
+ */
+struct aoe_cell {
+	void			*ac_rs;		/* (c) the Rust half */
+	struct mtx		ac_mtx;		/* (s) the target lock */
+	struct callout		ac_callout;	/* (s) its one deadline */
+	struct task		ac_done_task;	/* (s) completes ac_doneq */
+	struct bio_queue_head	ac_waitq;	/* (m) the engine is full */
+	struct bio_queue_head	ac_doneq;	/* (m) ended, not yet told */
+	TAILQ_ENTRY(aoe_cell)	ac_work_link;	/* (w) */
+	bool			ac_work_queued;	/* (w) */
+	bool			ac_has_sysctl;	/* (t) */
+	struct sysctl_ctx_list	ac_sysctl;	/* (t) */
+	struct disk		*ac_disk;	/* (t) */
+	char			ac_name[AOE_DISK_NAME];		/* (t) */
+	char			ac_physpath[AOE_DISK_NAME];	/* (t) */
+};
+
+/* aoe_cell.c */
+extern struct taskqueue *aoe_done_queue;
+int	aoe_cell_init(void);
+void	aoe_cell_fini(void);
+
+/* aoe_disk.c */
+task_fn_t aoe_disk_done;
+
+/* aoe_event.c */
+void	aoe_event_init(void);
+void	aoe_event_fini(void);
+
+/* aoe_lock.c */
+void	aoe_lock_init(void);
+void	aoe_lock_fini(void);
+
+/* aoe_mem.c */
+void	aoe_mem_init(void);
+void	aoe_mem_fini(void);
+
+/* aoe_net.c */
+void	aoe_net_init(void);
+void	aoe_net_fini(void);
+
+/* aoe_sysctl.c */
+void	aoe_sysctl_init(void);
+
+/* aoe_time.c */
+void	aoe_time_init(void);
+callout_func_t aoe_time_cell;
+
+#endif /* !_AOE_VAR_H_ */
