@@ -53,12 +53,15 @@ impl fmt::Debug for TargetAddr {
     }
 }
 
-/// `parse` of an integer also takes a sign, which is no part of an address.
-fn decimal<T: FromStr>(text: &str) -> Option<T> {
-    if !text.bytes().all(|b| b.is_ascii_digit()) {
+/// A decimal number of at most 65535, without a sign.
+fn decimal(text: &[u8]) -> Option<u16> {
+    if text.is_empty() {
         return None;
     }
-    text.parse().ok()
+    text.iter().try_fold(0_u16, |value, byte| {
+        let digit = byte.checked_sub(b'0').filter(|digit| *digit < 10)?;
+        value.checked_mul(10)?.checked_add(u16::from(digit))
+    })
 }
 
 impl FromStr for TargetAddr {
@@ -66,13 +69,17 @@ impl FromStr for TargetAddr {
 
     /// Reads `7.0`, and `e7.0` as other systems name it.
     fn from_str(text: &str) -> Result<Self, TextError> {
-        let (shelf, slot) = text
-            .strip_prefix('e')
-            .unwrap_or(text)
-            .split_once('.')
-            .ok_or(TextError::Addr)?;
-        let shelf = decimal(shelf).ok_or(TextError::Addr)?;
-        let slot = decimal(slot).ok_or(TextError::Addr)?;
+        let digits = match text.as_bytes() {
+            [b'e', rest @ ..] => rest,
+            all => all,
+        };
+        let mut parts = digits.split(|byte| *byte == b'.').map(decimal);
+        let (Some(Some(shelf)), Some(Some(slot)), None) =
+            (parts.next(), parts.next(), parts.next())
+        else {
+            return Err(TextError::Addr);
+        };
+        let slot = u8::try_from(slot).map_err(|_| TextError::Addr)?;
         Self::new(shelf, slot).ok_or(TextError::Addr)
     }
 }

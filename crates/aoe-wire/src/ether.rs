@@ -54,19 +54,31 @@ impl FromStr for MacAddr {
 
     fn from_str(text: &str) -> Result<Self, TextError> {
         let mut bytes = [0; 6];
-        let mut groups = text.split(':');
+        let mut groups = text.as_bytes().split(|byte| *byte == b':');
         for byte in &mut bytes {
-            let group = groups.next().ok_or(TextError::Mac)?;
-            // The digits are looked at first because `from_str_radix` also takes a sign.
-            if group.is_empty() || group.len() > 2 || !group.bytes().all(|b| b.is_ascii_hexdigit())
-            {
-                return Err(TextError::Mac);
-            }
-            *byte = u8::from_str_radix(group, 16).map_err(|_| TextError::Mac)?;
+            *byte = hex_group(groups.next().unwrap_or(&[])).ok_or(TextError::Mac)?;
         }
-        if groups.next().is_some() {
-            return Err(TextError::Mac);
+        match groups.next() {
+            Some(_) => Err(TextError::Mac),
+            None => Ok(Self(bytes)),
         }
-        Ok(Self(bytes))
+    }
+}
+
+/// One or two hexadecimal digits.
+fn hex_group(group: &[u8]) -> Option<u8> {
+    match *group {
+        [low] => hex_digit(low),
+        [high, low] => Some((hex_digit(high)? << 4) | hex_digit(low)?),
+        _ => None,
+    }
+}
+
+const fn hex_digit(digit: u8) -> Option<u8> {
+    match digit {
+        b'0'..=b'9' => Some(digit - b'0'),
+        b'a'..=b'f' => Some(digit - b'a' + 10),
+        b'A'..=b'F' => Some(digit - b'A' + 10),
+        _ => None,
     }
 }

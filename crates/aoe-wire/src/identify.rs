@@ -47,9 +47,10 @@ impl<const N: usize> IdString<N> {
     /// Reads the text at byte `start`; each word has its first character in the high byte.
     fn parse(table: &[u8; SECTOR_SIZE], start: usize) -> Self {
         let mut text = [0; N];
-        let words = table.chunks_exact(2).skip(start / 2);
-        for (to, from) in text.chunks_exact_mut(2).zip(words) {
-            if let ([first, second], [low, high]) = (to, from) {
+        let mut words = table.chunks_exact(2).skip(start / 2);
+        // Not `zip`: for chunks it divides by their size, and an optimiser for size keeps that.
+        for to in text.chunks_exact_mut(2) {
+            if let ([first, second], Some([low, high])) = (to, words.next()) {
                 *first = *high;
                 *second = *low;
             }
@@ -160,7 +161,7 @@ const fn double<const N: usize>(table: &[u8; SECTOR_SIZE]) -> u32 {
 }
 
 const fn bit(word: u16, number: u32) -> bool {
-    (word >> number) & 1 != 0
+    word.wrapping_shr(number) & 1 != 0
 }
 
 /// A word whose bits 15-14 are 01 holds what it is said to hold; else nothing is known.
@@ -334,12 +335,16 @@ impl IdentifyTable {
     /// Sets word `number`.
     #[must_use]
     pub fn word(mut self, number: u8, value: u16) -> Self {
+        self.set(number, value);
+        self
+    }
+
+    fn set(&mut self, number: u8, value: u16) {
         if let Some(bytes) = self.0.chunks_exact_mut(2).nth(usize::from(number)) {
             for (to, from) in bytes.iter_mut().zip(value.to_le_bytes()) {
                 *to = from;
             }
         }
-        self
     }
 
     /// Writes a text of `words` words at word `number`, cut or filled with spaces.
@@ -377,23 +382,28 @@ impl IdentifyTable {
 
     /// Words 60-61, as far as 28 bits go, and 100-103.
     #[must_use]
-    pub fn capacity(self, sectors: u64) -> Self {
+    pub fn capacity(mut self, sectors: u64) -> Self {
         let [a, b, c, d, ..] = sectors.min(LBA28_SECTORS).to_le_bytes();
-        let [e, f, g, h, i, j, ..] = sectors.min(LBA48_SECTORS).to_le_bytes();
-        self.word(60, u16::from_le_bytes([a, b]))
-            .word(61, u16::from_le_bytes([c, d]))
-            .word(100, u16::from_le_bytes([e, f]))
-            .word(101, u16::from_le_bytes([g, h]))
-            .word(102, u16::from_le_bytes([i, j]))
-            .word(103, 0)
+        self.set(60, u16::from_le_bytes([a, b]));
+        self.set(61, u16::from_le_bytes([c, d]));
+        let [a, b, c, d, e, f, ..] = sectors.min(LBA48_SECTORS).to_le_bytes();
+        self.set(100, u16::from_le_bytes([a, b]));
+        self.set(101, u16::from_le_bytes([c, d]));
+        self.set(102, u16::from_le_bytes([e, f]));
+        self.set(103, 0);
+        self
     }
 
     /// Word 255: signature and checksum, over all that was set before.
     #[must_use]
-    pub fn checksum(self) -> Self {
-        let Self(bytes) = self.word(255, 0x00A5);
-        let sum = bytes.iter().fold(0_u8, |sum, byte| sum.wrapping_add(*byte));
-        Self(bytes).word(255, u16::from_le_bytes([0xA5, sum.wrapping_neg()]))
+    pub fn checksum(mut self) -> Self {
+        self.set(255, 0x00A5);
+        let sum = self
+            .0
+            .iter()
+            .fold(0_u8, |sum, byte| sum.wrapping_add(*byte));
+        self.set(255, u16::from_le_bytes([0xA5, sum.wrapping_neg()]));
+        self
     }
 
     /// The 512 bytes.

@@ -185,9 +185,10 @@ impl fmt::Debug for MaskList<'_> {
 impl fmt::Display for MaskList<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("[")?;
-        for (index, directive) in self.iter().enumerate() {
-            let space = if index == 0 { "" } else { " " };
+        let mut space = "";
+        for directive in self.iter() {
             write!(f, "{space}{directive}")?;
+            space = " ";
         }
         f.write_str("]")
     }

@@ -97,9 +97,10 @@ impl fmt::Debug for MacList<'_> {
 impl fmt::Display for MacList<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("[")?;
-        for (index, mac) in self.iter().enumerate() {
-            let space = if index == 0 { "" } else { " " };
+        let mut space = "";
+        for mac in self.iter() {
             write!(f, "{space}{mac}")?;
+            space = " ";
         }
         f.write_str("]")
     }
