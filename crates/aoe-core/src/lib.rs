@@ -1,1 +1,49 @@
-//! Placeholder.
+//! The initiator as a sans-IO engine.
+//!
+//! The engine is told what the world did (`handle_*`), is given commands (plain verbs such as
+//! [`Target::submit`]), and is then asked what the world must do next (`poll_*`). It has no clock,
+//! no lock, no allocator and no global: time and random seeds are arguments, memory is lent by the
+//! caller, and payload bytes never enter it. What moves through it are headers and references of
+//! the form (token, offset, length).
+//!
+//! Two objects, so that each can have a lock of its own:
+//!
+//! * [`Initiator`] knows the interfaces, sends the discover beacons, and decides whether an address
+//!   that announces itself may become a target.
+//! * [`Target`] is one shelf.slot: its paths, its identity, and every I/O in flight.
+//!
+//! # The order of calls
+//!
+//! After any `handle_*` or command on a [`Target`], drain it in this order until each is empty:
+//! [`Target::poll_transmit`], [`Target::poll_completion`], [`Target::poll_event`]; then arm one timer
+//! for [`Target::poll_timeout`]. The caller may stop after any number of transmits (a batch) and go on
+//! later, as long as it does go on. Time must not run backwards.
+//!
+//! # Promises
+//!
+//! * A request that `submit` accepted is completed exactly once; one it refused as full, never.
+//! * Nothing that arrives from the wire panics, and nothing grows beyond [`limits`].
+#![no_std]
+#![forbid(unsafe_code)]
+
+#[cfg(test)]
+extern crate std;
+
+pub mod iflist;
+mod initiator;
+pub mod limits;
+mod link;
+mod request;
+mod target;
+mod time;
+
+pub use initiator::{Admission, Initiator};
+pub use link::{InterfaceChange, Link, Links, NetifId, payload_sectors};
+pub use request::{
+    Claim, Completion, DropReason, Event, Full, Handled, IoError, Op, Payload, Received, Request,
+    Ticket, Transmit,
+};
+pub use target::{
+    Counters, Frame, Info, Io, IoStorage, Path, PathState, State, Target, TargetStorage, Tunables,
+};
+pub use time::Instant;

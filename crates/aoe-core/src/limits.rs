@@ -1,0 +1,82 @@
+//! Every bound of the engine, with its reason.
+
+use crate::time::{MS, SEC};
+
+/// Interfaces that may be listed. More than any storage host has; a path names one in a byte.
+pub const MAX_NETIFS: usize = 16;
+/// Paths (local interface × remote MAC) of one target. The tag has room for eight probes.
+pub const MAX_PATHS: usize = 8;
+/// Frames one target may have in its table, copies that cannot be proven dead included. The tag has
+/// nine bits for them, less the numbers that belong to probes.
+pub const MAX_FRAMES: usize = 496;
+/// Frames lent to a target by default: two paths with a full window each, and as many quarantined.
+pub const DEFAULT_FRAMES: usize = 384;
+/// Requests lent to a target by default; a request beyond them waits at the caller's.
+pub const DEFAULT_IOS: usize = 256;
+/// Frames in flight to one remote MAC, whatever it advertises (kvblade: 1024), as in Linux.
+pub const MAX_WINDOW: u16 = 128;
+/// A window never shrinks below this while the target's buffer count allows it.
+pub const MIN_WINDOW: u16 = 2;
+/// The window a path starts with; it grows by one for each answer from there.
+pub const INITIAL_WINDOW: u16 = 16;
+/// Most sectors in one frame: the Sector Count register has eight bits.
+pub const MAX_FRAME_SECTORS: u32 = 255;
+/// Sectors per frame that a target with "0" in its Sector Count field takes (AoE section 3.2).
+pub const DEFAULT_SECTORS: u8 = 2;
+/// Block size that frames are cut to when the target does not say: almost every disk has it today.
+pub const DEFAULT_PHYSICAL_SECTORS: u32 = 8;
+/// Most bytes of a config string (AoE section 3.2).
+pub const MAX_CONFIG_STRING: usize = 1024;
+/// Longest request: offsets into its data are 32-bit. TRIM is not bound by it.
+pub const MAX_IO_SECTORS: u64 = (1 << 31) / 512;
+
+/// Retransmission time-out of a path on which no round trip was measured yet (RFC 6298 says a second
+/// for the Internet; a LAN answers within milliseconds, a disk that spins up does not).
+pub const INITIAL_RTO_NS: u64 = 200 * MS;
+/// Shortest retransmission time-out: below it the scheduling of the two hosts is measured, not loss.
+pub const MIN_RTO_NS: u64 = 3 * MS;
+/// Longest retransmission time-out, back-off included.
+pub const MAX_RTO_NS: u64 = SEC;
+/// Time-outs in a row, without a single answer, after which a path counts as lost.
+pub const PATH_TIMEOUTS: u8 = 4;
+/// The same where another path is up: trying the other one is cheap.
+pub const PATH_TIMEOUTS_WITH_SPARE: u8 = 2;
+/// Least time between two probes of a lost path.
+pub const MIN_PROBE_NS: u64 = 100 * MS;
+/// Most time between two probes of a lost path: what an operator waits for after a cable is back.
+pub const MAX_PROBE_NS: u64 = SEC;
+/// A path on which nothing was heard for so long is asked for its config.
+pub const KEEPALIVE_NS: u64 = 10 * SEC;
+/// Unanswered keep-alives after which a path counts as lost.
+pub const KEEPALIVE_TRIES: u8 = 5;
+/// How long a copy of a write that was never answered keeps its range closed to newer writes, when
+/// nothing better proves it dead. A stalled target may hold it in a socket buffer for seconds.
+pub const QUARANTINE_NS: u64 = 15 * SEC;
+/// Leeway of an overtaken frame, in quarters of the round trip: where the doubling stops.
+pub const MAX_REORDER_QUARTERS: u8 = 64;
+/// How long a target may be silent before it is called down; I/O is held from the first moment.
+pub const DOWN_AFTER_NS: u64 = 2 * SEC;
+/// How long a path may be lost before that is reported.
+pub const REPORT_LOST_NS: u64 = SEC;
+/// A disk that is neither open nor answering is forgotten after this time.
+pub const FORGET_NS: u64 = 300 * SEC;
+/// Least time between two IDENTIFYs that announcements can provoke.
+pub const MIN_RECHECK_NS: u64 = 10 * MS;
+/// Least time between two IDENTIFYs of a conflicting path.
+pub const CONFLICT_RECHECK_NS: u64 = 5 * SEC;
+/// A conflicting path that is not heard of any more is dropped after this time.
+pub const CONFLICT_FORGET_NS: u64 = 180 * SEC;
+/// Time between two IDENTIFYs of a path in use, for growth that nobody announced.
+pub const REIDENTIFY_NS: u64 = 60 * SEC;
+/// A target that was never identified is forgotten after so many unanswered IDENTIFYs.
+pub const IDENTIFY_TRIES: u8 = 10;
+/// A frame refused with a busy status is sent again after this time.
+pub const BUSY_RETRY_NS: u64 = 50 * MS;
+/// How often a frame may be refused, for a reason that can pass, before its request fails.
+pub const MAX_REFUSALS: u8 = 20;
+/// Sectors that one 512-byte block of TRIM ranges can name: 64 entries of 65,535.
+pub const TRIM_BLOCK_SECTORS: u64 = 64 * 65_535;
+/// Targets one machine may have. The address space has 16 million; a forger could announce them all.
+pub const MAX_TARGETS: usize = 65_536;
+/// Targets that announced themselves and were not identified yet.
+pub const MAX_UNIDENTIFIED: usize = 1024;

@@ -1,0 +1,335 @@
+//! Which paths there are, and which disk is behind them.
+
+use super::paths::{Path, PathState};
+use super::probe::ProbeKind;
+use super::{FlushMode, State, Target};
+use crate::limits::{
+    CONFLICT_RECHECK_NS, IDENTIFY_TRIES, KEEPALIVE_TRIES, MAX_FRAMES, MAX_PROBE_NS, MIN_RECHECK_NS,
+};
+use crate::{Claim, DropReason, Event, Handled, Instant, Received};
+use aoe_wire::{ConfigReply, Identify, SECTOR_SIZE};
+
+use super::tag::generation_bits;
+
+/// Firmware versions of vblade: 0x4000 and its release number.
+const VBLADE_FIRMWARE: core::ops::RangeInclusive<u16> = 0x400A..=0x40FF;
+const VBLADE_MODEL: &str = "Coraid EtherDrive vblade";
+
+impl Target<'_> {
+    /// Asks config and identity of every path anew.
+    pub fn revalidate(&mut self, now: Instant) {
+        for index in self.paths.indices() {
+            if self.paths.get(index).can_probe() {
+                self.ask(index, ProbeKind::Identify, now);
+            }
+        }
+    }
+
+    /// Asks something of a path, unless that very question is under way.
+    pub(super) fn ask(&mut self, index: u8, kind: ProbeKind, when: Instant) {
+        let path = self.paths.at(index);
+        if path.state == PathState::Unused {
+            return;
+        }
+        let asked = path.probe.kind == kind && path.probe.waiting;
+        // A path that is up is being asked: its answer is a round trip away. On any other the last
+        // question may have been lost long ago, so news of it are worth a new one.
+        if !asked || path.state != PathState::Up {
+            path.probe.ask(kind, when);
+        }
+    }
+
+    /// A Query Config answer (AoEr11 section 3.2): an answer to us, to the beacon, or an
+    /// announcement that nobody asked for.
+    pub(super) fn handle_config(&mut self, now: Instant, rx: &Received<'_>) -> Handled {
+        if rx.header.is_error().is_some() {
+            return Handled::Dropped(DropReason::Mismatch);
+        }
+        let Ok(config) = ConfigReply::parse(rx.arg) else {
+            return Handled::Dropped(DropReason::BadConfig);
+        };
+        if !rx.header.src.is_unicast() {
+            return Handled::Dropped(DropReason::BadAddress);
+        }
+        let Some(index) = self.path_or_candidate(rx) else {
+            return Handled::Dropped(DropReason::Full);
+        };
+        let path = self.paths.at(index);
+        path.buffer_count = config.buffer_count;
+        path.firmware = config.firmware;
+        path.sector_count = config.sector_count;
+        path.heard_at = now;
+        if path.state != PathState::New && path.state != PathState::Conflict {
+            self.note_config_string(config.string);
+        }
+        if self.answers_config_probe(index, rx.header.tag) {
+            self.note_probe_answered(now, index);
+            if self.paths.get(index).state == PathState::Checking {
+                self.paths.at(index).state = PathState::Up;
+                self.refresh_state(now);
+            }
+        }
+        self.follow_up(now, index, rx.header.tag == 0);
+        Handled::Done
+    }
+
+    fn path_or_candidate(&mut self, rx: &Received<'_>) -> Option<u8> {
+        if let Some(index) = self.paths.find(rx.netif, rx.header.src) {
+            return Some(index);
+        }
+        let index = self.paths.vacancy()?;
+        // The number may have belonged to a path before: its old questions must not be answered.
+        let generation = self.paths.get(index).probe.generation;
+        let path = self.paths.at(index);
+        *path = Path {
+            netif: rx.netif,
+            mac: rx.header.src,
+            state: PathState::New,
+            link_up: true,
+            ..Path::EMPTY
+        };
+        path.probe.generation = generation;
+        Some(index)
+    }
+
+    fn note_config_string(&mut self, string: &[u8]) {
+        if self.config_string() == string {
+            return;
+        }
+        if let Some(place) = self.info.config.get_mut(..string.len()) {
+            place.copy_from_slice(string);
+            self.info.config_len = u16::try_from(string.len()).unwrap_or(0);
+            self.events.add(Event::ConfigChanged);
+        }
+    }
+
+    fn answers_config_probe(&self, index: u8, tag: u32) -> bool {
+        let probe = &self.paths.get(index).probe;
+        let Some(tag) = self.key.decode(tag) else {
+            return false;
+        };
+        probe.kind == ProbeKind::Config
+            && probe.waiting
+            && usize::from(tag.slot) == MAX_FRAMES + usize::from(index)
+            && tag.generation == generation_bits(probe.generation)
+    }
+
+    /// What news of a path in this state call for. An announcement is a sign of a restart: another
+    /// disk may be there now, so no I/O goes on before it was looked at.
+    fn follow_up(&mut self, now: Instant, index: u8, announcement: bool) {
+        let path = self.paths.get(index);
+        let since = now.since(path.identified_at);
+        match path.state {
+            PathState::New if path.probe.is_idle() => self.ask(index, ProbeKind::Identify, now),
+            PathState::Lost if path.link_up => self.ask(index, ProbeKind::Identify, now),
+            PathState::Conflict if since >= CONFLICT_RECHECK_NS && path.probe.is_idle() => {
+                self.ask(index, ProbeKind::Identify, now);
+            }
+            PathState::Up if announcement && since >= MIN_RECHECK_NS => {
+                self.check_path(now, index, ProbeKind::Identify);
+            }
+            PathState::Up if announcement => {
+                let when = path.identified_at.after(MIN_RECHECK_NS);
+                self.ask(index, ProbeKind::Identify, when);
+            }
+            _ => {}
+        }
+    }
+
+    /// Stops I/O on a path in use until a question is answered.
+    pub(super) fn check_path(&mut self, now: Instant, index: u8, kind: ProbeKind) {
+        let path = self.paths.at(index);
+        if path.state == PathState::Up {
+            path.state = PathState::Checking;
+            path.probe.ask(kind, now);
+        }
+    }
+
+    /// A probe was answered: round trip, and the proof that what was sent before it has gone by.
+    pub(super) fn note_probe_answered(&mut self, now: Instant, index: u8) {
+        let path = self.paths.at(index);
+        let (sent_at, seq) = (path.probe.sent_at, path.probe.seq);
+        if path.probe.tries == 1 && path.rtt.srtt() == 0 {
+            path.rtt.sample(now.since(sent_at));
+        }
+        path.last_rtt = now.since(sent_at);
+        path.answered_seq = path.answered_seq.max(seq);
+        path.note_heard(now);
+        path.probe.settle();
+        self.note_alive_until(index, sent_at);
+        self.detect_overtaken(now, index);
+        if self.ghosts.head().is_some() && self.release_ghosts(now) {
+            self.wake_waiting(now);
+        }
+    }
+
+    /// The target is there but refused to be asked; it is asked again later.
+    pub(super) fn note_probe_refused(&mut self, now: Instant, index: u8) -> Handled {
+        let path = self.paths.at(index);
+        path.heard_at = now;
+        path.probe.waiting = false;
+        path.probe.due = Some(now.after(MAX_PROBE_NS));
+        if path.state == PathState::New && path.probe.tries >= IDENTIFY_TRIES {
+            self.drop_path(now, index);
+        } else if path.state == PathState::Checking {
+            self.lose_path(now, index);
+        }
+        self.info.counters.refusals += 1;
+        Handled::Done
+    }
+
+    /// A probe was not answered in time. It is sent again unless the path is given up.
+    pub(super) fn note_probe_unanswered(&mut self, now: Instant, index: u8) {
+        let path = self.paths.get(index);
+        let tries = path.probe.tries;
+        match path.state {
+            PathState::New | PathState::Conflict if tries >= IDENTIFY_TRIES => {
+                self.drop_path(now, index);
+            }
+            PathState::Up | PathState::Checking if tries >= KEEPALIVE_TRIES => {
+                self.lose_path(now, index);
+            }
+            _ => {}
+        }
+    }
+
+    /// The IDENTIFY data that [`Handled::CopyIdentify`] asked for.
+    pub fn commit_identify(&mut self, now: Instant, claim: Claim, data: &[u8; SECTOR_SIZE]) {
+        let Ok(index) = u8::try_from(claim.ticket.slot) else {
+            return;
+        };
+        let probe = self.paths.get(index).probe;
+        let awaited = probe.waiting
+            && probe.kind == ProbeKind::Identify
+            && probe.generation == claim.ticket.generation;
+        if !awaited || self.state == State::Removed {
+            return;
+        }
+        self.note_probe_answered(now, index);
+        match Identify::parse(data) {
+            Ok(identity) if identity.logical_sector as usize == SECTOR_SIZE => {
+                self.compare(now, index, &identity);
+            }
+            // AoE counts in units of 512 bytes; a disk that says otherwise contradicts itself.
+            _ => {
+                let _ = self.note_probe_refused(now, index);
+            }
+        }
+    }
+
+    /// Is the disk on this path the one that we know?
+    fn compare(&mut self, now: Instant, index: u8, identity: &Identify) {
+        self.paths.at(index).identified_at = now;
+        let Some(known) = self.info.identity else {
+            self.adopt(index, identity);
+            self.events.add(Event::Identified);
+            self.raise_path(now, index);
+            return;
+        };
+        if !known.same_disk(identity) {
+            self.note_conflict(now, index);
+            return;
+        }
+        if known.sectors != identity.sectors {
+            let others = self.other_paths_in_use(index);
+            if others != 0 {
+                // One of the two is right. The paths in use are asked; if they agree with this one
+                // they come here in turn, and the last of them finds nobody who disagrees.
+                self.note_conflict(now, index);
+                self.ask_again(now, others);
+                return;
+            }
+            self.events.add(Event::Resized);
+        }
+        self.info.identity = Some(*identity);
+        self.raise_path(now, index);
+        if known.sectors != identity.sectors {
+            self.ask_again(now, !(1 << index));
+        }
+    }
+
+    fn other_paths_in_use(&self, index: u8) -> u8 {
+        self.paths
+            .indices()
+            .filter(|&other| other != index)
+            .filter(|&other| {
+                matches!(
+                    self.paths.get(other).state,
+                    PathState::Up | PathState::Checking
+                )
+            })
+            .fold(0, |set, other| set | 1 << other)
+    }
+
+    fn ask_again(&mut self, now: Instant, set: u8) {
+        for index in self.paths.indices().filter(|index| set & (1 << index) != 0) {
+            if self.paths.get(index).can_probe() {
+                self.ask(index, ProbeKind::Identify, now);
+            }
+        }
+    }
+
+    /// The first IDENTIFY decides what the target can do.
+    fn adopt(&mut self, index: u8, identity: &Identify) {
+        self.info.identity = Some(*identity);
+        self.flush = if identity.flush_ext {
+            FlushMode::Ext
+        } else if identity.flush {
+            FlushMode::Standard
+        } else {
+            FlushMode::None
+        };
+        self.trim = identity.trim && identity.lba48;
+        // Of the servers that exist only vblade is known to execute and answer in order.
+        let firmware = self.paths.get(index).firmware;
+        self.unordered =
+            !(VBLADE_FIRMWARE.contains(&firmware) && identity.model.as_str() == VBLADE_MODEL);
+    }
+
+    fn note_conflict(&mut self, now: Instant, index: u8) {
+        let path = self.paths.get(index);
+        let (netif, mac, before) = (path.netif, path.mac, path.state);
+        if matches!(before, PathState::Up | PathState::Checking) {
+            self.lose_path(now, index);
+        }
+        let path = self.paths.at(index);
+        path.state = PathState::Conflict;
+        path.probe.settle();
+        if before != PathState::Conflict {
+            self.info.conflict = Some((netif, mac));
+            self.info.counters.conflicts += 1;
+            self.events.add(Event::Conflict);
+        }
+    }
+
+    /// The disk that we know was seen on this path just now.
+    fn raise_path(&mut self, now: Instant, index: u8) {
+        let path = self.paths.at(index);
+        let news =
+            path.state == PathState::New || path.state == PathState::Conflict || path.reported;
+        if self.info.conflict == Some((path.netif, path.mac)) {
+            self.info.conflict = None;
+        }
+        path.state = PathState::Up;
+        path.timeouts = 0;
+        path.reported = false;
+        if news {
+            self.events.add(Event::PathUp);
+        }
+        self.refresh_state(now);
+        self.want_write_cache(now, index);
+        self.detect_overtaken(now, index);
+    }
+
+    /// Switches the write cache if the operator wants it other than it is. It is not switched on
+    /// where no flush could ever empty it.
+    pub(super) fn want_write_cache(&mut self, now: Instant, index: u8) {
+        let (Some(wanted), Some(identity)) = (self.tunables.write_cache, self.info.identity) else {
+            return;
+        };
+        let possible = identity.write_cache_supported && (!wanted || self.can_flush());
+        if possible && identity.write_cache_enabled != wanted {
+            self.paths.at(index).probe.ask(ProbeKind::WriteCache, now);
+        }
+    }
+}

@@ -1,0 +1,442 @@
+//! The table of AoE messages that carry I/O, from the moment a request is cut until every copy that
+//! was sent is known to be dead.
+
+use super::tag::{COPIES, Tag, TagKey, generation_bits};
+use crate::Instant;
+use crate::limits::MAX_FRAMES;
+
+/// The end of a list.
+pub(crate) const NIL: u16 = u16::MAX;
+
+/// Where a frame is in its life; it is in the list that belongs to its state.
+#[derive(Copy, Clone, PartialEq, Eq, Debug)]
+pub(crate) enum FrameState {
+    /// Unused.
+    Free,
+    /// Must be sent (again) as soon as a window allows.
+    Queued,
+    /// Must be sent again, but not yet: the target said that it was busy.
+    Delayed,
+    /// The newest copy was sent on `path` and no answer came yet.
+    InFlight,
+    /// Its request has what it needs, but copies of this write may still reach the target.
+    Ghost,
+}
+
+/// One AoE message: a part of one request. Opaque to the caller, who only lends the memory.
+#[derive(Copy, Clone, Debug)]
+pub struct Frame {
+    pub(crate) state: FrameState,
+    /// The path that the newest copy went by.
+    pub(crate) path: u8,
+    /// Every path that a copy went by, a bit each.
+    pub(crate) paths_used: u8,
+    /// How often the target refused it for a reason that can pass.
+    pub(crate) refusals: u8,
+    /// A write or TRIM: a late copy of it can destroy newer data.
+    pub(crate) modifies: bool,
+    /// Some copy can no longer be accounted for by answers: only time proves it dead.
+    pub(crate) unprovable: bool,
+    /// A path that a copy went by is gone: no later answer on it can prove that copy dead.
+    pub(crate) orphaned: bool,
+    /// The request it is a part of.
+    pub(crate) io: u16,
+    /// That request's generation, by which a ghost knows its own request's newer frames.
+    pub(crate) io_generation: u32,
+    /// Copies sent.
+    copies: u16,
+    /// Which of the last 16 copies were answered, by copy number modulo 16.
+    answered: u16,
+    pub(crate) sectors: u32,
+    /// First sector, counted from the start of the request.
+    pub(crate) offset: u64,
+    /// First sector, counted from the start of the disk.
+    pub(crate) lba: u64,
+    /// Sequence number of the newest copy, in the order of sending of the whole target.
+    pub(crate) seq: u64,
+    pub(crate) first_sent: Instant,
+    /// When the newest copy was sent; of a ghost, when its copies were last able to leave this host.
+    pub(crate) last_sent: Instant,
+    generation: u32,
+    prev: u16,
+    next: u16,
+}
+
+impl Frame {
+    /// What every slot of a lent table must hold.
+    pub const EMPTY: Self = Self {
+        state: FrameState::Free,
+        path: 0,
+        paths_used: 0,
+        refusals: 0,
+        modifies: false,
+        unprovable: false,
+        orphaned: false,
+        io: NIL,
+        io_generation: 0,
+        copies: 0,
+        answered: 0,
+        sectors: 0,
+        offset: 0,
+        lba: 0,
+        seq: 0,
+        first_sent: Instant::from_nanos(0),
+        last_sent: Instant::from_nanos(0),
+        generation: 0,
+        prev: NIL,
+        next: NIL,
+    };
+
+    pub(crate) const fn copies(&self) -> u16 {
+        self.copies
+    }
+
+    /// The copy that a tag's copy field names, if that copy can have been sent.
+    fn copy_named(&self, low_bits: u16) -> Option<u16> {
+        let newest = self.copies.checked_sub(1)?;
+        let age = newest.wrapping_sub(low_bits) % COPIES;
+        newest.checked_sub(age)
+    }
+
+    /// Every copy that was sent has been answered.
+    pub(crate) const fn is_answered(&self) -> bool {
+        !self.unprovable && self.answered.count_ones() == self.copies as u32
+    }
+
+    /// One more copy leaves by `path`.
+    pub(crate) fn note_sent(&mut self, now: Instant, path: u8, seq: u64) {
+        if self.copies == 0 {
+            self.first_sent = now;
+        }
+        if self.copies >= COPIES {
+            // The bit that stood for an older copy is needed again; from here on answers cannot
+            // account for all copies.
+            self.unprovable = true;
+        }
+        self.answered &= !(1 << (self.copies % COPIES));
+        self.copies = self.copies.saturating_add(1);
+        self.path = path;
+        self.paths_used |= 1 << path;
+        self.seq = seq;
+        self.last_sent = now;
+        self.state = FrameState::InFlight;
+    }
+
+    /// Whether any of the frame's sectors is among `sectors` from `lba` on.
+    pub(crate) const fn overlaps(&self, lba: u64, sectors: u64) -> bool {
+        self.lba < lba.saturating_add(sectors) && lba < self.lba.saturating_add(self.sectors as u64)
+    }
+}
+
+/// A doubly linked list of frames, the links being in the frames.
+#[derive(Copy, Clone, Debug)]
+pub(crate) struct List {
+    head: u16,
+    tail: u16,
+}
+
+impl List {
+    pub(crate) const EMPTY: Self = Self {
+        head: NIL,
+        tail: NIL,
+    };
+
+    pub(crate) const fn head(&self) -> Option<u16> {
+        if self.head == NIL {
+            None
+        } else {
+            Some(self.head)
+        }
+    }
+}
+
+/// What an answer's tag led to.
+#[derive(Copy, Clone, PartialEq, Eq, Debug)]
+pub(crate) struct Answered {
+    pub(crate) index: u16,
+    /// The copy's number, counted from 0.
+    pub(crate) copy: u16,
+    /// It was the newest copy.
+    pub(crate) newest: bool,
+}
+
+/// The table over lent slots.
+#[derive(Debug)]
+pub(crate) struct Frames<'s> {
+    slots: &'s mut [Frame],
+    free: List,
+    free_count: u16,
+    /// Stands in for a slot that does not exist, so that a broken index damages nothing.
+    scratch: Frame,
+    broken: bool,
+}
+
+impl<'s> Frames<'s> {
+    /// A table without slots.
+    pub(crate) fn unlent() -> Self {
+        Self {
+            slots: &mut [],
+            free: List::EMPTY,
+            free_count: 0,
+            scratch: Frame::EMPTY,
+            broken: false,
+        }
+    }
+
+    pub(crate) fn lend(&mut self, slots: &'s mut [Frame]) {
+        self.slots = slots;
+        self.free = List::EMPTY;
+        self.free_count = 0;
+        for index in 0..self.slots.len().min(MAX_FRAMES) {
+            let index = index as u16;
+            *self.at(index) = Frame::EMPTY;
+            let mut free = self.free;
+            self.push_back(&mut free, index);
+            self.free = free;
+            self.free_count += 1;
+        }
+    }
+
+    pub(crate) fn reclaim(self) -> &'s mut [Frame] {
+        self.slots
+    }
+
+    pub(crate) const fn free_count(&self) -> u16 {
+        self.free_count
+    }
+
+    /// An index led nowhere: the engine's own books are wrong.
+    pub(crate) const fn is_broken(&self) -> bool {
+        self.broken
+    }
+
+    pub(crate) fn get(&self, index: u16) -> &Frame {
+        self.slots.get(usize::from(index)).unwrap_or(&self.scratch)
+    }
+
+    pub(crate) fn at(&mut self, index: u16) -> &mut Frame {
+        match self.slots.get_mut(usize::from(index)) {
+            Some(frame) => frame,
+            None => {
+                self.broken = true;
+                &mut self.scratch
+            }
+        }
+    }
+
+    /// Takes the slot that has been free for longest, so that a tag comes back as late as possible.
+    pub(crate) fn allocate(&mut self) -> Option<u16> {
+        let mut free = self.free;
+        let index = self.pop_front(&mut free)?;
+        self.free = free;
+        self.free_count -= 1;
+        let frame = self.at(index);
+        *frame = Frame {
+            generation: frame.generation.wrapping_add(1),
+            ..Frame::EMPTY
+        };
+        Some(index)
+    }
+
+    /// Gives back a slot that is in no list.
+    pub(crate) fn release(&mut self, index: u16) {
+        self.at(index).state = FrameState::Free;
+        let mut free = self.free;
+        self.push_back(&mut free, index);
+        self.free = free;
+        self.free_count += 1;
+    }
+
+    pub(crate) fn push_back(&mut self, list: &mut List, index: u16) {
+        let tail = list.tail;
+        let frame = self.at(index);
+        frame.prev = tail;
+        frame.next = NIL;
+        if tail == NIL {
+            list.head = index;
+        } else {
+            self.at(tail).next = index;
+        }
+        list.tail = index;
+    }
+
+    /// Puts a frame first: it was first before and comes back.
+    pub(crate) fn push_front(&mut self, list: &mut List, index: u16) {
+        let head = list.head;
+        let frame = self.at(index);
+        frame.prev = NIL;
+        frame.next = head;
+        if head == NIL {
+            list.tail = index;
+        } else {
+            self.at(head).prev = index;
+        }
+        list.head = index;
+    }
+
+    pub(crate) fn remove(&mut self, list: &mut List, index: u16) {
+        let Frame { prev, next, .. } = *self.get(index);
+        if prev == NIL {
+            list.head = next;
+        } else {
+            self.at(prev).next = next;
+        }
+        if next == NIL {
+            list.tail = prev;
+        } else {
+            self.at(next).prev = prev;
+        }
+        let frame = self.at(index);
+        frame.prev = NIL;
+        frame.next = NIL;
+    }
+
+    pub(crate) fn pop_front(&mut self, list: &mut List) -> Option<u16> {
+        let index = list.head()?;
+        self.remove(list, index);
+        Some(index)
+    }
+
+    /// The frame after this one in its list.
+    pub(crate) fn after(&self, index: u16) -> Option<u16> {
+        let next = self.get(index).next;
+        if next == NIL { None } else { Some(next) }
+    }
+
+    /// The indices of all slots.
+    pub(crate) fn indices(&self) -> core::ops::Range<u16> {
+        0..self.slots.len().min(MAX_FRAMES) as u16
+    }
+
+    /// The tag of the copy that was just noted as sent.
+    pub(crate) fn tag(&self, key: TagKey, index: u16) -> u32 {
+        let frame = self.get(index);
+        key.encode(Tag {
+            slot: index,
+            copy: frame.copies.wrapping_sub(1),
+            generation: frame.generation,
+        })
+    }
+
+    /// Finds the frame and copy that a tag names, changing nothing.
+    pub(crate) fn find(&self, tag: Tag) -> Option<Answered> {
+        let frame = self.slots.get(usize::from(tag.slot))?;
+        if frame.state == FrameState::Free || generation_bits(frame.generation) != tag.generation {
+            return None;
+        }
+        let copy = frame.copy_named(tag.copy)?;
+        if frame.answered & (1 << (copy % COPIES)) != 0 {
+            return None;
+        }
+        Some(Answered {
+            index: tag.slot,
+            copy,
+            newest: copy + 1 == frame.copies,
+        })
+    }
+
+    /// Writes down that the copy was answered.
+    pub(crate) fn note_answered(&mut self, answered: Answered) {
+        self.at(answered.index).answered |= 1 << (answered.copy % COPIES);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::vec;
+    use std::vec::Vec;
+
+    const KEY: TagKey = TagKey::new(0x1234_5678_9ABC_DEF0);
+
+    #[test]
+    fn a_slot_rests_as_long_as_possible() {
+        let mut slots = vec![Frame::EMPTY; 4];
+        let mut frames = Frames::unlent();
+        frames.lend(&mut slots);
+        let first = frames.allocate();
+        assert_eq!(first, Some(0));
+        frames.release(0);
+        let order: Vec<_> = core::iter::from_fn(|| frames.allocate()).collect();
+        assert_eq!(order, [1, 2, 3, 0]);
+        assert_eq!(frames.free_count(), 0);
+        assert!(!frames.is_broken());
+    }
+
+    #[test]
+    fn every_copy_has_a_tag_and_each_counts_once() {
+        let mut slots = vec![Frame::EMPTY; 2];
+        let mut frames = Frames::unlent();
+        frames.lend(&mut slots);
+        let index = frames.allocate().unwrap();
+        let mut tags = Vec::new();
+        for n in 0..3 {
+            frames.at(index).note_sent(Instant::from_nanos(n), 0, n);
+            tags.push(frames.tag(KEY, index));
+        }
+        assert!(
+            tags.iter()
+                .enumerate()
+                .all(|(i, tag)| !tags[..i].contains(tag))
+        );
+        for (n, &tag) in tags.iter().enumerate() {
+            let found = frames.find(KEY.decode(tag).unwrap()).unwrap();
+            assert_eq!((found.copy, found.newest), (n as u16, n == 2));
+            frames.note_answered(found);
+            assert_eq!(
+                frames.find(KEY.decode(tag).unwrap()),
+                None,
+                "a duplicate counts once"
+            );
+        }
+        assert!(frames.get(index).is_answered());
+    }
+
+    #[test]
+    fn a_copy_that_was_never_sent_or_an_old_generation_is_not_found() {
+        let mut slots = vec![Frame::EMPTY; 1];
+        let mut frames = Frames::unlent();
+        frames.lend(&mut slots);
+        let index = frames.allocate().unwrap();
+        frames.at(index).note_sent(Instant::default(), 0, 1);
+        let tag = KEY.decode(frames.tag(KEY, index)).unwrap();
+        assert_eq!(
+            frames.find(Tag {
+                copy: tag.copy + 1,
+                ..tag
+            }),
+            None
+        );
+        assert_eq!(frames.find(Tag { slot: 200, ..tag }), None);
+        frames.release(index);
+        assert_eq!(frames.find(tag), None);
+        frames.allocate().unwrap();
+        frames.at(index).note_sent(Instant::default(), 0, 2);
+        assert_eq!(frames.find(tag), None);
+    }
+
+    #[test]
+    fn more_copies_than_can_be_told_apart_are_never_all_answered() {
+        let mut slots = vec![Frame::EMPTY; 1];
+        let mut frames = Frames::unlent();
+        frames.lend(&mut slots);
+        let index = frames.allocate().unwrap();
+        for n in 0..17 {
+            frames.at(index).note_sent(Instant::default(), 0, n);
+            let tag = KEY.decode(frames.tag(KEY, index)).unwrap();
+            let found = frames.find(tag).unwrap();
+            frames.note_answered(found);
+        }
+        assert!(!frames.get(index).is_answered());
+    }
+
+    #[test]
+    fn an_index_without_slot_breaks_the_books_and_nothing_else() {
+        let mut slots = vec![Frame::EMPTY; 1];
+        let mut frames = Frames::unlent();
+        frames.lend(&mut slots);
+        frames.at(7).offset = 1;
+        assert!(frames.is_broken());
+        assert_eq!(frames.get(0).offset, 0);
+    }
+}

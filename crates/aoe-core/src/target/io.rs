@@ -1,0 +1,605 @@
+//! The table of accepted requests: their order, what waits for what, and when each is done.
+//!
+//! A request is *waiting* until nothing accepted earlier stands in its way, then *ready* until it is
+//! cut into frames completely, then *cut* until the last of them is answered, then *done* until the
+//! caller has fetched its completion. The first three are in the active list, in the order in which
+//! they were accepted.
+
+use super::frames::NIL;
+use crate::{Completion, Instant, IoError, Op, Request};
+
+#[derive(Copy, Clone, PartialEq, Eq, Debug)]
+pub(crate) enum IoState {
+    Free,
+    Waiting,
+    Ready,
+    Cut,
+    Done,
+}
+
+/// One accepted request. Opaque to the caller, who only lends the memory.
+#[derive(Copy, Clone, Debug)]
+pub struct Io {
+    pub(crate) state: IoState,
+    pub(crate) op: Op,
+    pub(crate) ordered: bool,
+    /// References to its data that are outside the engine: frames being built, answers being copied.
+    pins: u16,
+    generation: u32,
+    pub(crate) token: u64,
+    pub(crate) lba: u64,
+    pub(crate) sectors: u64,
+    /// Sectors cut into frames so far; a flush counts as one.
+    pub(crate) cut: u64,
+    /// Sectors not completed; a flush counts as one.
+    remaining: u64,
+    error: Option<IoError>,
+    submitted: Instant,
+    prev: u16,
+    next: u16,
+    /// The next one in the ready, done or free queue.
+    queue_next: u16,
+}
+
+impl Io {
+    /// What every slot of a lent table must hold.
+    pub const EMPTY: Self = Self {
+        state: IoState::Free,
+        op: Op::Read,
+        ordered: false,
+        pins: 0,
+        generation: 0,
+        token: 0,
+        lba: 0,
+        sectors: 0,
+        cut: 0,
+        remaining: 0,
+        error: None,
+        submitted: Instant::from_nanos(0),
+        prev: NIL,
+        next: NIL,
+        queue_next: NIL,
+    };
+
+    /// Sectors, or the one step of a flush, that it takes to do all of it.
+    pub(crate) const fn length(&self) -> u64 {
+        if matches!(self.op, Op::Flush) {
+            1
+        } else {
+            self.sectors
+        }
+    }
+
+    /// It changes what is on the disk.
+    pub(crate) const fn modifies(&self) -> bool {
+        matches!(self.op, Op::Write | Op::Trim)
+    }
+
+    pub(crate) const fn generation(&self) -> u32 {
+        self.generation
+    }
+
+    pub(crate) const fn has_failed(&self) -> bool {
+        self.error.is_some()
+    }
+
+    const fn overlaps(&self, other: &Self) -> bool {
+        self.lba < other.lba.saturating_add(other.sectors)
+            && other.lba < self.lba.saturating_add(self.sectors)
+    }
+
+    /// Whether `self`, accepted later, must wait for `earlier`, which is not done.
+    const fn must_follow(&self, earlier: &Self) -> bool {
+        self.ordered
+            || earlier.ordered
+            || (earlier.modifies()
+                && (matches!(self.op, Op::Flush) || (self.modifies() && self.overlaps(earlier))))
+    }
+}
+
+/// A request that ended.
+#[derive(Copy, Clone, PartialEq, Eq, Debug)]
+pub(crate) struct Done {
+    pub(crate) completion: Completion,
+    pub(crate) op: Op,
+    pub(crate) sectors: u64,
+}
+
+/// A queue by `queue_next`.
+#[derive(Copy, Clone, Debug)]
+struct Queue {
+    head: u16,
+    tail: u16,
+}
+
+impl Queue {
+    const EMPTY: Self = Self {
+        head: NIL,
+        tail: NIL,
+    };
+}
+
+/// The table over lent slots.
+#[derive(Debug)]
+pub(crate) struct Ios<'s> {
+    slots: &'s mut [Io],
+    free: Queue,
+    ready: Queue,
+    done: Queue,
+    /// First and last of the active list.
+    oldest: u16,
+    newest: u16,
+    active: u16,
+    waiting: u16,
+    /// Ordered requests among the active ones.
+    ordered: u16,
+    /// Writes and TRIMs among the active ones.
+    modifying: u16,
+    undelivered: u16,
+    scratch: Io,
+    broken: bool,
+}
+
+impl<'s> Ios<'s> {
+    /// A table without slots.
+    pub(crate) fn unlent() -> Self {
+        Self {
+            slots: &mut [],
+            free: Queue::EMPTY,
+            ready: Queue::EMPTY,
+            done: Queue::EMPTY,
+            oldest: NIL,
+            newest: NIL,
+            active: 0,
+            waiting: 0,
+            ordered: 0,
+            modifying: 0,
+            undelivered: 0,
+            scratch: Io::EMPTY,
+            broken: false,
+        }
+    }
+
+    pub(crate) fn lend(&mut self, slots: &'s mut [Io]) {
+        self.slots = slots;
+        self.free = Queue::EMPTY;
+        for index in 0..self.slots.len().min(usize::from(NIL)) as u16 {
+            *self.at(index) = Io::EMPTY;
+            self.free = self.enqueued(self.free, index);
+        }
+    }
+
+    pub(crate) fn is_lent(&self) -> bool {
+        !self.slots.is_empty()
+    }
+
+    pub(crate) fn reclaim(self) -> &'s mut [Io] {
+        self.slots
+    }
+
+    pub(crate) const fn is_broken(&self) -> bool {
+        self.broken
+    }
+
+    pub(crate) fn get(&self, index: u16) -> &Io {
+        self.slots.get(usize::from(index)).unwrap_or(&self.scratch)
+    }
+
+    pub(crate) fn at(&mut self, index: u16) -> &mut Io {
+        match self.slots.get_mut(usize::from(index)) {
+            Some(io) => io,
+            None => {
+                self.broken = true;
+                &mut self.scratch
+            }
+        }
+    }
+
+    pub(crate) const fn has_room(&self) -> bool {
+        self.free.head != NIL
+    }
+
+    /// Accepted requests whose completion was not fetched yet.
+    pub(crate) const fn outstanding(&self) -> u16 {
+        self.active + self.undelivered
+    }
+
+    pub(crate) const fn has_waiting(&self) -> bool {
+        self.waiting != 0
+    }
+
+    fn enqueued(&mut self, queue: Queue, index: u16) -> Queue {
+        self.at(index).queue_next = NIL;
+        if queue.tail == NIL {
+            return Queue {
+                head: index,
+                tail: index,
+            };
+        }
+        self.at(queue.tail).queue_next = index;
+        Queue {
+            tail: index,
+            ..queue
+        }
+    }
+
+    fn dequeued(&mut self, queue: Queue) -> Queue {
+        let next = self.get(queue.head).queue_next;
+        Queue {
+            head: next,
+            tail: if next == NIL { NIL } else { queue.tail },
+        }
+    }
+
+    /// Accepts a request. It waits until [`Ios::make_ready`].
+    pub(crate) fn accept(&mut self, now: Instant, request: &Request) -> Option<u16> {
+        let index = self.free.head;
+        if index == NIL {
+            return None;
+        }
+        self.free = self.dequeued(self.free);
+        let newest = self.newest;
+        let io = self.at(index);
+        *io = Io {
+            state: IoState::Waiting,
+            op: request.op,
+            ordered: request.ordered,
+            generation: io.generation.wrapping_add(1),
+            token: request.token,
+            lba: request.lba,
+            sectors: request.sectors,
+            submitted: now,
+            prev: newest,
+            ..Io::EMPTY
+        };
+        io.remaining = io.length();
+        let (ordered, modifies) = (io.ordered, io.modifies());
+        if newest == NIL {
+            self.oldest = index;
+        } else {
+            self.at(newest).next = index;
+        }
+        self.newest = index;
+        self.active += 1;
+        self.waiting += 1;
+        self.ordered += u16::from(ordered);
+        self.modifying += u16::from(modifies);
+        Some(index)
+    }
+
+    /// Whether anything accepted earlier and not done stands in its way.
+    pub(crate) fn must_wait(&self, index: u16) -> bool {
+        let io = self.get(index);
+        let barriers = self.ordered - u16::from(io.ordered);
+        let changes = self.modifying - u16::from(io.modifies());
+        if !io.ordered && barriers == 0 && (changes == 0 || io.op == Op::Read) {
+            return false;
+        }
+        let mut earlier = io.prev;
+        while earlier != NIL {
+            let other = self.get(earlier);
+            if io.must_follow(other) {
+                return true;
+            }
+            earlier = other.prev;
+        }
+        false
+    }
+
+    /// The waiting requests from the oldest on; ask again with the last answer.
+    pub(crate) fn next_waiting(&self, after: Option<u16>) -> Option<u16> {
+        let mut index = match after {
+            Some(index) => self.get(index).next,
+            None => self.oldest,
+        };
+        while index != NIL {
+            let io = self.get(index);
+            if io.state == IoState::Waiting {
+                return Some(index);
+            }
+            index = io.next;
+        }
+        None
+    }
+
+    /// The oldest active request.
+    pub(crate) const fn oldest(&self) -> Option<u16> {
+        if self.oldest == NIL {
+            None
+        } else {
+            Some(self.oldest)
+        }
+    }
+
+    /// The active request accepted after this one.
+    pub(crate) fn after(&self, index: u16) -> Option<u16> {
+        let next = self.get(index).next;
+        if next == NIL { None } else { Some(next) }
+    }
+
+    /// A waiting request may be cut now.
+    pub(crate) fn make_ready(&mut self, index: u16) {
+        self.at(index).state = IoState::Ready;
+        self.waiting -= 1;
+        self.ready = self.enqueued(self.ready, index);
+    }
+
+    /// The request to cut next. Failed ones are dropped from the queue on the way.
+    pub(crate) fn first_ready(&mut self) -> Option<u16> {
+        while self.ready.head != NIL {
+            let index = self.ready.head;
+            if self.get(index).state == IoState::Ready && !self.get(index).has_failed() {
+                return Some(index);
+            }
+            self.ready = self.dequeued(self.ready);
+            self.unready(index);
+        }
+        None
+    }
+
+    /// A request that left the ready queue without being cut to the end.
+    fn unready(&mut self, index: u16) {
+        if self.get(index).state == IoState::Ready {
+            self.at(index).state = IoState::Cut;
+            self.finish_if_complete(index);
+        }
+    }
+
+    /// `sectors` more of the first ready request were cut into a frame.
+    pub(crate) fn note_cut(&mut self, index: u16, sectors: u64) {
+        let io = self.at(index);
+        io.cut = io.cut.saturating_add(sectors);
+        if io.cut >= io.length() {
+            io.state = IoState::Cut;
+            self.ready = self.dequeued(self.ready);
+        }
+    }
+
+    pub(crate) fn pin(&mut self, index: u16) {
+        let io = self.at(index);
+        io.pins = io.pins.saturating_add(1);
+    }
+
+    /// Lets go of the data of the request that had this index and generation.
+    pub(crate) fn unpin(&mut self, index: u16, generation: u32) -> bool {
+        let io = self.at(index);
+        if io.generation != generation || io.pins == 0 || io.state == IoState::Free {
+            self.broken = true;
+            return false;
+        }
+        io.pins -= 1;
+        self.finish_if_complete(index)
+    }
+
+    /// `sectors` of it were done. True when that completes the request.
+    pub(crate) fn note_done(&mut self, index: u16, sectors: u64) -> bool {
+        let io = self.at(index);
+        io.remaining = io.remaining.saturating_sub(sectors);
+        self.finish_if_complete(index)
+    }
+
+    /// It failed; the first error counts. None of its frames may be in flight any more.
+    pub(crate) fn fail(&mut self, index: u16, error: IoError) -> bool {
+        let io = self.at(index);
+        io.error.get_or_insert(error);
+        self.finish_if_complete(index)
+    }
+
+    fn finish_if_complete(&mut self, index: u16) -> bool {
+        let io = self.get(index);
+        let active = matches!(io.state, IoState::Waiting | IoState::Ready | IoState::Cut);
+        let over = io.remaining == 0 || io.error.is_some();
+        // One in the ready queue is taken out of it first; `first_ready` does.
+        if !active || !over || io.pins != 0 || io.state == IoState::Ready {
+            return false;
+        }
+        let Io {
+            prev,
+            next,
+            ordered,
+            ..
+        } = *io;
+        let (waiting, modifies) = (io.state == IoState::Waiting, io.modifies());
+        if prev == NIL {
+            self.oldest = next;
+        } else {
+            self.at(prev).next = next;
+        }
+        if next == NIL {
+            self.newest = prev;
+        } else {
+            self.at(next).prev = prev;
+        }
+        self.active -= 1;
+        self.waiting -= u16::from(waiting);
+        self.ordered -= u16::from(ordered);
+        self.modifying -= u16::from(modifies);
+        self.at(index).state = IoState::Done;
+        self.done = self.enqueued(self.done, index);
+        self.undelivered += 1;
+        true
+    }
+
+    /// Takes failed requests out of the ready queue so that they can complete.
+    pub(crate) fn sweep_ready(&mut self) {
+        let mut queue = Queue::EMPTY;
+        while self.ready.head != NIL {
+            let index = self.ready.head;
+            self.ready = self.dequeued(self.ready);
+            if self.get(index).has_failed() {
+                self.unready(index);
+            } else {
+                queue = self.enqueued(queue, index);
+            }
+        }
+        self.ready = queue;
+    }
+
+    /// The next request that ended, in the order in which they did.
+    pub(crate) fn pop_done(&mut self) -> Option<Done> {
+        let index = self.done.head;
+        if index == NIL {
+            return None;
+        }
+        self.done = self.dequeued(self.done);
+        let io = self.at(index);
+        let completion = Completion {
+            token: io.token,
+            result: io.error.map_or(Ok(()), Err),
+            submitted: io.submitted,
+        };
+        let done = Done {
+            completion,
+            op: io.op,
+            sectors: io.sectors,
+        };
+        io.state = IoState::Free;
+        self.undelivered -= 1;
+        self.free = self.enqueued(self.free, index);
+        Some(done)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::vec;
+    use std::vec::Vec;
+
+    fn request(op: Op, lba: u64, sectors: u64, ordered: bool) -> Request {
+        Request {
+            token: lba,
+            op,
+            lba,
+            sectors,
+            ordered,
+        }
+    }
+
+    fn with_table(test: impl FnOnce(&mut Ios<'_>)) {
+        let mut slots = vec![Io::EMPTY; 8];
+        let mut ios = Ios::unlent();
+        ios.lend(&mut slots);
+        test(&mut ios);
+        assert!(!ios.is_broken());
+    }
+
+    fn accept(ios: &mut Ios<'_>, op: Op, lba: u64, sectors: u64, ordered: bool) -> u16 {
+        ios.accept(Instant::default(), &request(op, lba, sectors, ordered))
+            .unwrap()
+    }
+
+    fn run_to_cut(ios: &mut Ios<'_>, index: u16) {
+        assert!(!ios.must_wait(index));
+        ios.make_ready(index);
+        assert_eq!(ios.first_ready(), Some(index));
+        let length = ios.get(index).length();
+        ios.note_cut(index, length);
+    }
+
+    #[test]
+    fn overlapping_writes_wait_and_others_do_not() {
+        with_table(|ios| {
+            let first = accept(ios, Op::Write, 10, 10, false);
+            run_to_cut(ios, first);
+            let disjoint = accept(ios, Op::Write, 20, 10, false);
+            let overlapping = accept(ios, Op::Trim, 19, 1, false);
+            let read = accept(ios, Op::Read, 10, 10, false);
+            assert!(!ios.must_wait(disjoint));
+            assert!(ios.must_wait(overlapping));
+            assert!(!ios.must_wait(read));
+            assert!(ios.note_done(first, 10));
+            assert!(!ios.must_wait(overlapping));
+        });
+    }
+
+    #[test]
+    fn a_flush_follows_writes_and_holds_nothing() {
+        with_table(|ios| {
+            let read = accept(ios, Op::Read, 0, 1, false);
+            let write = accept(ios, Op::Write, 0, 1, false);
+            let flush = accept(ios, Op::Flush, 0, 0, false);
+            let later = accept(ios, Op::Write, 5, 1, false);
+            run_to_cut(ios, read);
+            run_to_cut(ios, write);
+            assert!(ios.must_wait(flush));
+            assert!(!ios.must_wait(later));
+            assert!(ios.note_done(write, 1));
+            assert!(
+                !ios.must_wait(flush),
+                "an unfinished read does not hold a flush"
+            );
+        });
+    }
+
+    #[test]
+    fn an_ordered_request_is_a_barrier_both_ways() {
+        with_table(|ios| {
+            let before = accept(ios, Op::Read, 0, 1, false);
+            let barrier = accept(ios, Op::Write, 100, 1, true);
+            let after = accept(ios, Op::Read, 50, 1, false);
+            run_to_cut(ios, before);
+            assert!(ios.must_wait(barrier));
+            assert!(ios.must_wait(after));
+            assert!(ios.note_done(before, 1));
+            assert!(ios.must_wait(after));
+            run_to_cut(ios, barrier);
+            assert!(ios.must_wait(after));
+            assert!(ios.note_done(barrier, 1));
+            assert!(!ios.must_wait(after));
+        });
+    }
+
+    #[test]
+    fn a_pinned_request_completes_when_it_is_let_go() {
+        with_table(|ios| {
+            let io = accept(ios, Op::Write, 0, 2, false);
+            run_to_cut(ios, io);
+            ios.pin(io);
+            assert!(!ios.note_done(io, 2));
+            assert_eq!(ios.pop_done(), None);
+            let generation = ios.get(io).generation();
+            assert!(ios.unpin(io, generation));
+            assert_eq!(
+                ios.pop_done().map(|done| done.completion.result),
+                Some(Ok(()))
+            );
+            assert_eq!(ios.pop_done(), None);
+        });
+    }
+
+    #[test]
+    fn a_failed_request_leaves_the_ready_queue_and_ends_once() {
+        with_table(|ios| {
+            let first = accept(ios, Op::Read, 1, 4, false);
+            let second = accept(ios, Op::Read, 2, 4, false);
+            ios.make_ready(first);
+            ios.make_ready(second);
+            assert!(!ios.fail(first, IoError::Failed));
+            ios.sweep_ready();
+            let done: Vec<_> = core::iter::from_fn(|| ios.pop_done()).collect();
+            assert_eq!(done.len(), 1);
+            let Completion { token, result, .. } = done[0].completion;
+            assert_eq!((token, result), (1, Err(IoError::Failed)));
+            assert_eq!(ios.first_ready(), Some(second));
+            assert_eq!(ios.outstanding(), 1);
+        });
+    }
+
+    #[test]
+    fn a_full_table_refuses_and_a_completion_makes_room() {
+        with_table(|ios| {
+            let indices: Vec<_> = (0..8).map(|n| accept(ios, Op::Read, n, 1, false)).collect();
+            assert!(!ios.has_room());
+            assert_eq!(
+                ios.accept(Instant::default(), &request(Op::Read, 9, 1, false)),
+                None
+            );
+            run_to_cut(ios, indices[0]);
+            assert!(ios.note_done(indices[0], 1));
+            assert!(!ios.has_room(), "room is made by fetching the completion");
+            assert!(ios.pop_done().is_some());
+            assert!(ios.has_room());
+        });
+    }
+}

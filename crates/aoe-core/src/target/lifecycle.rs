@@ -1,0 +1,348 @@
+//! Up, down, dead; interfaces that come and go; and the one timer.
+
+use super::frames::FrameState;
+use super::paths::{Path, PathState};
+use super::probe::ProbeKind;
+use super::{State, Target, Tunables};
+use crate::limits::{
+    BUSY_RETRY_NS, CONFLICT_FORGET_NS, DOWN_AFTER_NS, FORGET_NS, KEEPALIVE_NS, MIN_PROBE_NS,
+    REIDENTIFY_NS, REPORT_LOST_NS,
+};
+use crate::time::SEC;
+use crate::{Event, Instant, InterfaceChange, IoError, NetifId};
+
+impl Target<'_> {
+    /// An interface changed.
+    pub fn handle_interface(&mut self, now: Instant, id: NetifId, change: InterfaceChange) {
+        for index in self.paths.indices() {
+            let path = self.paths.get(index);
+            if path.state == PathState::Unused || path.netif != id {
+                continue;
+            }
+            match change {
+                InterfaceChange::Up => self.link_up(now, index),
+                InterfaceChange::Down => self.link_down(now, index),
+                InterfaceChange::Gone => self.drop_path(now, index),
+                // The MTU is asked for whenever a frame is cut, the address whenever one is sent.
+                InterfaceChange::Changed => {}
+            }
+        }
+    }
+
+    fn link_up(&mut self, now: Instant, index: u8) {
+        let path = self.paths.at(index);
+        if path.link_up {
+            return;
+        }
+        path.link_up = true;
+        // What the interface kept in its queue leaves now.
+        self.restart_quarantine(now, index, false);
+        self.ask(index, ProbeKind::Identify, now);
+    }
+
+    fn link_down(&mut self, now: Instant, index: u8) {
+        self.paths.at(index).link_up = false;
+        if matches!(
+            self.paths.get(index).state,
+            PathState::Up | PathState::Checking
+        ) {
+            self.lose_path(now, index);
+        }
+        self.paths.at(index).probe.settle();
+    }
+
+    /// A path in use does not answer: what is in flight on it goes by another one, or waits.
+    pub(super) fn lose_path(&mut self, now: Instant, index: u8) {
+        self.requeue_all(index);
+        let path = self.paths.at(index);
+        path.state = PathState::Lost;
+        path.lost_since = now;
+        path.timeouts = 0;
+        if path.link_up {
+            path.probe.ask(ProbeKind::Identify, now.after(MIN_PROBE_NS));
+        } else {
+            path.probe.settle();
+        }
+        self.refresh_state(now);
+    }
+
+    /// A path that is gone for good.
+    pub(super) fn drop_path(&mut self, now: Instant, index: u8) {
+        let path = self.paths.get(index);
+        let was_used = matches!(path.state, PathState::Up | PathState::Checking);
+        let was_known = path.state != PathState::New && !path.reported;
+        self.requeue_all(index);
+        self.restart_quarantine(now, index, true);
+        let path = self.paths.at(index);
+        if self.info.conflict == Some((path.netif, path.mac)) {
+            self.info.conflict = None;
+        }
+        let generation = path.probe.generation;
+        *path = Path::EMPTY;
+        path.probe.generation = generation;
+        if was_used && was_known {
+            self.events.add(Event::PathDown);
+        }
+        self.refresh_state(now);
+    }
+
+    /// Makes a move that the table allows; any other is not made.
+    fn become_state(&mut self, next: State, event: Option<Event>) {
+        if self.state.may_become(next) {
+            self.state = next;
+            if let Some(event) = event {
+                self.events.add(event);
+            }
+        }
+    }
+
+    /// Derives the state from the paths.
+    pub(super) fn refresh_state(&mut self, now: Instant) {
+        let in_use = self
+            .paths
+            .any(|path| matches!(path.state, PathState::Up | PathState::Checking));
+        if in_use {
+            self.no_path_since = None;
+            let first = self.state == State::Probing;
+            self.become_state(State::Up, (!first).then_some(Event::Up));
+        } else if self.no_path_since.is_none() {
+            self.no_path_since = Some(now);
+        }
+        let alone = self.paths.iter().next().is_none();
+        if self.state == State::Probing && alone && !self.forgotten {
+            self.forgotten = true;
+            self.events.add(Event::Forget);
+        }
+    }
+
+    /// The operator's wishes changed.
+    pub fn set_tunables(&mut self, now: Instant, tunables: Tunables) {
+        let cache = self.tunables.write_cache != tunables.write_cache;
+        self.tunables = tunables;
+        let up = self
+            .paths
+            .indices()
+            .find(|&index| self.paths.get(index).state == PathState::Up);
+        if let (true, Some(index)) = (cache, up) {
+            self.want_write_cache(now, index);
+        }
+    }
+
+    /// The disk was opened or closed.
+    pub fn set_in_use(&mut self, now: Instant, open: bool) {
+        self.in_use = open;
+        if !open && self.no_path_since.is_some() {
+            // Silence counts towards forgetting from the last close on.
+            self.closed_at = now;
+        }
+    }
+
+    /// Ends waiting: what is held fails now, as if `dead_secs` had passed. Nothing happens while a
+    /// path answers.
+    pub fn fail_held(&mut self, now: Instant) {
+        self.refresh_state(now);
+        if self.no_path_since.is_some() {
+            self.become_state(State::Down, Some(Event::Down));
+            self.become_state(State::Dead, Some(Event::Dead));
+            self.fail_all(now, IoError::Failed);
+        }
+    }
+
+    /// The disk is being removed: all requests, present and future, end with [`IoError::Gone`].
+    pub fn abort(&mut self, now: Instant) {
+        self.become_state(State::Removed, None);
+        self.fail_all(now, IoError::Gone);
+    }
+
+    fn fail_all(&mut self, now: Instant, error: IoError) {
+        for index in self.frames.indices() {
+            let state = self.frames.get(index).state;
+            if !matches!(state, FrameState::Free | FrameState::Ghost) {
+                self.unlink(index);
+                self.retire(index);
+            }
+        }
+        let mut next = self.ios.oldest();
+        while let Some(index) = next {
+            next = self.ios.after(index);
+            self.ios.fail(index, error);
+        }
+        self.ios.sweep_ready();
+        self.wake_waiting(now);
+    }
+
+    /// The time that [`Target::poll_timeout`] named has come.
+    pub fn handle_timeout(&mut self, now: Instant) {
+        if self.state == State::Removed {
+            return;
+        }
+        if self.is_broken() {
+            self.give_up(now);
+        }
+        for index in self.paths.indices() {
+            match self.paths.get(index).state {
+                PathState::Up => self.time_path_in_use(now, index),
+                PathState::Lost => self.time_lost_path(now, index),
+                PathState::Conflict => {
+                    if now.since(self.paths.get(index).heard_at) >= CONFLICT_FORGET_NS {
+                        self.drop_path(now, index);
+                    }
+                }
+                PathState::Unused | PathState::New | PathState::Checking => {}
+            }
+        }
+        self.resume_delayed(now);
+        if self.quarantine_deadline().is_some_and(|at| at <= now) && self.release_ghosts(now) {
+            self.wake_waiting(now);
+        }
+        self.time_silence(now);
+    }
+
+    /// The books are wrong: nothing that they say may be trusted with data.
+    fn give_up(&mut self, now: Instant) {
+        self.become_state(State::Down, Some(Event::Down));
+        self.become_state(State::Dead, Some(Event::Dead));
+        self.fail_all(now, IoError::Failed);
+        self.become_state(State::Removed, None);
+    }
+
+    fn time_path_in_use(&mut self, now: Instant, index: u8) {
+        if self
+            .paths
+            .get(index)
+            .overtaken_at
+            .is_some_and(|at| at <= now)
+        {
+            self.detect_overtaken(now, index);
+        }
+        if self.path_timeout(index).is_some_and(|at| at <= now) {
+            self.note_timeout(now, index);
+        }
+        let path = self.paths.at(index);
+        if path.state != PathState::Up || !path.probe.is_idle() {
+            return;
+        }
+        if path.identified_at.after(REIDENTIFY_NS) <= now {
+            path.probe.ask(ProbeKind::Identify, now);
+        } else if path.heard_at.after(KEEPALIVE_NS) <= now {
+            path.probe.ask(ProbeKind::Config, now);
+        }
+    }
+
+    fn time_lost_path(&mut self, now: Instant, index: u8) {
+        let path = self.paths.at(index);
+        if !path.reported && path.lost_since.after(REPORT_LOST_NS) <= now {
+            path.reported = true;
+            self.events.add(Event::PathDown);
+        }
+    }
+
+    /// When the oldest frame in flight on a path times out.
+    fn path_timeout(&self, index: u8) -> Option<Instant> {
+        let path = self.paths.get(index);
+        let oldest = path.in_flight.head()?;
+        Some(path.timeout_after(self.frames.get(oldest).last_sent))
+    }
+
+    fn resume_delayed(&mut self, now: Instant) {
+        while let Some(index) = self.delayed.head() {
+            if self.frames.get(index).last_sent.after(BUSY_RETRY_NS) > now {
+                break;
+            }
+            self.unlink(index);
+            self.enqueue(index);
+        }
+    }
+
+    /// What silence on all paths leads to, by and by.
+    fn time_silence(&mut self, now: Instant) {
+        let Some(since) = self.no_path_since else {
+            return;
+        };
+        if self.state == State::Up && since.after(DOWN_AFTER_NS) <= now {
+            self.become_state(State::Down, Some(Event::Down));
+        }
+        if self.dead_at().is_some_and(|at| at <= now) {
+            self.fail_held(now);
+        }
+        if self.forget_at().is_some_and(|at| at <= now) {
+            self.forgotten = true;
+            self.events.add(Event::Forget);
+        }
+    }
+
+    /// When held I/O fails.
+    fn dead_at(&self) -> Option<Instant> {
+        let wait = u64::from(self.tunables.dead_secs) * SEC;
+        let since = self.no_path_since?;
+        let waiting = matches!(self.state, State::Up | State::Down);
+        (wait != 0 && waiting).then(|| since.after(wait))
+    }
+
+    /// When a disk that nobody uses is forgotten.
+    fn forget_at(&self) -> Option<Instant> {
+        let since = self.no_path_since?.max(self.closed_at);
+        let silent = matches!(self.state, State::Down | State::Dead);
+        let idle = !self.in_use && self.ios.outstanding() == 0;
+        (silent && idle && !self.forgotten).then(|| since.after(FORGET_NS))
+    }
+
+    /// When [`Target::handle_timeout`] must be called next.
+    #[must_use]
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        if self.state == State::Removed {
+            return None;
+        }
+        let down_at = match (self.state, self.no_path_since) {
+            (State::Up, Some(since)) => Some(since.after(DOWN_AFTER_NS)),
+            _ => None,
+        };
+        let delayed = self
+            .delayed
+            .head()
+            .map(|index| self.frames.get(index).last_sent.after(BUSY_RETRY_NS));
+        let own = [
+            down_at,
+            self.dead_at(),
+            self.forget_at(),
+            delayed,
+            self.quarantine_deadline(),
+        ];
+        let paths = self
+            .paths
+            .indices()
+            .filter_map(|index| self.path_deadline(index));
+        own.into_iter().flatten().chain(paths).min()
+    }
+
+    fn path_deadline(&self, index: u8) -> Option<Instant> {
+        let path = self.paths.get(index);
+        let probe = if path.can_probe() {
+            path.probe.due
+        } else {
+            None
+        };
+        let (first, second) = match path.state {
+            PathState::Up => {
+                let silent = path.heard_at.after(KEEPALIVE_NS);
+                let stale = path.identified_at.after(REIDENTIFY_NS);
+                let ask = path.probe.is_idle().then(|| silent.min(stale));
+                (earlier(path.overtaken_at, self.path_timeout(index)), ask)
+            }
+            PathState::Lost if !path.reported => {
+                (Some(path.lost_since.after(REPORT_LOST_NS)), None)
+            }
+            PathState::Conflict => (Some(path.heard_at.after(CONFLICT_FORGET_NS)), None),
+            _ => (None, None),
+        };
+        earlier(probe, earlier(first, second))
+    }
+}
+
+/// The earlier of two deadlines of which either may be missing.
+fn earlier(a: Option<Instant>, b: Option<Instant>) -> Option<Instant> {
+    match (a, b) {
+        (Some(a), Some(b)) => Some(a.min(b)),
+        (a, b) => a.or(b),
+    }
+}

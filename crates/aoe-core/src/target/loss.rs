@@ -1,0 +1,135 @@
+//! When a frame counts as lost.
+//!
+//! Two signs. A frame is *overtaken* when an answer to one that was sent later on the same path has
+//! come in, and its own has had a round trip and some leeway since: that costs about one round trip.
+//! It has *timed out* when nothing was answered for the retransmission time-out: then the oldest frame
+//! is sent again, and its answer makes the others overtaken.
+
+use super::frames::FrameState;
+use super::paths::PathState;
+use super::quarantine::NETWORK_REORDER_NS;
+use super::{Instant, Target};
+use crate::limits::{PATH_TIMEOUTS, PATH_TIMEOUTS_WITH_SPARE};
+
+impl Target<'_> {
+    /// An answer to the newest copy of `index`, in flight until now on its path, came in.
+    pub(super) fn note_in_order(&mut self, now: Instant, index: u16) {
+        let frame = *self.frames.get(index);
+        let path = self.paths.at(frame.path);
+        let rtt = now.since(frame.last_sent);
+        path.rtt.sample(rtt);
+        path.last_rtt = rtt;
+        if frame.seq > path.answered_seq {
+            path.answered_seq = frame.seq;
+        } else if frame.copies() == 1 {
+            // Two senders at once swap frames by microseconds; a target that keeps no order, by more.
+            let span = path.answered_sent.since(frame.last_sent);
+            path.tolerate_reordering();
+            self.unordered |= span > NETWORK_REORDER_NS / 2;
+        }
+        self.note_alive_until(frame.path, frame.last_sent);
+    }
+
+    /// An older copy was answered although a newer one had been sent: loss was suspected too early.
+    pub(super) fn note_late(&mut self, now: Instant, index: u16, copy: u16) {
+        let frame = *self.frames.get(index);
+        self.info.counters.late_answers += 1;
+        let path = self.paths.at(frame.path);
+        if copy == 0 {
+            path.rtt.sample(now.since(frame.first_sent));
+        }
+        path.tolerate_reordering();
+    }
+
+    /// Finds the overtaken frames of a path. They are in the order of sending, so the first that is
+    /// not lost yet ends the search.
+    pub(super) fn detect_overtaken(&mut self, now: Instant, path_index: u8) {
+        self.paths.at(path_index).overtaken_at = None;
+        while let Some(index) = self.paths.get(path_index).in_flight.head() {
+            let frame = *self.frames.get(index);
+            let path = self.paths.get(path_index);
+            if frame.seq >= path.answered_seq {
+                return;
+            }
+            let wait = path
+                .last_rtt
+                .max(path.rtt.srtt())
+                .saturating_add(path.reorder_ns());
+            let lost_at = frame.last_sent.after(wait);
+            if lost_at > now {
+                self.paths.at(path_index).overtaken_at = Some(lost_at);
+                return;
+            }
+            self.info.counters.overtaken += 1;
+            self.take_for_lost(index);
+        }
+    }
+
+    /// The oldest frame of the path was not answered in time, nor was anything else.
+    pub(super) fn note_timeout(&mut self, now: Instant, path_index: u8) {
+        self.info.counters.timeouts += 1;
+        let spare = self
+            .paths
+            .indices()
+            .any(|other| other != path_index && self.paths.get(other).state == PathState::Up);
+        let limit = if spare {
+            PATH_TIMEOUTS_WITH_SPARE
+        } else {
+            PATH_TIMEOUTS
+        };
+        let path = self.paths.at(path_index);
+        path.timeouts = path.timeouts.saturating_add(1);
+        if path.timeouts >= limit {
+            self.lose_path(now, path_index);
+        } else if let Some(index) = path.in_flight.head() {
+            self.take_for_lost(index);
+        }
+    }
+
+    /// A frame in flight is taken for lost and will be sent again.
+    fn take_for_lost(&mut self, index: u16) {
+        let frame = *self.frames.get(index);
+        self.unlink(index);
+        let next_seq = self.next_seq;
+        let path = self.paths.at(frame.path);
+        path.lost += 1;
+        path.window.on_loss(frame.seq, next_seq);
+        self.enqueue(index);
+    }
+
+    /// Everything in flight on a path must be sent again, by whatever path.
+    pub(super) fn requeue_all(&mut self, path_index: u8) {
+        while let Some(index) = self.paths.get(path_index).in_flight.head() {
+            self.unlink(index);
+            self.paths.at(path_index).lost += 1;
+            self.enqueue(index);
+        }
+        self.paths.at(path_index).overtaken_at = None;
+    }
+
+    /// Puts a frame that is in no list last in the queue for sending.
+    pub(super) fn enqueue(&mut self, index: u16) {
+        self.frames.at(index).state = FrameState::Queued;
+        let mut queued = self.queued;
+        self.frames.push_back(&mut queued, index);
+        self.queued = queued;
+    }
+
+    /// Takes a frame out of the list that its state puts it in.
+    pub(super) fn unlink(&mut self, index: u16) {
+        let frame = *self.frames.get(index);
+        match frame.state {
+            FrameState::InFlight => {
+                let path = self.paths.at(frame.path);
+                path.outstanding = path.outstanding.saturating_sub(1);
+                let mut list = path.in_flight;
+                self.frames.remove(&mut list, index);
+                path.in_flight = list;
+            }
+            FrameState::Queued => self.frames.remove(&mut self.queued, index),
+            FrameState::Delayed => self.frames.remove(&mut self.delayed, index),
+            FrameState::Ghost => self.frames.remove(&mut self.ghosts, index),
+            FrameState::Free => {}
+        }
+    }
+}

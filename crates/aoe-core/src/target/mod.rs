@@ -1,0 +1,434 @@
+//! One shelf.slot: its paths, its identity, and every request in flight.
+//!
+//! The rooms of the house, in the order in which a request passes them: `io` (what waits for what),
+//! `transmit` (cutting and sending), `frames` and `tag` (what is in flight), `receive` (what an
+//! answer means), `loss` (when an answer is overdue), `quarantine` (copies that may still strike).
+//! Beside them `discovery` (config answers, IDENTIFY, paths) and `lifecycle` (up, down, dead).
+
+mod discovery;
+mod frames;
+mod io;
+mod lifecycle;
+mod loss;
+mod paths;
+mod probe;
+mod quarantine;
+mod receive;
+mod rtt;
+mod state;
+mod tag;
+pub(crate) mod transmit;
+mod window;
+
+use crate::limits::{MAX_CONFIG_STRING, TRIM_BLOCK_SECTORS};
+use crate::{Completion, Event, Full, Instant, IoError, NetifId, Op, Request, Ticket};
+use aoe_wire::{Identify, MacAddr, TargetAddr};
+
+use frames::{Frames, List};
+use io::Ios;
+use paths::Paths;
+use tag::TagKey;
+
+pub use frames::Frame;
+pub use io::Io;
+pub use paths::{Path, PathState};
+pub use state::State;
+pub(crate) use transmit::config_transmit;
+
+/// What has been counted since the target appeared.
+#[derive(Copy, Clone, PartialEq, Eq, Debug, Default)]
+pub struct Counters {
+    /// Read requests completed without error.
+    pub reads: u64,
+    /// Write requests completed without error.
+    pub writes: u64,
+    /// Flushes completed without error.
+    pub flushes: u64,
+    /// TRIM requests completed without error.
+    pub trims: u64,
+    /// Bytes read from the target.
+    pub bytes_read: u64,
+    /// Bytes written to the target.
+    pub bytes_written: u64,
+    /// Requests completed with an error.
+    pub errors: u64,
+    /// I/O frames sent, retransmissions included.
+    pub frames_sent: u64,
+    /// I/O frames of which an earlier copy had been sent.
+    pub retransmits: u64,
+    /// Retransmission time-outs: nothing at all was answered in time.
+    pub timeouts: u64,
+    /// Frames found lost because later ones were answered.
+    pub overtaken: u64,
+    /// Answers that came after another copy had been answered, or after the request had ended.
+    pub late_answers: u64,
+    /// Writes and TRIMs whose range stayed closed after they completed, because a copy was at large.
+    pub quarantined: u64,
+    /// Requests that had to wait for such a range.
+    pub quarantine_waits: u64,
+    /// Answers of other initiators' disks under this address.
+    pub conflicts: u64,
+    /// Frames that the target refused (AoE error or busy).
+    pub refusals: u64,
+}
+
+/// The large and rarely used part of a target, in memory lent by the caller.
+#[derive(Copy, Clone, Debug)]
+pub struct Info {
+    identity: Option<Identify>,
+    config: [u8; MAX_CONFIG_STRING],
+    config_len: u16,
+    conflict: Option<(NetifId, MacAddr)>,
+    counters: Counters,
+}
+
+impl Info {
+    /// What lent memory must hold.
+    pub const EMPTY: Self = Self {
+        identity: None,
+        config: [0; MAX_CONFIG_STRING],
+        config_len: 0,
+        conflict: None,
+        counters: Counters {
+            reads: 0,
+            writes: 0,
+            flushes: 0,
+            trims: 0,
+            bytes_read: 0,
+            bytes_written: 0,
+            errors: 0,
+            frames_sent: 0,
+            retransmits: 0,
+            timeouts: 0,
+            overtaken: 0,
+            late_answers: 0,
+            quarantined: 0,
+            quarantine_waits: 0,
+            conflicts: 0,
+            refusals: 0,
+        },
+    };
+}
+
+/// Memory that every target needs.
+#[derive(Debug)]
+pub struct TargetStorage<'s> {
+    /// One slot a path, at most [`crate::limits::MAX_PATHS`] are used.
+    pub paths: &'s mut [Path],
+    /// The rest.
+    pub info: &'s mut Info,
+}
+
+/// Memory that a target with a disk needs.
+#[derive(Debug)]
+pub struct IoStorage<'s> {
+    /// One slot a frame, at most [`crate::limits::MAX_FRAMES`] are used; at least 16.
+    pub frames: &'s mut [Frame],
+    /// One slot a request.
+    pub ios: &'s mut [Io],
+}
+
+/// What the operator decides for a target.
+#[derive(Copy, Clone, PartialEq, Eq, Debug, Default)]
+pub struct Tunables {
+    /// Seconds without any answer after which I/O fails; 0 holds it for ever.
+    pub dead_secs: u32,
+    /// The volatile write cache: `None` leaves it as it is.
+    pub write_cache: Option<bool>,
+}
+
+/// A set of things to report.
+#[derive(Copy, Clone, Debug, Default)]
+struct Events(u32);
+
+impl Events {
+    const fn add(&mut self, event: Event) {
+        self.0 |= 1 << event.index();
+    }
+
+    fn pop(&mut self) -> Option<Event> {
+        let event = Event::ALL
+            .into_iter()
+            .find(|event| self.0 & (1 << event.index()) != 0)?;
+        self.0 &= !(1 << event.index());
+        Some(event)
+    }
+}
+
+/// Which command makes the target's cache durable.
+#[derive(Copy, Clone, PartialEq, Eq, Debug)]
+enum FlushMode {
+    None,
+    Standard,
+    Ext,
+}
+
+/// One AoE target, sans IO. See the crate's documentation for how it is driven.
+#[derive(Debug)]
+pub struct Target<'s> {
+    addr: TargetAddr,
+    state: State,
+    key: TagKey,
+    tunables: Tunables,
+    info: &'s mut Info,
+    paths: Paths<'s>,
+    frames: Frames<'s>,
+    ios: Ios<'s>,
+    /// Frames to send (again) as soon as a window allows.
+    queued: List,
+    /// Frames to send again a little later.
+    delayed: List,
+    /// Writes that are answered and of which copies are at large.
+    ghosts: List,
+    ghosts_checked: Instant,
+    events: Events,
+    flush: FlushMode,
+    trim: bool,
+    /// A write was answered with success: a refused one is no sign of a read-only export.
+    wrote: bool,
+    /// The target is not known to execute and answer in order, or was seen not to.
+    unordered: bool,
+    /// The disk is open.
+    in_use: bool,
+    forgotten: bool,
+    next_seq: u64,
+    /// Since when no path carries I/O.
+    no_path_since: Option<Instant>,
+    /// When the disk was closed last.
+    closed_at: Instant,
+}
+
+impl<'s> Target<'s> {
+    /// A target that was just heard of. `seed` makes its tags unguessable.
+    #[must_use]
+    pub fn new(
+        addr: TargetAddr,
+        seed: u64,
+        tunables: Tunables,
+        storage: TargetStorage<'s>,
+    ) -> Self {
+        Self {
+            addr,
+            state: State::Probing,
+            key: TagKey::new(seed),
+            tunables,
+            info: storage.info,
+            paths: Paths::new(storage.paths),
+            frames: Frames::unlent(),
+            ios: Ios::unlent(),
+            queued: List::EMPTY,
+            delayed: List::EMPTY,
+            ghosts: List::EMPTY,
+            ghosts_checked: Instant::default(),
+            events: Events::default(),
+            flush: FlushMode::None,
+            trim: false,
+            wrote: false,
+            unordered: true,
+            in_use: false,
+            forgotten: false,
+            next_seq: 1,
+            no_path_since: None,
+            closed_at: Instant::default(),
+        }
+    }
+
+    /// Lends the memory that I/O needs; to be done once, after [`Event::Identified`].
+    pub fn lend(&mut self, io: IoStorage<'s>) {
+        self.frames.lend(io.frames);
+        self.ios.lend(io.ios);
+    }
+
+    /// Takes the target apart and gives the memory back. To be called when [`Target::is_idle`].
+    #[must_use]
+    pub fn reclaim(self) -> (TargetStorage<'s>, Option<IoStorage<'s>>) {
+        let io = self.ios.is_lent();
+        let io_storage = IoStorage {
+            frames: self.frames.reclaim(),
+            ios: self.ios.reclaim(),
+        };
+        let storage = TargetStorage {
+            paths: self.paths.reclaim(),
+            info: self.info,
+        };
+        (storage, io.then_some(io_storage))
+    }
+
+    /// Accepts a request.
+    ///
+    /// # Errors
+    /// [`Full`] when the table of requests is full, or none was lent yet. Any other fault of the
+    /// request becomes the result of its completion.
+    pub fn submit(&mut self, now: Instant, request: Request) -> Result<(), Full> {
+        let index = self.ios.accept(now, &request).ok_or(Full)?;
+        if let Some(error) = self.refusal(&request) {
+            self.fail_request(index, error);
+        } else if self.ios.must_wait(index) || self.is_quarantined(now, index) {
+            // It stays in the waiting state; what it waits for wakes it.
+        } else {
+            self.ios.make_ready(index);
+        }
+        Ok(())
+    }
+
+    /// Why a request cannot even be tried.
+    fn refusal(&self, request: &Request) -> Option<IoError> {
+        let capacity = self
+            .info
+            .identity
+            .as_ref()
+            .map_or(0, |identity| identity.sectors);
+        let end = request.lba.checked_add(request.sectors);
+        let lies_on_disk = end.is_some_and(|end| end <= capacity) && request.sectors != 0;
+        match (self.state, request.op) {
+            (State::Removed, _) => Some(IoError::Gone),
+            (State::Probing | State::Dead, _) => Some(IoError::Failed),
+            (_, Op::Flush) => (self.flush == FlushMode::None).then_some(IoError::Unsupported),
+            (_, _) if !lies_on_disk => Some(IoError::Invalid),
+            (_, Op::Trim) => (!self.trim).then_some(IoError::Unsupported),
+            (_, Op::Read | Op::Write) => {
+                (request.sectors > crate::limits::MAX_IO_SECTORS).then_some(IoError::Invalid)
+            }
+        }
+    }
+
+    /// Lets go of the data of a request that a frame was built from.
+    pub fn transmitted(&mut self, now: Instant, ticket: Ticket) {
+        if self.ios.unpin(ticket.slot, ticket.generation) {
+            self.wake_waiting(now);
+        }
+    }
+
+    /// The next request that ended. Its slot is free afterwards.
+    #[must_use]
+    pub fn poll_completion(&mut self) -> Option<Completion> {
+        let done = self.ios.pop_done()?;
+        if done.completion.result.is_err() {
+            self.info.counters.errors += 1;
+        } else {
+            self.info.counters.count_done(done.op, done.sectors);
+        }
+        Some(done.completion)
+    }
+
+    /// The next thing to report.
+    #[must_use]
+    pub fn poll_event(&mut self) -> Option<Event> {
+        self.events.pop()
+    }
+
+    /// Its address.
+    #[must_use]
+    pub const fn addr(&self) -> TargetAddr {
+        self.addr
+    }
+
+    /// Its state.
+    #[must_use]
+    pub const fn state(&self) -> State {
+        self.state
+    }
+
+    /// What IDENTIFY DEVICE said, once it was asked.
+    #[must_use]
+    pub const fn identity(&self) -> Option<&Identify> {
+        self.info.identity.as_ref()
+    }
+
+    /// Its size in 512-byte sectors, 0 before it was identified.
+    #[must_use]
+    pub fn sectors(&self) -> u64 {
+        self.info
+            .identity
+            .as_ref()
+            .map_or(0, |identity| identity.sectors)
+    }
+
+    /// Its config string.
+    #[must_use]
+    pub fn config_string(&self) -> &[u8] {
+        self.info
+            .config
+            .get(..usize::from(self.info.config_len))
+            .unwrap_or(&[])
+    }
+
+    /// It has a command that makes its cache durable.
+    #[must_use]
+    pub fn can_flush(&self) -> bool {
+        self.flush != FlushMode::None
+    }
+
+    /// It takes TRIM.
+    #[must_use]
+    pub const fn can_trim(&self) -> bool {
+        self.trim
+    }
+
+    /// The longest TRIM request, in sectors, that goes in one frame; 0 without TRIM.
+    #[must_use]
+    pub const fn trim_max_sectors(&self) -> u64 {
+        if self.trim { TRIM_BLOCK_SECTORS } else { 0 }
+    }
+
+    /// A request submitted now would be accepted.
+    #[must_use]
+    pub const fn has_room(&self) -> bool {
+        self.ios.has_room()
+    }
+
+    /// No request is accepted and not completed.
+    #[must_use]
+    pub const fn is_idle(&self) -> bool {
+        self.ios.outstanding() == 0
+    }
+
+    /// Requests accepted and not completed.
+    #[must_use]
+    pub const fn outstanding(&self) -> u32 {
+        self.ios.outstanding() as u32
+    }
+
+    /// What was counted.
+    #[must_use]
+    pub const fn counters(&self) -> &Counters {
+        &self.info.counters
+    }
+
+    /// Its paths: those that carry I/O, did so, or must never. Mere candidates are left out.
+    pub fn paths(&self) -> impl Iterator<Item = &Path> {
+        self.paths
+            .iter()
+            .filter(|path| path.state != PathState::New)
+    }
+
+    /// The path on which another disk was last seen under this address.
+    #[must_use]
+    pub const fn conflict(&self) -> Option<(NetifId, MacAddr)> {
+        self.info.conflict
+    }
+
+    /// The engine's own books do not add up. It has failed all requests; the fault is in the engine.
+    #[must_use]
+    pub const fn is_broken(&self) -> bool {
+        self.frames.is_broken() || self.ios.is_broken() || self.paths.is_broken()
+    }
+}
+
+impl Counters {
+    const fn count_done(&mut self, op: Op, sectors: u64) {
+        let bytes = sectors.saturating_mul(512);
+        match op {
+            Op::Read => {
+                self.reads += 1;
+                self.bytes_read = self.bytes_read.wrapping_add(bytes);
+            }
+            Op::Write => {
+                self.writes += 1;
+                self.bytes_written = self.bytes_written.wrapping_add(bytes);
+            }
+            Op::Flush => self.flushes += 1,
+            Op::Trim => self.trims += 1,
+        }
+    }
+}

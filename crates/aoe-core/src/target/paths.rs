@@ -1,0 +1,402 @@
+//! The paths of a target: local interface × remote MAC.
+
+use core::fmt;
+
+use super::frames::List;
+use super::probe::Probe;
+use super::rtt::Rtt;
+use super::window::Window;
+use crate::limits::{
+    DEFAULT_PHYSICAL_SECTORS, DEFAULT_SECTORS, MAX_FRAME_SECTORS, MAX_PATHS, MAX_REORDER_QUARTERS,
+    MIN_RTO_NS,
+};
+use crate::{Instant, Link, NetifId, payload_sectors};
+use aoe_wire::MacAddr;
+
+/// The state of a path.
+#[derive(Copy, Clone, PartialEq, Eq, Debug)]
+pub enum PathState {
+    /// Slot not in use.
+    Unused,
+    /// Heard of, not identified: carries no I/O.
+    New,
+    /// The same disk was seen over it: carries I/O.
+    Up,
+    /// In use, but something (a restart, a refused frame) asks for a new look before I/O goes on.
+    Checking,
+    /// It does not answer or has no link.
+    Lost,
+    /// Another disk answers over it: never carries I/O.
+    Conflict,
+}
+
+impl PathState {
+    /// Its name, as shown to people.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Unused => "unused",
+            Self::New => "new",
+            Self::Up => "up",
+            Self::Checking => "checking",
+            Self::Lost => "lost",
+            Self::Conflict => "conflict",
+        }
+    }
+}
+
+impl fmt::Display for PathState {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// One path and everything measured on it.
+#[derive(Copy, Clone, Debug)]
+pub struct Path {
+    pub(crate) netif: NetifId,
+    pub(crate) mac: MacAddr,
+    pub(crate) state: PathState,
+    /// The interface has link, as far as was heard.
+    pub(crate) link_up: bool,
+    /// It is lost and that was reported.
+    pub(crate) reported: bool,
+    /// Sector Count of the last config answer; 0 means 2.
+    pub(crate) sector_count: u8,
+    /// Time-outs in a row without an answer.
+    pub(crate) timeouts: u8,
+    /// How far answers may overtake each other, in quarters of the round trip.
+    pub(crate) reorder_quarters: u8,
+    pub(crate) buffer_count: u16,
+    pub(crate) firmware: u16,
+    pub(crate) outstanding: u16,
+    pub(crate) payload: u16,
+    pub(crate) rtt: Rtt,
+    pub(crate) window: Window,
+    /// Frames whose newest copy is in flight on this path, in the order of sending.
+    pub(crate) in_flight: List,
+    /// Largest sequence number that was answered on this path.
+    pub(crate) answered_seq: u64,
+    /// When the newest of the things that were answered on this path had been sent.
+    pub(crate) answered_sent: Instant,
+    /// Round trip of the newest answer.
+    pub(crate) last_rtt: u64,
+    /// When the earliest frame that was overtaken by an answer counts as lost.
+    pub(crate) overtaken_at: Option<Instant>,
+    pub(crate) heard_at: Instant,
+    pub(crate) identified_at: Instant,
+    pub(crate) lost_since: Instant,
+    pub(crate) probe: Probe,
+    pub(crate) sent: u64,
+    pub(crate) retransmitted: u64,
+    pub(crate) lost: u64,
+    pub(crate) received: u64,
+}
+
+impl Path {
+    /// What every slot of a lent table must hold.
+    pub const EMPTY: Self = Self {
+        netif: NetifId(0),
+        mac: MacAddr([0; 6]),
+        state: PathState::Unused,
+        link_up: false,
+        reported: false,
+        sector_count: 0,
+        timeouts: 0,
+        reorder_quarters: 1,
+        buffer_count: 0,
+        firmware: 0,
+        outstanding: 0,
+        payload: 0,
+        rtt: Rtt::EMPTY,
+        window: Window::EMPTY,
+        in_flight: List::EMPTY,
+        answered_seq: 0,
+        answered_sent: Instant::from_nanos(0),
+        last_rtt: 0,
+        overtaken_at: None,
+        heard_at: Instant::from_nanos(0),
+        identified_at: Instant::from_nanos(0),
+        lost_since: Instant::from_nanos(0),
+        probe: Probe::EMPTY,
+        sent: 0,
+        retransmitted: 0,
+        lost: 0,
+        received: 0,
+    };
+
+    /// The local interface.
+    #[must_use]
+    pub const fn netif(&self) -> NetifId {
+        self.netif
+    }
+
+    /// The remote MAC address.
+    #[must_use]
+    pub const fn mac(&self) -> MacAddr {
+        self.mac
+    }
+
+    /// Its state.
+    #[must_use]
+    pub const fn state(&self) -> PathState {
+        self.state
+    }
+
+    /// Sectors per frame when the last frame was cut, 0 before the first.
+    #[must_use]
+    pub const fn payload_sectors(&self) -> u32 {
+        self.payload as u32
+    }
+
+    /// Smoothed round-trip time in nanoseconds, 0 before the first sample.
+    #[must_use]
+    pub const fn srtt_ns(&self) -> u64 {
+        self.rtt.srtt()
+    }
+
+    /// Retransmission time-out in force, in nanoseconds.
+    #[must_use]
+    pub fn rto_ns(&self) -> u64 {
+        self.rtt.rto(self.timeouts)
+    }
+
+    /// Frames that may be in flight on it.
+    #[must_use]
+    pub fn window(&self) -> u16 {
+        self.window.limit(self.buffer_count)
+    }
+
+    /// Frames in flight on it.
+    #[must_use]
+    pub const fn outstanding(&self) -> u16 {
+        self.outstanding
+    }
+
+    /// Messages the target said it can queue.
+    #[must_use]
+    pub const fn buffer_count(&self) -> u16 {
+        self.buffer_count
+    }
+
+    /// Firmware version of the config answer.
+    #[must_use]
+    pub const fn firmware(&self) -> u16 {
+        self.firmware
+    }
+
+    /// I/O frames sent on it, retransmissions included.
+    #[must_use]
+    pub const fn sent(&self) -> u64 {
+        self.sent
+    }
+
+    /// I/O frames of which an earlier copy had been sent.
+    #[must_use]
+    pub const fn retransmitted(&self) -> u64 {
+        self.retransmitted
+    }
+
+    /// I/O frames that were sent on it and taken for lost.
+    #[must_use]
+    pub const fn lost(&self) -> u64 {
+        self.lost
+    }
+
+    /// Answers that came in by it.
+    #[must_use]
+    pub const fn received(&self) -> u64 {
+        self.received
+    }
+
+    /// It is there and its interface has link: probes can be sent.
+    pub(crate) fn can_probe(&self) -> bool {
+        self.state != PathState::Unused && self.link_up
+    }
+
+    /// Most sectors that fit one frame on this path now, at least one.
+    pub(crate) fn frame_sectors(&self, link: Link) -> u32 {
+        let accepted = if self.sector_count == 0 {
+            DEFAULT_SECTORS
+        } else {
+            self.sector_count
+        };
+        payload_sectors(link.mtu)
+            .min(u32::from(accepted))
+            .clamp(1, MAX_FRAME_SECTORS)
+    }
+
+    /// When the frame sent longest ago counts as lost for want of any answer.
+    pub(crate) fn timeout_after(&self, last_sent: Instant) -> Instant {
+        last_sent.after(self.rto_ns())
+    }
+
+    /// How long after its round trip a frame that was overtaken may still be on its way.
+    pub(crate) fn reorder_ns(&self) -> u64 {
+        let quarter = (self.rtt.srtt() / 4).max(MIN_RTO_NS / 64);
+        quarter.saturating_mul(u64::from(self.reorder_quarters))
+    }
+
+    /// Answers overtook each other, or a frame was taken for lost too early: be more patient.
+    pub(crate) fn tolerate_reordering(&mut self) {
+        self.reorder_quarters = self
+            .reorder_quarters
+            .saturating_mul(2)
+            .min(MAX_REORDER_QUARTERS);
+    }
+
+    /// An answer to something sent by this path came in.
+    pub(crate) fn note_heard(&mut self, now: Instant) {
+        self.heard_at = now;
+        self.timeouts = 0;
+        self.received += 1;
+    }
+}
+
+/// Cuts `remaining` sectors from `lba` on to one frame of at most `payload`. Where the frame does not
+/// end the request it ends on a physical block, so that no block is written in two halves.
+pub(crate) fn cut_sectors(lba: u64, remaining: u64, payload: u32, physical: u32) -> u32 {
+    let payload = u64::from(payload);
+    if remaining <= payload {
+        return u32::try_from(remaining).unwrap_or(u32::MAX);
+    }
+    let physical = u64::from(if physical <= 1 {
+        DEFAULT_PHYSICAL_SECTORS
+    } else {
+        physical
+    });
+    let end = lba.saturating_add(payload);
+    let aligned = end - end % physical;
+    let sectors = if aligned > lba {
+        aligned - lba
+    } else {
+        payload
+    };
+    u32::try_from(sectors).unwrap_or(u32::MAX)
+}
+
+/// The lent slots, by number.
+#[derive(Debug)]
+pub(crate) struct Paths<'s> {
+    slots: &'s mut [Path],
+    scratch: Path,
+    broken: bool,
+}
+
+impl<'s> Paths<'s> {
+    pub(crate) fn new(slots: &'s mut [Path]) -> Self {
+        for path in slots.iter_mut() {
+            *path = Path::EMPTY;
+        }
+        Self {
+            slots,
+            scratch: Path::EMPTY,
+            broken: false,
+        }
+    }
+
+    pub(crate) fn reclaim(self) -> &'s mut [Path] {
+        self.slots
+    }
+
+    pub(crate) const fn is_broken(&self) -> bool {
+        self.broken
+    }
+
+    /// The numbers of all slots.
+    pub(crate) fn indices(&self) -> core::ops::Range<u8> {
+        0..self.slots.len().min(MAX_PATHS) as u8
+    }
+
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &Path> {
+        self.slots
+            .iter()
+            .take(MAX_PATHS)
+            .filter(|path| path.state != PathState::Unused)
+    }
+
+    pub(crate) fn get(&self, index: u8) -> &Path {
+        self.slots.get(usize::from(index)).unwrap_or(&self.scratch)
+    }
+
+    pub(crate) fn at(&mut self, index: u8) -> &mut Path {
+        match self.slots.get_mut(usize::from(index)) {
+            Some(path) => path,
+            None => {
+                self.broken = true;
+                &mut self.scratch
+            }
+        }
+    }
+
+    pub(crate) fn find(&self, netif: NetifId, mac: MacAddr) -> Option<u8> {
+        self.indices().find(|&index| {
+            let path = self.get(index);
+            path.state != PathState::Unused && path.netif == netif && path.mac == mac
+        })
+    }
+
+    /// A slot for a new path: an unused one, else the one that has been useless for longest.
+    pub(crate) fn vacancy(&self) -> Option<u8> {
+        let unused = self
+            .indices()
+            .find(|&index| self.get(index).state == PathState::Unused);
+        unused.or_else(|| {
+            self.indices()
+                .filter(|&index| {
+                    matches!(self.get(index).state, PathState::New | PathState::Conflict)
+                })
+                .min_by_key(|&index| self.get(index).heard_at)
+        })
+    }
+
+    /// Frames in flight to one remote MAC, over whatever interface.
+    pub(crate) fn outstanding_to(&self, mac: MacAddr) -> u32 {
+        self.iter()
+            .filter(|path| path.mac == mac)
+            .map(|path| u32::from(path.outstanding))
+            .sum()
+    }
+
+    /// Whether any path satisfies `test`.
+    pub(crate) fn any(&self, test: impl Fn(&Path) -> bool) -> bool {
+        self.iter().any(test)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn frames_end_on_physical_blocks() {
+        assert_eq!(cut_sectors(0, 256, 17, 8), 16);
+        assert_eq!(cut_sectors(3, 256, 17, 8), 13);
+        assert_eq!(cut_sectors(0, 17, 17, 8), 17, "what fits is not cut");
+        assert_eq!(
+            cut_sectors(0, 256, 2, 8),
+            2,
+            "a frame smaller than a block is used whole"
+        );
+        assert_eq!(cut_sectors(7, 256, 2, 8), 1);
+        assert_eq!(
+            cut_sectors(0, 256, 17, 1),
+            16,
+            "an unknown block counts as 4 KiB"
+        );
+        assert_eq!(cut_sectors(0, 256, 127, 128), 127);
+    }
+
+    proptest! {
+        #[test]
+        fn a_cut_is_never_empty_nor_too_large(
+            lba in 0u64..1 << 48, remaining in 1u64..1 << 20, payload in 1u32..256, shift in 0u32..8,
+        ) {
+            let sectors = cut_sectors(lba, remaining, payload, 1 << shift);
+            prop_assert!(sectors >= 1);
+            prop_assert!(sectors <= payload);
+            prop_assert!(u64::from(sectors) <= remaining);
+        }
+    }
+}

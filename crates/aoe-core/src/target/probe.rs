@@ -1,0 +1,64 @@
+//! The management message of a path: at most one at a time, repeated until it is answered.
+
+use crate::Instant;
+
+/// What is asked.
+#[derive(Copy, Clone, PartialEq, Eq, Debug)]
+pub(crate) enum ProbeKind {
+    /// IDENTIFY DEVICE: which disk is it?
+    Identify,
+    /// Query Config, unicast: is it there, and what does it take?
+    Config,
+    /// SET FEATURES: switch the volatile write cache.
+    WriteCache,
+}
+
+/// The state of a path's management message.
+#[derive(Copy, Clone, Debug)]
+pub(crate) struct Probe {
+    pub(crate) kind: ProbeKind,
+    /// When to send the next one; `None` while nothing is asked.
+    pub(crate) due: Option<Instant>,
+    /// One was sent and is not answered.
+    pub(crate) waiting: bool,
+    /// Sent in a row without an answer.
+    pub(crate) tries: u8,
+    /// Sent in all; its low bits are in the tag.
+    pub(crate) generation: u32,
+    pub(crate) sent_at: Instant,
+    /// Its place in the order of sending.
+    pub(crate) seq: u64,
+}
+
+impl Probe {
+    pub(crate) const EMPTY: Self = Self {
+        kind: ProbeKind::Config,
+        due: None,
+        waiting: false,
+        tries: 0,
+        generation: 0,
+        sent_at: Instant::from_nanos(0),
+        seq: 0,
+    };
+
+    /// Asks for `kind` at `when`, in place of what was asked before.
+    pub(crate) fn ask(&mut self, kind: ProbeKind, when: Instant) {
+        if self.kind != kind || !self.waiting {
+            self.tries = 0;
+        }
+        self.kind = kind;
+        self.due = Some(when);
+        self.waiting = false;
+    }
+
+    /// The answer came, or it is of no interest any more.
+    pub(crate) fn settle(&mut self) {
+        self.due = None;
+        self.waiting = false;
+        self.tries = 0;
+    }
+
+    pub(crate) const fn is_idle(&self) -> bool {
+        self.due.is_none()
+    }
+}

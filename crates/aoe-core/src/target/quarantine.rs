@@ -1,0 +1,140 @@
+//! Copies of writes that may still strike.
+//!
+//! A target executes every copy that reaches it, whenever that is. When a write is complete but some
+//! copy of it was not answered, a newer write to the same sectors waits until that copy is proven
+//! dead. The proofs:
+//!
+//! * every copy was answered: each was executed, or refused, before the answer left;
+//! * the target keeps order, and on each path that a copy went by something was answered that was
+//!   sent a good while after the copy: what the target or the path had queued before it has gone by;
+//! * a long time has passed in which the copy could leave this host and be executed.
+
+use super::frames::FrameState;
+use super::paths::PathState;
+use super::probe::ProbeKind;
+use super::{Instant, Target};
+use crate::limits::QUARANTINE_NS;
+use crate::time::{MS, SEC};
+
+/// By how much the network may let a later frame overtake an earlier one.
+pub(super) const NETWORK_REORDER_NS: u64 = 50 * MS;
+
+impl Target<'_> {
+    /// Something that was sent at `sent_at` on this path was answered.
+    pub(super) fn note_alive_until(&mut self, path: u8, sent_at: Instant) {
+        let path = self.paths.at(path);
+        path.answered_sent = path.answered_sent.max(sent_at);
+    }
+
+    /// The frame's part of the request is over. Its slot becomes free, or a ghost.
+    pub(super) fn retire(&mut self, index: u16) {
+        let frame = *self.frames.get(index);
+        if !frame.modifies || frame.copies() == 0 || frame.is_answered() {
+            self.frames.release(index);
+            return;
+        }
+        self.info.counters.quarantined += 1;
+        let ghost = self.frames.at(index);
+        ghost.state = FrameState::Ghost;
+        let mut ghosts = self.ghosts;
+        self.frames.push_back(&mut ghosts, index);
+        self.ghosts = ghosts;
+    }
+
+    /// Whether a write must wait for copies of an earlier one. If so, their death is asked after.
+    pub(super) fn is_quarantined(&mut self, now: Instant, io_index: u16) -> bool {
+        let io = *self.ios.get(io_index);
+        if !io.modifies() || self.ghosts.head().is_none() {
+            return false;
+        }
+        let mut next = self.ghosts.head();
+        while let Some(index) = next {
+            let ghost = *self.frames.get(index);
+            let own = ghost.io == io_index && ghost.io_generation == io.generation();
+            if !own && ghost.overlaps(io.lba, io.sectors) {
+                self.info.counters.quarantine_waits += 1;
+                self.ask_after(now, index);
+                return true;
+            }
+            next = self.frames.after(index);
+        }
+        false
+    }
+
+    /// Sees to it that something later than the ghost is answered on each of its paths.
+    fn ask_after(&mut self, now: Instant, index: u16) {
+        if self.unordered {
+            return;
+        }
+        let ghost = *self.frames.get(index);
+        let when = now.max(ghost.last_sent.after(NETWORK_REORDER_NS));
+        for path_index in self.paths.indices() {
+            let path = self.paths.at(path_index);
+            let used = ghost.paths_used & (1 << path_index) != 0;
+            if used && path.state == PathState::Up && path.probe.is_idle() {
+                path.probe.ask(ProbeKind::Config, when);
+            }
+        }
+    }
+
+    /// Releases the ghosts that are proven dead; true if there were any.
+    pub(super) fn release_ghosts(&mut self, now: Instant) -> bool {
+        self.ghosts_checked = now;
+        let mut released = false;
+        let mut next = self.ghosts.head();
+        while let Some(index) = next {
+            next = self.frames.after(index);
+            if self.is_dead(now, index) {
+                self.unlink(index);
+                self.frames.release(index);
+                released = true;
+            }
+        }
+        released
+    }
+
+    fn is_dead(&self, now: Instant, index: u16) -> bool {
+        let ghost = self.frames.get(index);
+        let mut paths = self
+            .paths
+            .indices()
+            .filter(|path| ghost.paths_used & (1 << path) != 0);
+        if ghost.is_answered() {
+            return true;
+        }
+        if !self.unordered && !ghost.orphaned {
+            let proof = ghost.last_sent.after(NETWORK_REORDER_NS);
+            if paths
+                .clone()
+                .all(|path| self.paths.get(path).answered_sent >= proof)
+            {
+                return true;
+            }
+        }
+        paths.all(|path| self.paths.get(path).link_up)
+            && now.since(ghost.last_sent) >= QUARANTINE_NS
+    }
+
+    /// When to look again whether time alone has proven a ghost dead.
+    pub(super) fn quarantine_deadline(&self) -> Option<Instant> {
+        self.ghosts.head().map(|_| self.ghosts_checked.after(SEC))
+    }
+
+    /// Copies that a path's interface may still hold can leave only now.
+    pub(super) fn restart_quarantine(&mut self, now: Instant, path_index: u8, orphan: bool) {
+        let bit = 1 << path_index;
+        for index in self.frames.indices() {
+            let frame = self.frames.at(index);
+            if frame.state == FrameState::Free || frame.paths_used & bit == 0 {
+                continue;
+            }
+            if frame.state == FrameState::Ghost {
+                frame.last_sent = now;
+            }
+            if orphan {
+                frame.paths_used &= !bit;
+                frame.orphaned = true;
+            }
+        }
+    }
+}

@@ -1,0 +1,82 @@
+//! Round-trip estimation per path (RFC 6298), in nanoseconds.
+
+use crate::limits::{INITIAL_RTO_NS, MAX_RTO_NS, MIN_RTO_NS};
+
+/// Smoothed round-trip time and its mean deviation.
+#[derive(Copy, Clone, Debug)]
+pub(crate) struct Rtt {
+    /// Smoothed round-trip time; 0 before the first sample.
+    srtt: u64,
+    var: u64,
+}
+
+impl Rtt {
+    pub(crate) const EMPTY: Self = Self { srtt: 0, var: 0 };
+
+    pub(crate) const fn srtt(&self) -> u64 {
+        self.srtt
+    }
+
+    /// Takes a sample. Gains are 1/8 and 1/4; a sample of 0 counts as one nanosecond, so that 0 can
+    /// mean "never measured".
+    pub(crate) fn sample(&mut self, rtt: u64) {
+        let rtt = rtt.clamp(1, MAX_RTO_NS * 8);
+        if self.srtt == 0 {
+            self.srtt = rtt;
+            self.var = rtt / 2;
+            return;
+        }
+        let error = self.srtt.abs_diff(rtt);
+        self.var = self.var - self.var / 4 + error / 4;
+        self.srtt = (self.srtt - self.srtt / 8 + rtt / 8).max(1);
+    }
+
+    /// The time-out for a frame just sent, doubled `backoff` times.
+    pub(crate) fn rto(&self, backoff: u8) -> u64 {
+        let base = if self.srtt == 0 {
+            INITIAL_RTO_NS
+        } else {
+            (self.srtt + 4 * self.var).clamp(MIN_RTO_NS, MAX_RTO_NS)
+        };
+        base.saturating_mul(1 << backoff.min(16)).min(MAX_RTO_NS)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::time::{MS, SEC, US};
+
+    #[test]
+    fn starts_from_the_first_sample() {
+        let mut rtt = Rtt::EMPTY;
+        assert_eq!(rtt.rto(0), INITIAL_RTO_NS);
+        rtt.sample(8 * MS);
+        assert_eq!(rtt.srtt(), 8 * MS);
+        assert_eq!(rtt.rto(0), 8 * MS + 4 * (4 * MS));
+    }
+
+    #[test]
+    fn settles_on_a_steady_round_trip_within_a_few_dozen_samples() {
+        let mut rtt = Rtt::EMPTY;
+        rtt.sample(100 * MS);
+        for _ in 0..60 {
+            rtt.sample(200 * US);
+        }
+        assert!(rtt.srtt() < 300 * US, "{}", rtt.srtt());
+        assert_eq!(rtt.rto(0), MIN_RTO_NS);
+    }
+
+    #[test]
+    fn backs_off_to_the_ceiling_and_never_overflows() {
+        let mut rtt = Rtt::EMPTY;
+        rtt.sample(1);
+        assert_eq!(rtt.rto(0), MIN_RTO_NS);
+        assert_eq!(rtt.rto(1), 2 * MIN_RTO_NS);
+        assert_eq!(rtt.rto(255), SEC);
+        for _ in 0..100 {
+            rtt.sample(u64::MAX);
+        }
+        assert_eq!(rtt.rto(255), SEC);
+    }
+}

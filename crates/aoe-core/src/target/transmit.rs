@@ -1,0 +1,349 @@
+//! What to send next: management messages, then lost frames, then new ones.
+
+use super::frames::{Frame, FrameState};
+use super::paths::{PathState, cut_sectors};
+use super::probe::ProbeKind;
+use super::{FlushMode, State, Target};
+use crate::limits::{MAX_FRAMES, MAX_PROBE_NS, MAX_WINDOW, MIN_PROBE_NS, TRIM_BLOCK_SECTORS};
+use crate::time::{MS, US};
+use crate::{Instant, Link, Links, Op, Payload, Ticket, Transmit};
+use aoe_wire::{
+    ATA_HEADER_LEN, AtaRequest, Command, ConfigCommand, ConfigRequest, HEADER_LEN, Header, MacAddr,
+};
+
+use super::tag::Tag;
+
+/// Slots that new requests leave free, so that a frame that no longer fits its path can be split.
+const SPLIT_RESERVE: u16 = 8;
+/// Length of a config query without string.
+const CONFIG_LEN: usize = 8;
+
+/// SET FEATURES subcommands (ATA8-ACS 7.45): volatile write cache.
+const ENABLE_WRITE_CACHE: u8 = 0x02;
+const DISABLE_WRITE_CACHE: u8 = 0x82;
+
+impl Target<'_> {
+    /// The next frame to send, `None` when there is nothing to send or no window is open.
+    pub fn poll_transmit<L: Links>(&mut self, now: Instant, links: &L) -> Option<Transmit> {
+        if self.state == State::Removed {
+            return None;
+        }
+        self.poll_probe(now, links)
+            .or_else(|| self.poll_queued(now, links))
+            .or_else(|| self.poll_ready(now, links))
+    }
+
+    fn poll_probe<L: Links>(&mut self, now: Instant, links: &L) -> Option<Transmit> {
+        for index in self.paths.indices() {
+            let path = self.paths.get(index);
+            let is_due = path.probe.due.is_some_and(|due| due <= now);
+            if !is_due || !path.can_probe() {
+                continue;
+            }
+            if path.probe.waiting {
+                self.note_probe_unanswered(now, index);
+            }
+            let path = self.paths.get(index);
+            if path.state == PathState::Unused || path.probe.due.is_none_or(|due| due > now) {
+                continue;
+            }
+            let Some(link) = links.link(path.netif) else {
+                self.paths.at(index).probe.due = Some(now.after(MIN_PROBE_NS));
+                continue;
+            };
+            return Some(self.send_probe(now, index, link));
+        }
+        None
+    }
+
+    fn send_probe(&mut self, now: Instant, index: u8, link: Link) -> Transmit {
+        let seq = self.next_seq;
+        self.next_seq += 1;
+        let path = self.paths.at(index);
+        let wait = (path.rto_ns().max(20 * MS) << path.probe.tries.min(6)).min(MAX_PROBE_NS);
+        let probe = &mut path.probe;
+        probe.generation = probe.generation.wrapping_add(1);
+        probe.tries = probe.tries.saturating_add(1);
+        probe.waiting = true;
+        probe.sent_at = now;
+        probe.seq = seq;
+        probe.due = Some(now.after(wait));
+        let tag = self.key.encode(Tag {
+            slot: MAX_FRAMES as u16 + u16::from(index),
+            copy: 0,
+            generation: probe.generation,
+        });
+        let (kind, mac) = (probe.kind, path.mac);
+        let command = match kind {
+            ProbeKind::Config => return self.config_query(index, link, mac, tag),
+            ProbeKind::Identify => AtaRequest::identify(),
+            ProbeKind::WriteCache => {
+                let enable = self.tunables.write_cache == Some(true);
+                let feature = if enable {
+                    ENABLE_WRITE_CACHE
+                } else {
+                    DISABLE_WRITE_CACHE
+                };
+                AtaRequest::set_features(feature)
+            }
+        };
+        self.ata_transmit(index, link, tag, &command)
+    }
+
+    fn config_query(&self, index: u8, link: Link, mac: MacAddr, tag: u32) -> Transmit {
+        let header = Header::request(mac, link.mac, self.addr, Command::CONFIG, tag);
+        config_transmit(self.paths.get(index).netif, self.flow(index), &header)
+    }
+
+    /// Frames of one path belong to one transmit queue: order on a path is what proves copies dead.
+    fn flow(&self, index: u8) -> u32 {
+        let key = self.key.encode(Tag {
+            slot: 0,
+            copy: 0,
+            generation: 0,
+        });
+        key.wrapping_add(u32::from(index))
+    }
+
+    fn ata_transmit(&self, index: u8, link: Link, tag: u32, command: &AtaRequest) -> Transmit {
+        let path = self.paths.get(index);
+        let mut header = [0; ATA_HEADER_LEN];
+        if let Some((head, argument)) = header.split_first_chunk_mut::<HEADER_LEN>() {
+            Header::request(path.mac, link.mac, self.addr, Command::ATA, tag).emit(head);
+            if let Some(argument) = argument.first_chunk_mut() {
+                command.emit(argument);
+            }
+        }
+        Transmit {
+            netif: path.netif,
+            header_len: ATA_HEADER_LEN as u8,
+            flow: self.flow(index),
+            header,
+            payload: Payload::None,
+            ticket: None,
+        }
+    }
+
+    /// A frame that was taken for lost, or whose path went away.
+    fn poll_queued<L: Links>(&mut self, now: Instant, links: &L) -> Option<Transmit> {
+        let index = self.queued.head()?;
+        let frame = *self.frames.get(index);
+        let (path, link) = self.pick_path(links, (frame.copies() > 0).then_some(frame.path))?;
+        let index = self.fit(index, self.paths.get(path).frame_sectors(link))?;
+        let mut queued = self.queued;
+        self.frames.remove(&mut queued, index);
+        self.queued = queued;
+        Some(self.send(now, index, path, link))
+    }
+
+    /// Makes sure that the first queued frame fits `payload`, splitting it if it does not, and
+    /// returns the frame to send; `None` when there is no slot to split with.
+    ///
+    /// A frame of which copies are at large keeps its slot, so that their answers are not taken for
+    /// answers of the smaller one: the sectors move to a new slot.
+    fn fit(&mut self, index: u16, payload: u32) -> Option<u16> {
+        let frame = *self.frames.get(index);
+        let op = self.ios.get(frame.io).op;
+        if !matches!(op, Op::Read | Op::Write) || frame.sectors <= payload {
+            return Some(index);
+        }
+        let needed = if frame.copies() > 0 { 2 } else { 1 };
+        if self.frames.free_count() < needed {
+            return None;
+        }
+        let mut queued = self.queued;
+        let mut rest = index;
+        if frame.copies() > 0 {
+            rest = self.frames.allocate()?;
+            self.part_of(rest, &frame, 0, frame.sectors);
+            self.frames.remove(&mut queued, index);
+            self.frames.push_front(&mut queued, rest);
+        }
+        let sectors = cut_sectors(
+            frame.lba,
+            u64::from(frame.sectors),
+            payload,
+            self.physical_sectors(),
+        );
+        let first = self.frames.allocate()?;
+        self.part_of(first, &frame, 0, sectors);
+        self.part_of(rest, &frame, sectors, frame.sectors - sectors);
+        self.frames.push_front(&mut queued, first);
+        self.queued = queued;
+        if rest != index {
+            self.retire(index);
+        }
+        Some(first)
+    }
+
+    /// Makes slot `index` the part of `whole` that starts `skip` sectors into it.
+    fn part_of(&mut self, index: u16, whole: &Frame, skip: u32, sectors: u32) {
+        let frame = self.frames.at(index);
+        frame.state = FrameState::Queued;
+        frame.modifies = whole.modifies;
+        frame.refusals = whole.refusals;
+        frame.io = whole.io;
+        frame.io_generation = whole.io_generation;
+        frame.path = whole.path;
+        frame.offset = whole.offset + u64::from(skip);
+        frame.lba = whole.lba + u64::from(skip);
+        frame.sectors = sectors;
+    }
+
+    /// The next frame of the first request that may start.
+    fn poll_ready<L: Links>(&mut self, now: Instant, links: &L) -> Option<Transmit> {
+        let io_index = self.ios.first_ready()?;
+        if self.frames.free_count() <= SPLIT_RESERVE {
+            return None;
+        }
+        let (path, link) = self.pick_path(links, None)?;
+        let io = *self.ios.get(io_index);
+        let (lba, left) = (io.lba.saturating_add(io.cut), io.length() - io.cut);
+        let payload = self.paths.get(path).frame_sectors(link);
+        let sectors = match io.op {
+            Op::Flush => 0,
+            Op::Trim => u32::try_from(left.min(TRIM_BLOCK_SECTORS)).unwrap_or(u32::MAX),
+            Op::Read | Op::Write => cut_sectors(lba, left, payload, self.physical_sectors()),
+        };
+        let index = self.frames.allocate()?;
+        let frame = self.frames.at(index);
+        frame.io = io_index;
+        frame.io_generation = io.generation();
+        frame.modifies = io.modifies();
+        frame.offset = io.cut;
+        frame.lba = lba;
+        frame.sectors = sectors;
+        self.ios.note_cut(io_index, u64::from(sectors).max(1));
+        self.paths.at(path).payload = u16::try_from(payload).unwrap_or(u16::MAX);
+        Some(self.send(now, index, path, link))
+    }
+
+    /// Sectors in a physical block of the disk, 0 or 1 when it does not say.
+    fn physical_sectors(&self) -> u32 {
+        self.info
+            .identity
+            .as_ref()
+            .map_or(0, |identity| identity.physical_sector / 512)
+    }
+
+    /// The path for one more frame: of those with room the one that will answer first. A frame that
+    /// was sent before goes by its old path as long as that one answers, since order on a path keeps
+    /// a late copy from overtaking.
+    fn pick_path<L: Links>(&self, links: &L, before: Option<u8>) -> Option<(u8, Link)> {
+        if let Some(before) = before {
+            let path = self.paths.get(before);
+            if path.state == PathState::Up && path.link_up && path.timeouts == 0 {
+                return Some((before, self.room_on(links, before)?));
+            }
+        }
+        let mut best: Option<(u64, u8, Link)> = None;
+        for index in self.paths.indices() {
+            let path = self.paths.get(index);
+            let wait = (u64::from(path.outstanding) + 1)
+                .saturating_mul(path.rtt.srtt().max(US))
+                .saturating_mul(1 << (2 * path.timeouts.min(8)));
+            if best.is_some_and(|(least, ..)| least <= wait) {
+                continue;
+            }
+            if let Some(link) = self.room_on(links, index) {
+                best = Some((wait, index, link));
+            }
+        }
+        best.map(|(_, index, link)| (index, link))
+    }
+
+    /// The link of a path that can take one more frame now.
+    fn room_on<L: Links>(&self, links: &L, index: u8) -> Option<Link> {
+        let path = self.paths.get(index);
+        if path.state != PathState::Up || !path.link_up || path.outstanding >= path.window() {
+            return None;
+        }
+        let buffers = u32::from(path.buffer_count.clamp(1, MAX_WINDOW));
+        if self.paths.outstanding_to(path.mac) >= buffers {
+            return None;
+        }
+        links.link(path.netif)
+    }
+
+    /// Sends one copy of a frame that is in no list.
+    fn send(&mut self, now: Instant, index: u16, path_index: u8, link: Link) -> Transmit {
+        let seq = self.next_seq;
+        self.next_seq += 1;
+        let again = self.frames.get(index).copies() > 0;
+        let path = self.paths.at(path_index);
+        path.sent += 1;
+        path.retransmitted += u64::from(again);
+        path.outstanding += 1;
+        let mut in_flight = path.in_flight;
+        self.frames.push_back(&mut in_flight, index);
+        path.in_flight = in_flight;
+        self.frames.at(index).note_sent(now, path_index, seq);
+        self.info.counters.frames_sent += 1;
+        self.info.counters.retransmits += u64::from(again);
+        let tag = self.frames.tag(self.key, index);
+        self.describe(index, path_index, link, tag)
+    }
+
+    /// Writes the header of a frame and says where its data are.
+    fn describe(&mut self, index: u16, path: u8, link: Link, tag: u32) -> Transmit {
+        let frame = *self.frames.get(index);
+        let io = *self.ios.get(frame.io);
+        let lba48 = self
+            .info
+            .identity
+            .as_ref()
+            .is_some_and(|identity| identity.lba48);
+        let count = u8::try_from(frame.sectors).unwrap_or(u8::MAX);
+        let command = match io.op {
+            Op::Read => AtaRequest::read(frame.lba, count, lba48),
+            Op::Write => AtaRequest::write(frame.lba, count, lba48),
+            Op::Flush => AtaRequest::flush(self.flush == FlushMode::Ext),
+            Op::Trim => AtaRequest::trim(1),
+        };
+        let mut transmit = self.ata_transmit(path, link, tag, &command);
+        match io.op {
+            Op::Write => {
+                self.ios.pin(frame.io);
+                transmit.ticket = Some(Ticket {
+                    slot: frame.io,
+                    generation: io.generation(),
+                });
+                transmit.payload = Payload::Io {
+                    token: io.token,
+                    offset: u32::try_from(frame.offset * 512).unwrap_or(u32::MAX),
+                    len: frame.sectors * 512,
+                };
+            }
+            Op::Trim => {
+                transmit.payload = Payload::Trim {
+                    lba: frame.lba,
+                    sectors: u64::from(frame.sectors),
+                };
+            }
+            Op::Read | Op::Flush => {}
+        }
+        transmit
+    }
+}
+
+/// A config query with this header: the discover beacon, or the question to one path.
+pub(crate) fn config_transmit(netif: crate::NetifId, flow: u32, header: &Header) -> Transmit {
+    let mut bytes = [0; ATA_HEADER_LEN];
+    if let Some((head, argument)) = bytes.split_first_chunk_mut::<HEADER_LEN>() {
+        header.emit(head);
+        let query = ConfigRequest {
+            command: ConfigCommand::Read,
+            string: &[],
+        };
+        // Without a string the argument has eight bytes, and there are twelve.
+        let _ = query.emit(argument);
+    }
+    Transmit {
+        netif,
+        header_len: (HEADER_LEN + CONFIG_LEN) as u8,
+        flow,
+        header: bytes,
+        payload: Payload::None,
+        ticket: None,
+    }
+}
