@@ -12,7 +12,7 @@ pub(super) fn ata_read_rows() -> Vec<Row> {
             AtaRequest::identify(),
             &[],
             "00 00 01 ec 00 00 00 a0 00 00 0000",
-            response(548, "1800", 0, "00 00 00 40 000000000000 0000"),
+            response(548, "1800", 0, "00 00 00 40 000000a00000 0000"),
         ),
         ata(
             "identify, count 0",
@@ -90,35 +90,35 @@ pub(super) fn ata_write_rows() -> Vec<Row> {
             AtaRequest::write(5, 1, true),
             &SECTOR,
             "41 00 01 34 05 00 00 00 00 00 0000",
-            response(60, "1800", 0, "41 00 00 40 050000000000 0000"),
+            echo(&SECTOR, "1800", "41 00 00 40 050000000000 0000"),
         ),
         ata(
             "write ext, count 2 with 512 bytes",
             AtaRequest::write(5, 2, true),
             &SECTOR,
             "41 00 02 34 05 00 00 00 00 00 0000",
-            response(60, "1c02", 0, "41 00 02 34 050000000000 0000"),
+            echo(&SECTOR, "1c02", "41 00 02 34 050000000000 0000"),
         ),
         ata(
             "write ext past the end",
             AtaRequest::write(8192, 1, true),
             &SECTOR,
             "41 00 01 34 00 20 00 00 00 00 0000",
-            response(60, "1800", 0, "41 10 01 41 002000000000 0000"),
+            echo(&SECTOR, "1800", "41 10 01 41 002000000000 0000"),
         ),
         ata(
             "write ext, read-only export",
             AtaRequest::write(5, 1, true),
             &SECTOR,
             "41 00 01 34 05 00 00 00 00 00 0000",
-            response(60, "1800", 0, "41 04 01 41 050000000000 0000"),
+            echo(&SECTOR, "1800", "41 04 01 41 050000000000 0000"),
         ),
         ata(
             "dsm trim",
             AtaRequest::trim(2),
             &SECTORS,
             "41 01 02 06 00 00 00 00 00 00 0000",
-            response(60, "1800", 0, "41 04 02 41 000000000000 0000"),
+            echo(&SECTORS, "1800", "41 04 02 41 000000000000 0000"),
         ),
     ]
 }
@@ -177,7 +177,7 @@ pub(super) fn ata_other_rows() -> Vec<Row> {
             AtaRequest::set_features(0x02),
             &[],
             "00 02 00 ef 00 00 00 a0 00 00 0000",
-            response(60, "1800", 0, &aborted("00 04 00")),
+            response(60, "1800", 0, "00 04 00 41 000000a00000 0000"),
         ),
         ata(
             "smart return status",
@@ -191,7 +191,7 @@ pub(super) fn ata_other_rows() -> Vec<Row> {
             AtaRequest::smart(0xD0, 1, 0),
             &[],
             "00 d0 01 b0 00 4f c2 a0 00 00 0000",
-            response(36, "1800", 0, "00 04 01 41 004fc2000000 0000"),
+            response(36, "1800", 0, "00 04 01 41 004fc2a00000 0000"),
         ),
         ata(
             "read verify",
@@ -228,6 +228,14 @@ pub(super) fn ata_other_rows() -> Vec<Row> {
             reply: None,
         },
     ]
+}
+
+/// A reply of 60 bytes: the server answers in the buffer of the request, so that the start of the
+/// data comes back behind the registers.
+fn echo(data: &[u8], head: &str, argument: &str) -> Option<Vec<u8>> {
+    let mut frame = response(36, head, 0, argument)?;
+    frame.extend_from_slice(data.get(..24)?);
+    Some(frame)
 }
 
 /// Registers with nothing but a command in them.
