@@ -140,10 +140,6 @@ wflags="-Werror -Wall -Wstrict-prototypes -Wmissing-prototypes -Wpointer-arith
     -Wframe-larger-than=1023 -fstack-size-section"
 
 echo "kmod: $name"
-# shellcheck disable=SC2086
-"$here/bindings.sh" "$obj/bindings.rs" $cflags
-AOE_RUST_CACHE=$build/rust "$here/rust.sh" "$ARCH" "$obj/bindings.rs" "$obj" \
-    "$obj/aoe_rust.o"
 objects=
 for src in $(csrcs "$kmod"); do
 	echo "cc $src"
@@ -151,6 +147,10 @@ for src in $(csrcs "$kmod"); do
 	"$CC" $cflags $wflags -c "$kmod/c/$src" -o "${src%.c}.o"
 	objects="$objects ${src%.c}.o"
 done
+# shellcheck disable=SC2086
+"$here/bindings.sh" "$obj/bindings.rs" $cflags
+AOE_RUST_CACHE=$build/rust "$here/rust.sh" "$ARCH" "$obj/bindings.rs" "$obj" \
+    "$obj/aoe_rust.o"
 
 # keep_local OBJECT: nothing in a module is for other modules, as kmod_syms.awk
 # does for EXPORT_SYMS=NO.

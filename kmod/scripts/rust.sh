@@ -97,14 +97,17 @@ sysroot=$ready
 libs=$work/rust-$arch
 rm -rf "$libs"
 mkdir -p "$libs"
+# rlib NAME FOLDER FLAG...
 rlib()
 {
-	echo "rustc $1"
-	rustc_k --crate-name "$1" --crate-type rlib --out-dir "$libs" \
-	    -L "$libs" "$crates/$2/src/lib.rs"
+	_crate=$1 _folder=$2
+	shift 2
+	echo "rustc $_crate"
+	rustc_k --crate-name "$_crate" --crate-type rlib --out-dir "$libs" \
+	    -L "$libs" "$@" "$crates/$_folder/src/lib.rs"
 }
 rlib aoe_wire aoe-wire
-rlib aoe_core aoe-core
+rlib aoe_core aoe-core --extern aoe_wire
 
 # 3. The module's crate.  Fat LTO over all of it, `core` included, keeps only
 # what the extern functions reach.
