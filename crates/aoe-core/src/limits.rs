@@ -43,6 +43,8 @@ pub const PATH_TIMEOUTS: u8 = 4;
 pub const PATH_TIMEOUTS_WITH_SPARE: u8 = 2;
 /// Least time between two probes of a lost path.
 pub const MIN_PROBE_NS: u64 = 100 * MS;
+/// An answered question takes no longer than this on a LAN, so the same one is not asked sooner.
+pub const MIN_PROBE_GAP_NS: u64 = 20 * MS;
 /// Most time between two probes of a lost path: what an operator waits for after a cable is back.
 pub const MAX_PROBE_NS: u64 = SEC;
 /// A path on which nothing was heard for so long is asked for its config.

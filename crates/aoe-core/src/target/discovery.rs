@@ -4,7 +4,8 @@ use super::paths::{Path, PathState};
 use super::probe::ProbeKind;
 use super::{FlushMode, State, Target};
 use crate::limits::{
-    CONFLICT_RECHECK_NS, IDENTIFY_TRIES, KEEPALIVE_TRIES, MAX_FRAMES, MAX_PROBE_NS, MIN_RECHECK_NS,
+    CONFLICT_RECHECK_NS, IDENTIFY_TRIES, KEEPALIVE_TRIES, MAX_FRAMES, MAX_PROBE_NS,
+    MIN_PROBE_GAP_NS, MIN_RECHECK_NS,
 };
 use crate::{Claim, DropReason, Event, Handled, Instant, Received};
 use aoe_wire::{ConfigReply, Identify, SECTOR_SIZE};
@@ -25,16 +26,17 @@ impl Target<'_> {
         }
     }
 
-    /// Asks something of a path, unless that very question is under way.
+    /// Asks something of a path. The same question is not asked anew while its answer may be on the
+    /// way: whoever floods us with announcements must not keep us from ever hearing it.
     pub(super) fn ask(&mut self, index: u8, kind: ProbeKind, when: Instant) {
         let path = self.paths.at(index);
         if path.state == PathState::Unused {
             return;
         }
-        let asked = path.probe.kind == kind && path.probe.waiting;
-        // A path that is up is being asked: its answer is a round trip away. On any other the last
-        // question may have been lost long ago, so news of it are worth a new one.
-        if !asked || path.state != PathState::Up {
+        if path.probe.kind == kind && path.probe.waiting {
+            let when = when.max(path.probe.sent_at.after(MIN_PROBE_GAP_NS));
+            path.probe.due = Some(path.probe.due.map_or(when, |due| due.min(when)));
+        } else {
             path.probe.ask(kind, when);
         }
     }
@@ -59,7 +61,8 @@ impl Target<'_> {
         path.firmware = config.firmware;
         path.sector_count = config.sector_count;
         path.heard_at = now;
-        if path.state != PathState::New && path.state != PathState::Conflict {
+        let trusted = !matches!(path.state, PathState::New | PathState::Conflict);
+        if trusted || self.info.identity.is_none() {
             self.note_config_string(config.string);
         }
         if self.answers_config_probe(index, rx.header.tag) {

@@ -263,8 +263,10 @@ impl<'s> Target<'s> {
         let index = self.ios.accept(now, &request).ok_or(Full)?;
         if let Some(error) = self.refusal(&request) {
             self.fail_request(index, error);
-        } else if self.ios.must_wait(index) || self.is_quarantined(now, index) {
-            // It stays in the waiting state; what it waits for wakes it.
+        } else if self.ios.must_wait(index) {
+            // What it waits for wakes it.
+        } else if self.is_quarantined(now, index) {
+            self.info.counters.quarantine_waits += 1;
         } else {
             self.ios.make_ready(index);
         }
@@ -430,5 +432,23 @@ impl Counters {
             Op::Flush => self.flushes += 1,
             Op::Trim => self.trims += 1,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use core::mem::size_of;
+
+    #[test]
+    fn an_idle_target_is_small_enough_for_a_kernel_stack() {
+        assert!(
+            size_of::<Target<'_>>() <= 512,
+            "{}",
+            size_of::<Target<'_>>()
+        );
+        assert!(size_of::<Path>() <= 256, "{}", size_of::<Path>());
+        assert!(size_of::<Frame>() <= 104, "{}", size_of::<Frame>());
+        assert!(size_of::<Io>() <= 96, "{}", size_of::<Io>());
     }
 }

@@ -52,7 +52,6 @@ impl Target<'_> {
             let ghost = *self.frames.get(index);
             let own = ghost.io == io_index && ghost.io_generation == io.generation();
             if !own && ghost.overlaps(io.lba, io.sectors) {
-                self.info.counters.quarantine_waits += 1;
                 self.ask_after(now, index);
                 return true;
             }
