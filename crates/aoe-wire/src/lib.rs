@@ -27,9 +27,6 @@
 #![no_std]
 #![forbid(unsafe_code)]
 
-#[cfg(test)]
-extern crate std;
-
 pub mod address;
 pub mod aoe;
 pub mod ata;

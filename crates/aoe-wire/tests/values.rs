@@ -200,6 +200,9 @@ fn addresses() {
         "*.*",
         "e",
         "e.",
+        "7.:",
+        ":.0",
+        "/.0",
     ] {
         assert!(text.parse::<TargetAddr>().is_err(), "{text:?}");
     }
