@@ -66,6 +66,8 @@ pub const FORGET_NS: u64 = 300 * SEC;
 pub const MIN_RECHECK_NS: u64 = 10 * MS;
 /// Least time between two IDENTIFYs of a conflicting path.
 pub const CONFLICT_RECHECK_NS: u64 = 5 * SEC;
+/// IDENTIFYs, a second apart, that one disk alone must answer on a path where two had answered one.
+pub const QUARREL_ROUNDS: u8 = 4;
 /// A conflicting path that is not heard of any more is dropped after this time.
 pub const CONFLICT_FORGET_NS: u64 = 180 * SEC;
 /// Time between two IDENTIFYs of a path in use, for growth that nobody announced.

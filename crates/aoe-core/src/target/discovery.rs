@@ -205,10 +205,17 @@ impl Target<'_> {
         let awaited = probe.waiting
             && probe.kind == ProbeKind::Identify
             && probe.generation == claim.ticket.generation;
-        if !awaited || self.state == State::Removed {
+        if self.state == State::Removed {
+            return;
+        }
+        if !awaited {
+            if probe.identified == claim.ticket.generation {
+                self.compare_second(now, index, data);
+            }
             return;
         }
         self.note_probe_answered(now, index);
+        self.paths.at(index).probe.identified = claim.ticket.generation;
         match Identify::parse(data) {
             Ok(identity) if identity.logical_sector as usize == SECTOR_SIZE => {
                 self.compare(now, index, &identity);
@@ -244,10 +251,30 @@ impl Target<'_> {
             }
             self.events.add(Event::Resized);
         }
+        let path = self.paths.at(index);
+        if path.quarrels != 0 {
+            path.quarrels -= 1;
+            path.probe.ask(ProbeKind::Identify, now.after(MAX_PROBE_NS));
+            return;
+        }
         self.info.identity = Some(*identity);
         self.raise_path(now, index);
         if known.sectors != identity.sectors {
             self.ask_again(now, !(1 << index));
+        }
+    }
+
+    /// A second answer to one IDENTIFY. If it names another disk, two targets share this MAC address
+    /// and execute whatever is sent there: nothing may be sent any more until one of them is gone.
+    fn compare_second(&mut self, now: Instant, index: u8, data: &[u8; SECTOR_SIZE]) {
+        let (Some(known), Ok(second)) = (self.info.identity, Identify::parse(data)) else {
+            return;
+        };
+        if !known.same_disk(&second) || known.sectors != second.sectors {
+            self.note_conflict(now, index);
+            let path = self.paths.at(index);
+            path.quarrels = QUARREL_ROUNDS;
+            path.probe.ask(ProbeKind::Identify, now.after(MAX_PROBE_NS));
         }
     }
 

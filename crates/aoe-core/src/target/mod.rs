@@ -443,7 +443,7 @@ mod tests {
     #[test]
     fn an_idle_target_is_small_enough_for_a_kernel_stack() {
         assert!(
-            size_of::<Target<'_>>() <= 512,
+            size_of::<Target<'_>>() <= 640,
             "{}",
             size_of::<Target<'_>>()
         );

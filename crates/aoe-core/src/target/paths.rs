@@ -59,6 +59,8 @@ pub struct Path {
     pub(crate) state: PathState,
     /// The interface has link, as far as was heard.
     pub(crate) link_up: bool,
+    /// IDENTIFYs in a row that must be answered by one disk only, after two disks had answered one.
+    pub(crate) quarrels: u8,
     /// It is lost and that was reported.
     pub(crate) reported: bool,
     /// Sector Count of the last config answer; 0 means 2.
@@ -100,6 +102,7 @@ impl Path {
         mac: MacAddr([0; 6]),
         state: PathState::Unused,
         link_up: false,
+        quarrels: 0,
         reported: false,
         sector_count: 0,
         timeouts: 0,

@@ -26,6 +26,8 @@ pub(crate) struct Probe {
     /// Sent in all; its low bits are in the tag.
     pub(crate) generation: u32,
     pub(crate) sent_at: Instant,
+    /// The generation of the last IDENTIFY that was answered: a second answer to it is a second disk.
+    pub(crate) identified: u32,
     /// Its place in the order of sending.
     pub(crate) seq: u64,
 }
@@ -38,6 +40,7 @@ impl Probe {
         tries: 0,
         generation: 0,
         sent_at: Instant::from_nanos(0),
+        identified: 0,
         seq: 0,
     };
 

@@ -95,10 +95,13 @@ impl Target<'_> {
     ) -> Handled {
         let path = self.paths.get(path_index);
         let probe = path.probe;
-        if usize::from(tag.slot) != MAX_FRAMES + usize::from(path_index)
-            || !probe.waiting
-            || generation_bits(probe.generation) != tag.generation
-        {
+        if usize::from(tag.slot) != MAX_FRAMES + usize::from(path_index) {
+            return Handled::Dropped(DropReason::UnknownTag);
+        }
+        if probe.identified != 0 && generation_bits(probe.identified) == tag.generation {
+            return self.second_identify(rx, path_index, probe.identified);
+        }
+        if !probe.waiting || generation_bits(probe.generation) != tag.generation {
             return Handled::Dropped(DropReason::UnknownTag);
         }
         if rx.header.is_error().is_some() {
@@ -127,6 +130,18 @@ impl Target<'_> {
                 Handled::Done
             }
             ProbeKind::Config => Handled::Dropped(DropReason::Mismatch),
+        }
+    }
+
+    /// One IDENTIFY was answered twice. The network may have doubled the answer, or two targets share
+    /// one MAC address: what the second one says will tell.
+    fn second_identify(&self, rx: &Received<'_>, path: u8, generation: u32) -> Handled {
+        let whole = rx.len >= ATA_HEADER_LEN + SECTOR_SIZE;
+        let good = AtaReply::parse(rx.arg).is_ok_and(|reply| !reply.failed());
+        if whole && good && rx.header.is_error().is_none() {
+            copy_identify(path, generation)
+        } else {
+            Handled::Dropped(DropReason::UnknownTag)
         }
     }
 
@@ -354,6 +369,18 @@ impl Target<'_> {
             next = self.ios.next_waiting(Some(index));
         }
     }
+}
+
+const fn copy_identify(path: u8, generation: u32) -> Handled {
+    Handled::CopyIdentify(Claim {
+        token: 0,
+        offset: 0,
+        len: SECTOR_SIZE as u32,
+        ticket: Ticket {
+            slot: path as u16,
+            generation,
+        },
+    })
 }
 
 /// AoE-level errors (AoEr11 section 2.4): what they say of the request.
