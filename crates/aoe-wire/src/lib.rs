@@ -37,11 +37,12 @@ pub mod frame;
 pub mod identify;
 pub mod mask;
 pub mod reserve;
+pub mod trim;
 mod writer;
 
 pub use address::{AddrPattern, SHELF_ANY, SLOT_ANY, TargetAddr};
 pub use aoe::{AoeError, Command, Header};
-pub use ata::{AtaFault, AtaFlags, AtaReply, AtaRequest, TrimRanges, emit_trim_range, opcode};
+pub use ata::{AtaFault, AtaFlags, AtaReply, AtaRequest, opcode};
 pub use config::{ConfigCommand, ConfigReply, ConfigRequest};
 pub use error::{EmitError, TextError, WireError};
 pub use ether::MacAddr;
@@ -51,6 +52,7 @@ pub use mask::{
     DirectiveCommand, MaskCommand, MaskDirective, MaskError, MaskList, MaskReply, MaskRequest,
 };
 pub use reserve::{MacList, Reserve, ReserveCommand, ReserveReply, ReserveRequest};
+pub use trim::{TrimRanges, emit_trim_range};
 
 /// The EtherType of AoE (AoEr11 2).
 pub const ETHERTYPE: u16 = 0x88A2;
