@@ -5,7 +5,7 @@ use super::probe::ProbeKind;
 use super::{FlushMode, State, Target};
 use crate::limits::{
     CONFLICT_RECHECK_NS, IDENTIFY_TRIES, KEEPALIVE_TRIES, MAX_FRAMES, MAX_PROBE_NS,
-    MIN_PROBE_GAP_NS, MIN_RECHECK_NS,
+    MIN_PROBE_GAP_NS, MIN_RECHECK_NS, QUARREL_ROUNDS,
 };
 use crate::{Claim, DropReason, Event, Handled, Instant, Received};
 use aoe_wire::{ConfigReply, Identify, SECTOR_SIZE};
