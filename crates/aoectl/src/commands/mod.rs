@@ -1,0 +1,38 @@
+// SPDX-License-Identifier: BSD-2-Clause
+//! What the subcommands do.
+
+mod discover;
+mod find;
+mod identify;
+mod read;
+mod transfer;
+mod verify;
+mod view;
+mod write;
+
+use crate::cli::{Cli, Command};
+use crate::failure::Failure;
+use anyhow::Context;
+use std::io::{self, Write};
+
+/// Runs the command that was asked for.
+pub(crate) fn run(cli: &Cli) -> Result<(), Failure> {
+    match &cli.command {
+        Command::Discover(args) => discover::run(args, cli.libxo),
+        Command::Identify(args) => identify::run(args, cli.libxo),
+        Command::Read(args) => read::run(args, cli.libxo),
+        Command::Write(args) => write::run(args, cli.libxo),
+        Command::Verify(args) => verify::run(args, cli.libxo),
+    }
+}
+
+/// Prints a result by `print`, and names the place if that fails.
+fn print_to(
+    out: &mut dyn Write,
+    print: impl FnOnce(&mut dyn Write) -> io::Result<()>,
+) -> Result<(), Failure> {
+    print(out)
+        .and_then(|()| out.flush())
+        .context("cannot print the result")
+        .map_err(Failure::from)
+}

@@ -1,0 +1,187 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""A laboratory of network namespaces: an initiator's, a target's, and wires between them."""
+import hashlib
+import json
+import os
+import pathlib
+import shutil
+import subprocess
+import tempfile
+import time
+
+HERE = pathlib.Path(__file__).resolve().parent
+ROOT = HERE.parent.parent
+ETHER = HERE / "ether"
+# No command of a test may take longer than this, in seconds.
+PATIENCE = 180
+
+
+class Skip(Exception):
+    """The machine lacks something that the test needs."""
+
+
+def sh(*command, **kwargs):
+    """Run a command that has to succeed; return what it printed."""
+    done = subprocess.run([str(c) for c in command], capture_output=True, text=True,
+                          timeout=PATIENCE, check=False, **kwargs)
+    if done.returncode != 0:
+        raise AssertionError(f"{' '.join(map(str, command))}: status {done.returncode}: "
+                             f"{done.stderr.strip()}")
+    return done.stdout
+
+
+def sha256(path, offset=0, length=None):
+    """The checksum of a file, or of a part of it."""
+    digest = hashlib.sha256()
+    with open(path, "rb") as file:
+        file.seek(offset)
+        while length is None or length > 0:
+            data = file.read(1 << 20 if length is None else min(length, 1 << 20))
+            if not data:
+                break
+            digest.update(data)
+            length = None if length is None else length - len(data)
+    return digest.hexdigest()
+
+
+class Result:
+    """What a run of aoectl printed and how it ended."""
+
+    def __init__(self, status, out, err):
+        self.status = status
+        self.out = out
+        self.err = err
+
+    def json(self):
+        """The result as libxo's JSON, checked for its shape."""
+        document = json.loads(self.out)
+        assert document.get("__version") == "1", document
+        return document["aoectl"]
+
+
+class Lab:
+    """Namespaces, wires, targets and files of one test; all gone afterwards."""
+
+    serial = 0
+
+    def __init__(self, aoectl):
+        Lab.serial += 1
+        self.aoectl_path = aoectl
+        self.prefix = f"aoe{os.getpid()}x{Lab.serial}"
+        self.children = []
+        self.namespaces = []
+        self.wires = 0
+        self.dir = pathlib.Path(tempfile.mkdtemp(prefix="aoe-interop-"))
+
+    def __enter__(self):
+        try:
+            for which in "itw":
+                self.namespaces.append(self.ns(which))
+                sh("ip", "netns", "add", self.ns(which))
+                sh("ip", "-n", self.ns(which), "link", "set", "lo", "up")
+        except BaseException:
+            self.__exit__()
+            raise
+        return self
+
+    def __exit__(self, *_):
+        for child in self.children:
+            if child.poll() is None:
+                child.kill()
+            child.wait()
+        for name in self.namespaces:
+            subprocess.run(["ip", "netns", "del", name], stderr=subprocess.DEVNULL, check=False)
+        shutil.rmtree(self.dir, ignore_errors=True)
+
+    def ns(self, which):
+        """The name of a namespace: i(nitiator), t(arget) or w(ire)."""
+        return f"{self.prefix}{which}"
+
+    def start(self, which, *command, **kwargs):
+        """Start a program in a namespace; it is killed at the end of the test."""
+        command = ["ip", "netns", "exec", self.ns(which), *map(str, command)]
+        child = subprocess.Popen(command, text=True, **kwargs)
+        self.children.append(child)
+        return child
+
+    def link(self, which, name, *what):
+        """Change an interface."""
+        sh("ip", "-n", self.ns(which), "link", "set", name, *what)
+
+    def pair(self, ns_a, a, ns_b, b, mtu):
+        """A veth pair between two namespaces, up."""
+        sh("ip", "link", "add", a, "mtu", mtu, "netns", self.ns(ns_a), "type", "veth",
+           "peer", "name", b, "mtu", mtu, "netns", self.ns(ns_b))
+        for which, name in ((ns_a, a), (ns_b, b)):
+            # Not a protocol of ours, and it would be noise in the counters.
+            subprocess.run(["ip", "netns", "exec", self.ns(which), "sysctl", "-qw",
+                            f"net.ipv6.conf.{name}.disable_ipv6=1"],
+                           stderr=subprocess.DEVNULL, check=False)
+            self.link(which, name, "up")
+
+    def wire(self, mtu=1500):
+        """A wire from i<N> at the initiator to t<N> at the target; N is returned."""
+        number = self.wires
+        self.wires += 1
+        self.pair("i", f"i{number}", "t", f"t{number}", mtu)
+        return number
+
+    def bad_wire(self, mtu=1500, **trouble):
+        """The same, with a process in the middle that loses, duplicates and reorders frames."""
+        number = self.wires
+        self.wires += 1
+        self.pair("i", f"i{number}", "w", f"wi{number}", mtu)
+        self.pair("w", f"wt{number}", "t", f"t{number}", mtu)
+        options = [f"--{key}={value}" for key, value in trouble.items()]
+        child = self.start("w", ETHER, "wire", f"wi{number}", f"wt{number}", *options,
+                           stdout=subprocess.PIPE)
+        assert child.stdout.readline() == "ready\n", "the wire did not start"
+        return child
+
+    def disk(self, size, name="disk", fill=False):
+        """A file to export, of zeros or random."""
+        path = self.dir / name
+        if fill:
+            self.random_file(size, name)
+        else:
+            with open(path, "wb") as file:
+                file.truncate(size)
+        return path
+
+    def random_file(self, size, name):
+        """A file of random bytes."""
+        path = self.dir / name
+        with open(path, "wb") as file:
+            left = size
+            while left > 0:
+                piece = os.urandom(min(left, 1 << 20))
+                file.write(piece)
+                left -= len(piece)
+        return path
+
+    def vblade(self, disk, interface="t0", address="7.0", options=(), hostname=None):
+        """Export a file by a real vblade; wait until it says so."""
+        shelf, slot = address.split(".")
+        command = ["vblade", *options, shelf, slot, interface, disk]
+        if hostname:
+            command = ["unshare", "-u", "sh", "-c", 'hostname "$0"; exec "$@"', hostname, *command]
+        log = open(self.dir / f"vblade-{len(self.children)}.log", "w+", encoding="utf-8")
+        child = self.start("t", *command, stdout=log, stderr=subprocess.STDOUT)
+        time.sleep(0.05)
+        assert child.poll() is None, f"vblade ended: {open(log.name, encoding='utf-8').read()}"
+        return child
+
+    def aoectl(self, *args, status=0, stdin=None, timeout=PATIENCE):
+        """Run aoectl in the initiator's namespace, and see it end as expected."""
+        command = ["ip", "netns", "exec", self.ns("i"), self.aoectl_path, *map(str, args)]
+        done = subprocess.run(command, input=stdin, capture_output=True, text=True,
+                              timeout=timeout, check=False)
+        if done.returncode != status:
+            raise AssertionError(f"aoectl {' '.join(map(str, args))}: status {done.returncode}, "
+                                 f"not {status}: {done.stdout.strip()} {done.stderr.strip()}")
+        return Result(done.returncode, done.stdout, done.stderr)
+
+    def exchange(self, interface, request):
+        """Send an AoE message (hex, from byte 14 of the frame on); return the answers."""
+        out = sh("ip", "netns", "exec", self.ns("i"), ETHER, "exchange", interface, request)
+        return out.split()
