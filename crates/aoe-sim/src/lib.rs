@@ -1,1 +1,68 @@
-//! Placeholder.
+// SPDX-License-Identifier: BSD-2-Clause
+//! The engine in a simulated world: virtual time, bad wires, quirky targets, and a book in which everything
+//! that must not happen is found.
+//!
+//! A run is decided by one number ([`Options::draw`]); what went wrong is in [`World::trouble`].
+#![forbid(unsafe_code)]
+
+pub mod disk;
+mod draw;
+pub mod host;
+pub mod ledger;
+pub mod net;
+pub mod options;
+pub mod pcap;
+mod watch;
+mod work;
+pub mod world;
+
+pub use host::{Ended, Loan, Pool, Slot};
+pub use options::{Fault, Options, Plant};
+pub use world::{Addr, World};
+
+/// What a run came to.
+#[derive(Clone, Debug)]
+pub struct Report {
+    /// What went wrong; nothing, when empty.
+    pub trouble: Vec<String>,
+    /// Virtual nanoseconds that passed.
+    pub virtual_ns: u64,
+    /// Events that happened.
+    pub steps: u64,
+    /// Requests that ended.
+    pub requests: usize,
+}
+
+/// Memory for as many targets as the options name, and some to spare.
+#[must_use]
+pub fn pools(options: &Options) -> Vec<Pool> {
+    let spare = options.servers.len() + 1;
+    (0..spare)
+        .map(|_| Pool::new(options.host.frames, options.host.ios))
+        .collect()
+}
+
+/// Lends all of it.
+pub fn loans(pools: &mut [Pool]) -> Vec<Loan<'_>> {
+    pools.iter_mut().map(Pool::lend).collect()
+}
+
+/// Runs the load that the options describe, to the end.
+#[must_use]
+pub fn run(options: Options) -> Report {
+    let mut pools = pools(&options);
+    let mut world = World::new(options, loans(&mut pools));
+    world.run();
+    report(&world)
+}
+
+/// What a world came to.
+#[must_use]
+pub fn report(world: &World<'_>) -> Report {
+    Report {
+        trouble: world.trouble.list(),
+        virtual_ns: world.now(),
+        steps: world.steps(),
+        requests: world.requests(),
+    }
+}

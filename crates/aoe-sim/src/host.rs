@@ -1,0 +1,816 @@
+// SPDX-License-Identifier: BSD-2-Clause
+//! The caller of the engine: does what the contract of `aoe-core` allows, in every order that it allows.
+
+use std::collections::VecDeque;
+use std::rc::Rc;
+
+use aoe_core::{
+    Admission, Claim, Completion, Event, Frame, Handled, Info, Instant, Io, IoError, IoStorage,
+    Link, Links, NetifId, Op, Path, Payload, Received, Request, Target, TargetStorage, Transmit,
+};
+use aoe_wire::{ATA_HEADER_LEN, HEADER_LEN, Header, MIN_FRAME_LEN, MacAddr, TargetAddr};
+
+use crate::ledger::{Open, stamp};
+use crate::options::Plant;
+use crate::world::{Addr, Netif, What, World};
+
+/// Memory for one target.
+#[derive(Debug)]
+pub struct Pool {
+    paths: Vec<Path>,
+    info: Box<Info>,
+    frames: Vec<Frame>,
+    ios: Vec<Io>,
+}
+
+impl Pool {
+    /// Memory for this many frames and requests.
+    #[must_use]
+    pub fn new(frames: usize, ios: usize) -> Self {
+        Self {
+            paths: vec![Path::EMPTY; aoe_core::limits::MAX_PATHS],
+            info: Box::new(Info::EMPTY),
+            frames: vec![Frame::EMPTY; frames],
+            ios: vec![Io::EMPTY; ios],
+        }
+    }
+
+    /// Lends it.
+    pub fn lend(&mut self) -> Loan<'_> {
+        Loan {
+            target: TargetStorage {
+                paths: &mut self.paths,
+                info: &mut self.info,
+            },
+            io: IoStorage {
+                frames: &mut self.frames,
+                ios: &mut self.ios,
+            },
+        }
+    }
+}
+
+/// Memory lent to one target.
+#[derive(Debug)]
+pub struct Loan<'p> {
+    pub(crate) target: TargetStorage<'p>,
+    pub(crate) io: IoStorage<'p>,
+}
+
+/// How a request ended.
+#[derive(Copy, Clone, PartialEq, Eq, Debug)]
+pub struct Ended {
+    /// With which result.
+    pub result: Result<(), IoError>,
+    /// When it was accepted.
+    pub accepted: u64,
+    /// When it ended.
+    pub at: u64,
+}
+
+/// A target as its owner sees it.
+#[derive(Debug)]
+pub struct Slot<'p> {
+    pub(crate) target: Target<'p>,
+    io: Option<IoStorage<'p>>,
+    /// It was identified.
+    pub identified: bool,
+    closing: bool,
+    /// Frames being built and answers being copied.
+    borrowed: u32,
+    /// Requests that found the engine full.
+    waiting: VecDeque<(u64, Open)>,
+    timer: (u64, Option<u64>),
+    drain_pending: bool,
+    last_send: u64,
+    /// Requests made by the load.
+    pub(crate) made: u64,
+    pub(crate) work_pending: bool,
+    completions: u64,
+    identify: Option<[u8; 512]>,
+    /// Every event, with its time.
+    pub events: Vec<(u64, Event)>,
+}
+
+impl<'p> Slot<'p> {
+    /// The engine's target.
+    #[must_use]
+    pub fn target(&self) -> &Target<'p> {
+        &self.target
+    }
+
+    /// Requests that wait because the engine was full.
+    #[must_use]
+    pub fn waiting(&self) -> usize {
+        self.waiting.len()
+    }
+
+    /// Whether an event was reported.
+    #[must_use]
+    pub fn saw(&self, event: Event) -> bool {
+        self.events.iter().any(|(_, seen)| *seen == event)
+    }
+}
+
+struct HostLinks<'a> {
+    netifs: &'a [Netif],
+    lie: bool,
+}
+
+impl Links for HostLinks<'_> {
+    fn link(&self, id: NetifId) -> Option<Link> {
+        let netif = self.netifs.get(usize::from(id.0))?;
+        (self.lie || netif.listed && netif.up).then_some(Link {
+            mtu: netif.mtu,
+            mac: MacAddr(netif.mac),
+        })
+    }
+}
+
+fn wire_addr(addr: Addr) -> Option<TargetAddr> {
+    TargetAddr::new(addr.0, addr.1)
+}
+
+impl<'p> World<'p> {
+    pub(crate) fn instant(&self) -> Instant {
+        Instant::from_nanos(self.now)
+    }
+
+    fn planted(&self, plant: Plant) -> bool {
+        self.options.plant == Some(plant)
+    }
+
+    /// A target.
+    #[must_use]
+    pub fn slot(&self, addr: Addr) -> Option<&Slot<'p>> {
+        self.slots.get(&addr)
+    }
+
+    /// Targets that exist.
+    pub fn slots(&self) -> impl Iterator<Item = (&Addr, &Slot<'p>)> {
+        self.slots.iter()
+    }
+
+    /// Frames that were of no use, by reason.
+    #[must_use]
+    pub fn dropped(&self, reason: &str) -> u64 {
+        self.drops.get(reason).copied().unwrap_or(0)
+    }
+
+    /// A frame comes in by an interface.
+    pub fn frame_in(&mut self, netif: usize, frame: &Rc<[u8]>) {
+        if !self.netifs.get(netif).is_some_and(|one| one.listed) {
+            return;
+        }
+        let Ok((header, arg)) = Header::split(frame) else {
+            return;
+        };
+        let shown = self.shown(frame);
+        let arg = shown
+            .as_deref()
+            .map_or(arg, |shown| shown.get(HEADER_LEN..).unwrap_or(&[]));
+        let Some(addr) = header.addr().filter(|_| header.is_response()) else {
+            return;
+        };
+        let addr = (addr.shelf(), addr.slot());
+        // For an ATA answer only the argument is promised to lie contiguous.
+        let cut = header.command == aoe_wire::Command::ATA && self.rng.chance(500_000);
+        let arg = if cut {
+            arg.get(..12).unwrap_or(arg)
+        } else {
+            arg
+        };
+        let id = NetifId(u8::try_from(netif).unwrap_or(u8::MAX));
+        let received = Received {
+            netif: id,
+            header: &header,
+            arg,
+            len: frame.len(),
+        };
+        self.watch_in(addr, &header, frame);
+        if !self.slots.contains_key(&addr) && !self.admit(addr, &received) {
+            return;
+        }
+        let now = self.instant();
+        let Some(slot) = self.slots.get_mut(&addr) else {
+            return;
+        };
+        let handled = slot.target.handle_frame(now, &received);
+        match handled {
+            Handled::Done => {}
+            Handled::Dropped(reason) => *self.drops.entry(reason.name()).or_default() += 1,
+            Handled::CopyData(claim) => self.borrow_answer(addr, claim, frame, false),
+            Handled::CopyIdentify(claim) => self.borrow_answer(addr, claim, frame, true),
+        }
+        self.drain(addr);
+    }
+
+    /// The frame as a planted mistake shows it to the engine.
+    fn shown(&self, frame: &Rc<[u8]>) -> Option<Vec<u8>> {
+        let config = frame.get(19) == Some(&1);
+        if !self.planted(Plant::OpenWindow) || !config || frame.len() < 32 {
+            return None;
+        }
+        let mut shown = frame.to_vec();
+        if let Some(count) = shown.get_mut(24..26) {
+            count.copy_from_slice(&[0, 64]);
+        }
+        Some(shown)
+    }
+
+    fn admit(&mut self, addr: Addr, received: &Received<'_>) -> bool {
+        match self.initiator.admit(received) {
+            Admission::Ignore(reason) => {
+                *self.drops.entry(reason.name()).or_default() += 1;
+                false
+            }
+            Admission::Create(created) => {
+                if Some(created) != wire_addr(addr) {
+                    self.trouble
+                        .note(self.now, format!("{addr:?} was admitted as {created}"));
+                }
+                let Some(loan) = self.loans.pop() else {
+                    self.initiator.target_removed(false);
+                    return false;
+                };
+                let seed = self.rng.bits();
+                let target = Target::new(created, seed, self.options.tunables, loan.target);
+                self.slots.insert(
+                    addr,
+                    Slot {
+                        target,
+                        io: Some(loan.io),
+                        identified: false,
+                        closing: false,
+                        borrowed: 0,
+                        waiting: VecDeque::new(),
+                        timer: (0, None),
+                        drain_pending: false,
+                        last_send: 0,
+                        made: 0,
+                        work_pending: false,
+                        completions: 0,
+                        identify: None,
+                        events: Vec::new(),
+                    },
+                );
+                true
+            }
+        }
+    }
+
+    fn borrow_answer(&mut self, addr: Addr, claim: Claim, frame: &Rc<[u8]>, identify: bool) {
+        let len = usize::try_from(claim.len).unwrap_or(usize::MAX);
+        if frame.len() < ATA_HEADER_LEN + len {
+            self.trouble.note(
+                self.now,
+                format!("claim of {len} bytes in a frame of {}", frame.len()),
+            );
+            return;
+        }
+        let delay = self.rng.below(self.options.host.commit_delay + 1);
+        if let Some(slot) = self.slots.get_mut(&addr) {
+            slot.borrowed += 1;
+        }
+        if delay == 0 {
+            self.commit(addr, claim, frame, identify);
+        } else {
+            self.schedule(
+                self.now + delay,
+                What::Commit(addr, claim, frame.clone(), identify),
+            );
+        }
+    }
+
+    pub(crate) fn commit(&mut self, addr: Addr, claim: Claim, frame: &Rc<[u8]>, identify: bool) {
+        let now = self.instant();
+        if let Some(slot) = self.slots.get_mut(&addr) {
+            slot.borrowed -= 1;
+        }
+        if identify {
+            let data = frame
+                .get(ATA_HEADER_LEN..)
+                .and_then(|data| data.first_chunk::<512>());
+            let merge = self.planted(Plant::MergeConflict);
+            if let (Some(slot), Some(data)) = (self.slots.get_mut(&addr), data) {
+                let first = *slot.identify.get_or_insert(*data);
+                slot.target
+                    .commit_identify(now, claim, if merge { &first } else { data });
+            }
+        } else {
+            self.copy_answer(addr, &claim, frame);
+            if let Some(slot) = self.slots.get_mut(&addr) {
+                slot.target.commit(now, claim);
+            }
+        }
+        self.drain(addr);
+    }
+
+    fn copy_answer(&mut self, addr: Addr, claim: &Claim, frame: &Rc<[u8]>) {
+        let shift = usize::from(self.planted(Plant::SwapData));
+        let len = usize::try_from(claim.len).unwrap_or(usize::MAX);
+        let offset = usize::try_from(claim.offset).unwrap_or(usize::MAX);
+        let source = frame.get(ATA_HEADER_LEN - shift..ATA_HEADER_LEN - shift + len);
+        let Some(ledger) = self.ledgers.get(&addr) else {
+            return;
+        };
+        let mut ledger = ledger.borrow_mut();
+        let open = ledger.open.get_mut(&claim.token);
+        let place = open
+            .filter(|open| open.op == Op::Read)
+            .and_then(|open| open.data.get_mut(offset..offset.saturating_add(len)));
+        match (place, source) {
+            (Some(place), Some(source)) => place.copy_from_slice(source),
+            _ => self.trouble.note(
+                self.now,
+                format!(
+                    "data copied to {}+{offset}, which is not lent (any more)",
+                    claim.token
+                ),
+            ),
+        }
+    }
+
+    /// Calls every target and does what it then asks for.
+    pub fn for_each_target(&mut self, mut call: impl FnMut(&mut Target<'p>, Instant)) {
+        let now = self.instant();
+        let addrs: Vec<Addr> = self.slots.keys().copied().collect();
+        for addr in addrs {
+            if let Some(slot) = self.slots.get_mut(&addr) {
+                call(&mut slot.target, now);
+            }
+            self.drain(addr);
+        }
+    }
+
+    /// Does what a target asks for: frames, completions, events, one timer.
+    pub(crate) fn drain(&mut self, addr: Addr) {
+        let mut frames = 0;
+        let mut again = false;
+        loop {
+            if frames >= self.options.host.batch {
+                again = true;
+                break;
+            }
+            let now = self.instant();
+            let links = HostLinks {
+                netifs: &self.netifs,
+                lie: self.options.plant == Some(Plant::IgnoreDown),
+            };
+            let Some(slot) = self.slots.get_mut(&addr) else {
+                return;
+            };
+            let Some(transmit) = slot.target.poll_transmit(now, &links) else {
+                break;
+            };
+            frames += 1;
+            self.watch_out(addr, &transmit);
+            self.borrow_data(addr, transmit);
+        }
+        while let Some(done) = self
+            .slots
+            .get_mut(&addr)
+            .and_then(|slot| slot.target.poll_completion())
+        {
+            self.completed(addr, &done);
+        }
+        self.watch_suspects(addr);
+        while let Some(event) = self
+            .slots
+            .get_mut(&addr)
+            .and_then(|slot| slot.target.poll_event())
+        {
+            self.event(addr, event);
+        }
+        if self.refill(addr) {
+            again = true;
+        }
+        let Some(slot) = self.slots.get_mut(&addr) else {
+            return;
+        };
+        if slot.target.is_broken() {
+            self.trouble.note(self.now, "the engine's books are broken");
+        }
+        if again && !slot.drain_pending {
+            slot.drain_pending = true;
+            let pause = if self.options.host.batch_pause == 0 {
+                0
+            } else {
+                self.rng.below(self.options.host.batch_pause)
+            };
+            self.schedule(self.now + pause, What::Drain(addr));
+        } else if !again {
+            slot.drain_pending = false;
+        }
+        self.arm(addr);
+        self.bury(addr);
+    }
+
+    /// Submits what found the engine full; true when something was accepted.
+    fn refill(&mut self, addr: Addr) -> bool {
+        let mut any = false;
+        loop {
+            let Some(slot) = self.slots.get_mut(&addr) else {
+                return any;
+            };
+            if !slot.target.has_room() || slot.io.is_some() && slot.identified {
+                return any;
+            }
+            let Some((token, open)) = slot.waiting.pop_front() else {
+                return any;
+            };
+            self.try_submit(addr, token, open);
+            any = true;
+        }
+    }
+
+    fn arm(&mut self, addr: Addr) {
+        if self.planted(Plant::LoseTimer) {
+            return;
+        }
+        let late = self.rng.below(self.options.host.timer_delay + 1);
+        let Some(slot) = self.slots.get_mut(&addr) else {
+            return;
+        };
+        let wanted = slot.target.poll_timeout().map(Instant::as_nanos);
+        if slot.timer.1 == wanted {
+            return;
+        }
+        slot.timer.0 += 1;
+        slot.timer.1 = wanted;
+        let generation = slot.timer.0;
+        if let Some(at) = wanted {
+            self.schedule(at.saturating_add(late), What::TargetTimer(addr, generation));
+        }
+    }
+
+    pub(crate) fn target_timer(&mut self, addr: Addr, generation: u64) {
+        let now = self.instant();
+        let Some(slot) = self.slots.get_mut(&addr) else {
+            return;
+        };
+        if slot.timer.0 != generation {
+            return;
+        }
+        slot.timer.1 = None;
+        slot.target.handle_timeout(now);
+        self.drain(addr);
+        if self.planted(Plant::SpinTimer) {
+            self.schedule(self.now, What::TargetTimer(addr, generation));
+            if let Some(slot) = self.slots.get_mut(&addr) {
+                slot.timer.0 = generation;
+            }
+        }
+    }
+
+    pub(crate) fn timer_of_initiator(&mut self, generation: u64) {
+        if self.initiator_timer.0 != generation {
+            return;
+        }
+        self.initiator_timer.1 = None;
+        let now = self.instant();
+        self.initiator.handle_timeout(now);
+        self.drain_initiator();
+    }
+
+    pub(crate) fn drain_initiator(&mut self) {
+        let now = self.instant();
+        let links = HostLinks {
+            netifs: &self.netifs,
+            lie: self.planted(Plant::IgnoreDown),
+        };
+        let mut frames = Vec::new();
+        while let Some(transmit) = self.initiator.poll_transmit(now, &links) {
+            frames.push(transmit);
+            if frames.len() > 1000 {
+                self.trouble
+                    .note(self.now, "the initiator sends without end");
+                break;
+            }
+        }
+        for transmit in frames {
+            self.watch_beacon(&transmit);
+            let frame = build(&transmit, &[]);
+            self.send(usize::from(transmit.netif.0), &frame);
+        }
+        let wanted = self.initiator.poll_timeout().map(Instant::as_nanos);
+        if wanted != self.initiator_timer.1 {
+            self.initiator_timer.0 += 1;
+            self.initiator_timer.1 = wanted;
+            if let Some(at) = wanted {
+                self.schedule(at, What::InitiatorTimer(self.initiator_timer.0));
+            }
+        }
+    }
+
+    fn borrow_data(&mut self, addr: Addr, transmit: Transmit) {
+        let delay = self.rng.below(self.options.host.send_delay + 1);
+        let early = self.planted(Plant::ReuseData);
+        let now = self.instant();
+        let Some(slot) = self.slots.get_mut(&addr) else {
+            return;
+        };
+        slot.borrowed += 1;
+        if early && let Some(ticket) = transmit.ticket {
+            slot.target.transmitted(now, ticket);
+        }
+        // Frames of a target leave in the order in which they were polled: the module must see to that.
+        let at = (self.now + delay).max(slot.last_send);
+        slot.last_send = at;
+        if at == self.now {
+            self.build_and_send(addr, &transmit);
+        } else {
+            self.schedule(at, What::Send(addr, Box::new(transmit)));
+        }
+    }
+
+    pub(crate) fn build_and_send(&mut self, addr: Addr, transmit: &Transmit) {
+        let data = self.payload(addr, &transmit.payload);
+        let frame = build(transmit, &data);
+        let netif = usize::from(transmit.netif.0);
+        self.send(netif, &frame);
+        if self.planted(Plant::RepeatWrites) && matches!(transmit.payload, Payload::Io { .. }) {
+            self.schedule(self.now + 1_000_000_000, What::Repeat(netif, frame));
+        }
+        let now = self.instant();
+        let early = self.planted(Plant::ReuseData);
+        if let Some(slot) = self.slots.get_mut(&addr) {
+            slot.borrowed -= 1;
+            if let (Some(ticket), false) = (transmit.ticket, early) {
+                slot.target.transmitted(now, ticket);
+            }
+        }
+        if transmit.ticket.is_some() {
+            self.schedule(self.now, What::Drain(addr));
+        }
+    }
+
+    fn payload(&self, addr: Addr, payload: &Payload) -> Vec<u8> {
+        match *payload {
+            Payload::None => Vec::new(),
+            Payload::Trim { lba, sectors } => {
+                let mut block = [0; 512];
+                let named = aoe_wire::emit_trim_range(&mut block, lba, sectors);
+                if named != sectors {
+                    self.trouble
+                        .note(self.now, format!("TRIM of {sectors} sectors names {named}"));
+                }
+                block.to_vec()
+            }
+            Payload::Io { token, offset, len } => {
+                let offset = usize::try_from(offset).unwrap_or(usize::MAX);
+                let len = usize::try_from(len).unwrap_or(usize::MAX);
+                let ledger = self.ledgers.get(&addr).map(|ledger| ledger.borrow());
+                let data = ledger
+                    .as_ref()
+                    .and_then(|ledger| ledger.open.get(&token))
+                    .and_then(|open| open.data.get(offset..offset.saturating_add(len)));
+                data.map_or_else(
+                    || {
+                        self.trouble.note(
+                            self.now,
+                            format!("a frame was built from {token}+{offset}, which is not lent (any more)"),
+                        );
+                        vec![0xee; len]
+                    },
+                    <[u8]>::to_vec,
+                )
+            }
+        }
+    }
+
+    /// A frame goes to its interface, which may have gone down since it was polled.
+    fn send(&mut self, netif: usize, frame: &Rc<[u8]>) {
+        let hold = self.options.host.hold_when_down;
+        let Some(one) = self.netifs.get_mut(netif) else {
+            return;
+        };
+        if one.up && one.listed {
+            self.wire_from_host(netif, frame);
+        } else if hold && one.listed {
+            one.held.push(frame.clone());
+        }
+    }
+
+    fn completed(&mut self, addr: Addr, done: &Completion) {
+        let Some(slot) = self.slots.get_mut(&addr) else {
+            return;
+        };
+        slot.completions += 1;
+        let nth = slot.completions;
+        if self.planted(Plant::LoseCompletion) && nth == 20 {
+            return;
+        }
+        let Some(ledger) = self.ledgers.get(&addr).cloned() else {
+            return;
+        };
+        if self.planted(Plant::CompleteEarly) && !ledger.borrow().open.contains_key(&done.token) {
+            return;
+        }
+        self.finish(addr, done.token, done.result);
+        if self.planted(Plant::CompleteTwice) && nth == 20 {
+            self.finish(addr, done.token, done.result);
+        }
+    }
+
+    pub(crate) fn finish(&mut self, addr: Addr, token: u64, result: Result<(), IoError>) {
+        let Some(ledger) = self.ledgers.get(&addr).cloned() else {
+            return;
+        };
+        let request = ledger.borrow_mut().complete(token, result);
+        let Some(request) = request else { return };
+        if let Err(error) = result
+            && !self.options.allowed.contains(&error)
+        {
+            self.trouble.note(
+                self.now,
+                format!(
+                    "{:?} {token} at {}+{} failed: {error:?}",
+                    request.op, request.lba, request.sectors
+                ),
+            );
+        }
+        if result.is_ok() {
+            self.watch_done(addr, token, &request);
+        }
+        let ended = Ended {
+            result,
+            accepted: request.at,
+            at: self.now,
+        };
+        self.results.insert(token, ended);
+        self.more_work(addr);
+    }
+
+    fn event(&mut self, addr: Addr, event: Event) {
+        let now = self.instant();
+        let Some(slot) = self.slots.get_mut(&addr) else {
+            return;
+        };
+        slot.events.push((now.as_nanos(), event));
+        match event {
+            Event::Identified if !slot.identified => {
+                slot.identified = true;
+                self.initiator.target_identified();
+                if let Some(io) = slot.io.take() {
+                    slot.target.lend(io);
+                }
+                slot.target.set_in_use(now, true);
+                self.more_work(addr);
+            }
+            Event::Identified => self
+                .trouble
+                .note(self.now, "identified for the first time twice"),
+            Event::Forget => {
+                slot.closing = true;
+                slot.target.abort(now);
+            }
+            _ => {}
+        }
+    }
+
+    /// Takes a target away; what is left of it ends first.
+    pub fn remove(&mut self, addr: Addr) {
+        let now = self.instant();
+        if let Some(slot) = self.slots.get_mut(&addr) {
+            slot.closing = true;
+            slot.target.abort(now);
+        }
+        self.drain(addr);
+    }
+
+    fn bury(&mut self, addr: Addr) {
+        let ready = self.slots.get(&addr).is_some_and(|slot| {
+            slot.closing && slot.borrowed == 0 && slot.target.is_idle() && slot.waiting.is_empty()
+        });
+        if !ready {
+            return;
+        }
+        let Some(slot) = self.slots.remove(&addr) else {
+            return;
+        };
+        self.initiator.target_removed(slot.identified);
+        let (target, io) = slot.target.reclaim();
+        let io = io.or(slot.io);
+        target.paths.fill(Path::EMPTY);
+        *target.info = Info::EMPTY;
+        match io {
+            Some(io) => {
+                let (frames, ios) = (self.options.host.frames, self.options.host.ios);
+                if (io.frames.len(), io.ios.len()) != (frames, ios) {
+                    self.trouble.note(
+                        self.now,
+                        "the engine gave back other memory than it was lent",
+                    );
+                }
+                io.frames.fill(Frame::EMPTY);
+                io.ios.fill(Io::EMPTY);
+                self.loans.push(Loan { target, io });
+            }
+            None => self
+                .trouble
+                .note(self.now, "the engine did not give back its memory"),
+        }
+        if let Some(ledger) = self.ledgers.get(&addr)
+            && !ledger.borrow().open.is_empty()
+        {
+            self.trouble
+                .note(self.now, "a target is idle, but requests of it are open");
+        }
+    }
+
+    /// Makes a request of a target. Its token tells how it ends.
+    pub fn submit(&mut self, addr: Addr, op: Op, lba: u64, sectors: u64, ordered: bool) -> u64 {
+        let token = self.next_token;
+        self.next_token += 1;
+        let len = match op {
+            Op::Read | Op::Write => usize::try_from(sectors).unwrap_or(0) * 512,
+            Op::Flush | Op::Trim => 0,
+        };
+        let mut data = vec![0xcc; len];
+        if op == Op::Write {
+            for (lba, sector) in (lba..).zip(data.chunks_exact_mut(512)) {
+                sector.copy_from_slice(&stamp(token, lba));
+            }
+        }
+        let open = Open {
+            op,
+            lba,
+            sectors,
+            ordered,
+            accepted: 0,
+            at: 0,
+            data,
+        };
+        match self.slots.get_mut(&addr) {
+            // First come, first served.
+            Some(slot) if !slot.waiting.is_empty() => slot.waiting.push_back((token, open)),
+            _ => self.try_submit(addr, token, open),
+        }
+        self.drain(addr);
+        token
+    }
+
+    fn try_submit(&mut self, addr: Addr, token: u64, open: Open) {
+        let now = self.instant();
+        let ordered = open.ordered && !self.planted(Plant::IgnoreOrdered);
+        let request = Request {
+            token,
+            op: open.op,
+            lba: open.lba,
+            sectors: open.sectors,
+            ordered,
+        };
+        let (Some(slot), Some(ledger)) = (self.slots.get_mut(&addr), self.ledgers.get(&addr))
+        else {
+            return;
+        };
+        let ledger = ledger.clone();
+        if self.options.plant == Some(Plant::SkipFlush) && open.op == Op::Flush {
+            ledger.borrow_mut().accept(token, open);
+            self.finish(addr, token, Ok(()));
+            return;
+        }
+        let room = slot.target.has_room();
+        match slot.target.submit(now, request) {
+            Ok(()) => {
+                if !room {
+                    self.trouble
+                        .note(self.now, "a request was accepted without room");
+                }
+                let write = open.op == Op::Write;
+                ledger.borrow_mut().accept(token, open);
+                if self.options.plant == Some(Plant::CompleteEarly) && write {
+                    self.finish(addr, token, Ok(()));
+                }
+            }
+            Err(aoe_core::Full) => {
+                if room {
+                    self.trouble.note(self.now, "full, though there was room");
+                }
+                slot.waiting.push_back((token, open));
+            }
+        }
+    }
+
+    /// How a request ended, once it did.
+    #[must_use]
+    pub fn ended(&self, token: u64) -> Option<Ended> {
+        self.results.get(&token).copied()
+    }
+}
+
+/// The bytes of a frame.
+fn build(transmit: &Transmit, data: &[u8]) -> Rc<[u8]> {
+    let header = transmit
+        .header
+        .get(..usize::from(transmit.header_len))
+        .unwrap_or(&transmit.header);
+    let mut frame = Vec::with_capacity(header.len() + data.len());
+    frame.extend_from_slice(header);
+    frame.extend_from_slice(data);
+    if frame.len() < MIN_FRAME_LEN {
+        frame.resize(MIN_FRAME_LEN, 0);
+    }
+    frame.into()
+}

@@ -1,0 +1,328 @@
+// SPDX-License-Identifier: BSD-2-Clause
+//! What a disk may hold and what a read may return: the book that every request is checked against.
+//!
+//! Every sector that a test writes carries the token of its write and its own number. The book knows, for
+//! each sector, which values may be there: a value leaves when a write that was accepted after it completes.
+
+use std::cell::RefCell;
+use std::collections::{BTreeMap, HashMap};
+use std::rc::Rc;
+
+use aoe_core::{IoError, Op};
+use aoe_target::SECTOR;
+
+/// What went wrong, in words. The first entry is the one to look at.
+#[derive(Clone, Debug, Default)]
+pub struct Trouble(Rc<RefCell<Vec<String>>>);
+
+impl Trouble {
+    /// Notes a violation.
+    pub fn note(&self, now: u64, what: impl AsRef<str>) {
+        let mut list = self.0.borrow_mut();
+        if list.len() < 20 {
+            let (seconds, nanos) = (now / 1_000_000_000, now % 1_000_000_000);
+            list.push(format!("at {seconds}.{nanos:09}: {}", what.as_ref()));
+        }
+    }
+
+    /// Nothing went wrong.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.0.borrow().is_empty()
+    }
+
+    /// Everything that went wrong.
+    #[must_use]
+    pub fn list(&self) -> Vec<String> {
+        self.0.borrow().clone()
+    }
+}
+
+/// What a sector holds.
+#[derive(Copy, Clone, PartialEq, Eq, Debug)]
+pub enum Content {
+    /// What was there before the first write.
+    Initial,
+    /// Zeros.
+    Zero,
+    /// What this write put there.
+    Write(u64),
+    /// Nothing that any write could have put there.
+    Garbage,
+}
+
+const INITIAL: u64 = u64::MAX;
+
+/// The bytes of a sector as this write puts them.
+#[must_use]
+pub fn stamp(token: u64, lba: u64) -> [u8; SECTOR] {
+    let mut sector = [0; SECTOR];
+    for pair in sector.chunks_exact_mut(16) {
+        let (first, second) = pair.split_at_mut(8);
+        first.copy_from_slice(&token.to_le_bytes());
+        second.copy_from_slice(&lba.to_le_bytes());
+    }
+    sector
+}
+
+/// The bytes of a sector before the first write.
+#[must_use]
+pub fn initial(lba: u64) -> [u8; SECTOR] {
+    stamp(INITIAL, lba)
+}
+
+/// Whose bytes a sector holds.
+#[must_use]
+pub fn content(sector: &[u8], lba: u64) -> Content {
+    if sector.len() != SECTOR {
+        return Content::Garbage;
+    }
+    if sector.iter().all(|byte| *byte == 0) {
+        return Content::Zero;
+    }
+    let token = sector
+        .first_chunk::<8>()
+        .map_or(0, |bytes| u64::from_le_bytes(*bytes));
+    if sector != stamp(token, lba) {
+        Content::Garbage
+    } else if token == INITIAL {
+        Content::Initial
+    } else {
+        Content::Write(token)
+    }
+}
+
+#[derive(Copy, Clone, Debug)]
+struct Value {
+    content: Content,
+    /// Place of its write in the order of acceptance.
+    accepted: u64,
+    /// When a newer write or a read made it impossible.
+    pruned: Option<u64>,
+}
+
+/// A request as the tests see it.
+#[derive(Clone, Debug)]
+pub struct Open {
+    /// What it does.
+    pub op: Op,
+    /// First sector.
+    pub lba: u64,
+    /// Sectors.
+    pub sectors: u64,
+    /// A barrier.
+    pub ordered: bool,
+    /// Place in the order of acceptance.
+    pub accepted: u64,
+    /// When it was accepted.
+    pub at: u64,
+    /// Its data.
+    pub data: Vec<u8>,
+}
+
+impl Open {
+    /// It shares sectors with this range.
+    #[must_use]
+    pub fn overlaps(&self, lba: u64, sectors: u64) -> bool {
+        self.lba < lba + sectors && lba < self.lba + self.sectors
+    }
+
+    /// It changes what is on the disk.
+    #[must_use]
+    pub fn modifies(&self) -> bool {
+        matches!(self.op, Op::Write | Op::Trim)
+    }
+}
+
+/// The book of one disk.
+#[derive(Debug)]
+pub struct Ledger {
+    seq: u64,
+    sectors: HashMap<u64, Vec<Value>>,
+    /// Requests accepted and not completed, by token.
+    pub open: BTreeMap<u64, Open>,
+    trouble: Trouble,
+    /// The time, for messages.
+    pub now: u64,
+}
+
+impl Ledger {
+    /// An empty book that reports to `trouble`.
+    #[must_use]
+    pub fn new(trouble: Trouble) -> Self {
+        Self {
+            seq: 1,
+            sectors: HashMap::new(),
+            open: BTreeMap::new(),
+            trouble,
+            now: 0,
+        }
+    }
+
+    fn note(&self, what: impl AsRef<str>) {
+        self.trouble.note(self.now, what);
+    }
+
+    fn values(&mut self, lba: u64) -> &mut Vec<Value> {
+        self.sectors.entry(lba).or_insert_with(|| {
+            vec![Value {
+                content: Content::Initial,
+                accepted: 0,
+                pruned: None,
+            }]
+        })
+    }
+
+    /// A request was accepted.
+    pub fn accept(&mut self, token: u64, mut request: Open) {
+        self.seq += 1;
+        request.accepted = self.seq;
+        request.at = self.now;
+        if request.modifies() {
+            let oldest = self
+                .open
+                .values()
+                .map(|open| open.accepted)
+                .min()
+                .unwrap_or(self.seq);
+            let content = match request.op {
+                Op::Trim => Content::Zero,
+                _ => Content::Write(token),
+            };
+            let value = Value {
+                content,
+                accepted: self.seq,
+                pruned: None,
+            };
+            for lba in request.lba..request.lba + request.sectors {
+                let values = self.values(lba);
+                values.retain(|value| value.pruned.is_none_or(|pruned| pruned > oldest));
+                values.push(value);
+            }
+        }
+        if self.open.insert(token, request).is_some() {
+            self.note(format!("token {token} was accepted twice"));
+        }
+    }
+
+    fn prune(&mut self, lba: u64, before: u64) {
+        self.seq += 1;
+        let seq = self.seq;
+        for value in self.values(lba) {
+            if value.accepted < before && value.pruned.is_none() {
+                value.pruned = Some(seq);
+            }
+        }
+    }
+
+    /// The disk holds this now; may it?
+    pub fn on_disk(&mut self, lba: u64, content: Content, why: &str) {
+        let values = self.values(lba);
+        if values
+            .iter()
+            .any(|value| value.content == content && value.pruned.is_none())
+        {
+            return;
+        }
+        let values = values.clone();
+        self.note(format!(
+            "{why}: sector {lba} holds {content:?}, which newer data have replaced; may hold {:?}",
+            values
+                .iter()
+                .filter(|v| v.pruned.is_none())
+                .map(|v| v.content)
+                .collect::<Vec<_>>()
+        ));
+    }
+
+    /// A request ended. Gives it back, when there was such a request.
+    pub fn complete(&mut self, token: u64, result: Result<(), IoError>) -> Option<Open> {
+        let Some(request) = self.open.remove(&token) else {
+            self.note(format!(
+                "token {token} completed, but is not open: twice, or never accepted"
+            ));
+            return None;
+        };
+        if result.is_ok() {
+            self.check_order(token, &request);
+            match request.op {
+                Op::Read => self.check_read(token, &request),
+                Op::Write | Op::Trim => {
+                    for lba in request.lba..request.lba + request.sectors {
+                        self.prune(lba, request.accepted);
+                    }
+                }
+                Op::Flush => {}
+            }
+        }
+        Some(request)
+    }
+
+    fn check_order(&self, token: u64, request: &Open) {
+        for (earlier, open) in self
+            .open
+            .iter()
+            .filter(|(_, o)| o.accepted < request.accepted)
+        {
+            let barrier = open.ordered || request.ordered;
+            let collide = open.modifies()
+                && request.modifies()
+                && open.overlaps(request.lba, request.sectors);
+            if barrier || collide {
+                self.note(format!(
+                    "{:?} {token} completed before {:?} {earlier}, {}",
+                    request.op,
+                    open.op,
+                    if barrier {
+                        "across a barrier"
+                    } else {
+                        "an earlier write of the same sectors"
+                    }
+                ));
+            }
+        }
+    }
+
+    fn check_read(&mut self, token: u64, request: &Open) {
+        for (lba, sector) in (request.lba..).zip(request.data.chunks(SECTOR)) {
+            let found = content(sector, lba);
+            let accepted = self
+                .values(lba)
+                .iter()
+                .filter(|v| v.content == found)
+                .filter(|v| v.pruned.is_none_or(|pruned| pruned > request.accepted))
+                .map(|v| v.accepted)
+                .min();
+            match accepted {
+                // Nobody may see anything older from now on.
+                Some(accepted) => self.prune(lba, accepted),
+                None => {
+                    let values = self.values(lba).clone();
+                    self.note(format!(
+                        "read {token} accepted as {}: sector {lba} returned {found:?}; possible: {values:?}",
+                        request.accepted
+                    ));
+                }
+            }
+        }
+    }
+
+    /// Every sector that was ever written, for a look at the whole disk.
+    #[must_use]
+    pub fn touched(&self) -> Vec<u64> {
+        let mut lbas: Vec<u64> = self.sectors.keys().copied().collect();
+        lbas.sort_unstable();
+        lbas
+    }
+
+    /// The place in the order of acceptance of the newest value that this sector content can be.
+    #[must_use]
+    pub fn accepted_as(&self, lba: u64, content: Content) -> Option<u64> {
+        self.sectors
+            .get(&lba)?
+            .iter()
+            .filter(|v| v.content == content)
+            .map(|v| v.accepted)
+            .max()
+    }
+}

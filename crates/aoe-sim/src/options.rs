@@ -1,0 +1,280 @@
+// SPDX-License-Identifier: BSD-2-Clause
+//! What a run is made of. Everything can be drawn from a seed.
+
+use aoe_core::{IoError, Tunables};
+use aoe_target::{Profile, Timing};
+
+use crate::net::Condition;
+
+/// Nanoseconds in a microsecond.
+pub const US: u64 = 1_000;
+/// Nanoseconds in a millisecond.
+pub const MS: u64 = 1_000_000;
+/// Nanoseconds in a second.
+pub const SEC: u64 = 1_000_000_000;
+
+/// An interface of the initiator.
+#[derive(Clone, Debug)]
+pub struct NetifOptions {
+    /// Its MTU.
+    pub mtu: u32,
+    /// The segment it is plugged into.
+    pub segment: usize,
+    /// It is on the list of interfaces to use.
+    pub listed: bool,
+}
+
+/// A port of a server.
+#[derive(Copy, Clone, Debug)]
+pub struct PortOptions {
+    /// Its MTU.
+    pub mtu: u32,
+    /// The segment it is plugged into.
+    pub segment: usize,
+}
+
+/// A server.
+#[derive(Clone, Debug)]
+pub struct ServerOptions {
+    /// Shelf and slot.
+    pub addr: (u16, u8),
+    /// Its kind.
+    pub profile: Profile,
+    /// Its ports.
+    pub ports: Vec<PortOptions>,
+    /// Its speed and order.
+    pub timing: Timing,
+    /// The disk it exports.
+    pub disk: usize,
+    /// It is started at the beginning.
+    pub alive: bool,
+}
+
+/// A disk.
+#[derive(Copy, Clone, Debug)]
+pub struct DiskOptions {
+    /// Its size.
+    pub sectors: u64,
+    /// Another disk than the one the initiator saw first: it must never be written.
+    pub foreign: bool,
+}
+
+/// The load on every target.
+#[derive(Copy, Clone, Debug)]
+pub struct WorkOptions {
+    /// Requests to make in all, per target.
+    pub requests: u64,
+    /// Requests at a time.
+    pub depth: usize,
+    /// Sectors that requests fall on, from the start of the disk.
+    pub region: u64,
+    /// Longest request in sectors.
+    pub longest: u64,
+    /// Shares out of a hundred: reads, writes, trims; the rest flushes.
+    pub reads: u64,
+    /// See `reads`.
+    pub writes: u64,
+    /// See `reads`.
+    pub trims: u64,
+    /// Requests in a thousand that are barriers.
+    pub ordered: u64,
+    /// Requests start and end on 4 KiB.
+    pub aligned: bool,
+    /// Longest pause before a new request.
+    pub think: u64,
+}
+
+impl WorkOptions {
+    /// None: the test makes its own requests.
+    pub const NONE: Self = Self {
+        requests: 0,
+        depth: 0,
+        region: 64,
+        longest: 1,
+        reads: 0,
+        writes: 0,
+        trims: 0,
+        ordered: 0,
+        aligned: false,
+        think: 0,
+    };
+}
+
+/// How the caller of the engine behaves.
+#[derive(Copy, Clone, Debug)]
+pub struct HostOptions {
+    /// Frames taken from the engine at a time.
+    pub batch: usize,
+    /// Pause before the next batch.
+    pub batch_pause: u64,
+    /// Longest time from a frame's poll to its leaving.
+    pub send_delay: u64,
+    /// Longest time from an answer to its commit.
+    pub commit_delay: u64,
+    /// Longest time by which a timer is late.
+    pub timer_delay: u64,
+    /// Frames lent to a target.
+    pub frames: usize,
+    /// Requests lent to a target.
+    pub ios: usize,
+    /// Frames wait in a dead interface until its link is back, instead of being lost.
+    pub hold_when_down: bool,
+}
+
+/// A deliberate mistake, to prove that the checkers see it.
+#[derive(Copy, Clone, PartialEq, Eq, Debug)]
+pub enum Plant {
+    /// A completion is reported twice.
+    CompleteTwice,
+    /// A completion is swallowed.
+    LoseCompletion,
+    /// Data of an answer are copied to the wrong place.
+    SwapData,
+    /// Barriers are submitted as ordinary requests.
+    IgnoreOrdered,
+    /// Requests complete while the engine still waits for an answer.
+    CompleteEarly,
+    /// A frame that was sent is sent once more a second later.
+    RepeatWrites,
+    /// A flush succeeds without being sent.
+    SkipFlush,
+    /// Config answers promise more buffers than there are.
+    OpenWindow,
+    /// The engine is told that every interface is up.
+    IgnoreDown,
+    /// Config answers of another disk are taken for the first one's.
+    MergeConflict,
+    /// The timer of a target never fires.
+    LoseTimer,
+    /// Data pinned by a ticket are reused before the frame was built.
+    ReuseData,
+    /// Timers fire over and over again.
+    SpinTimer,
+}
+
+/// Something that happens to the world.
+#[derive(Clone, PartialEq, Debug)]
+pub enum Fault {
+    /// A segment behaves differently from now on.
+    Conditions(usize, Condition, Condition),
+    /// A segment passes nothing on for so long, and then everything.
+    Clog(usize, u64),
+    /// An interface loses its link.
+    NetifDown(usize),
+    /// An interface has its link (again); it comes back when it was gone.
+    NetifUp(usize),
+    /// An interface is taken off the list.
+    NetifGone(usize),
+    /// An interface has another MTU.
+    NetifMtu(usize, u32),
+    /// A server does nothing for so long.
+    Stall(usize, u64),
+    /// A server dies.
+    Kill(usize),
+    /// A server starts (again).
+    Start(usize),
+    /// A server's ports have another MTU.
+    ServerMtu(usize, u32),
+    /// A server advertises, and has, another buffer count.
+    BufferCount(usize, u16),
+    /// A disk has another size.
+    Resize(usize, u64),
+    /// The operator ends all waiting.
+    FailHeld,
+    /// A beacon is asked for.
+    Discover,
+    /// Every target is asked to look again.
+    Revalidate,
+    /// All segments are good, all interfaces up, all servers alive.
+    Calm,
+}
+
+/// A whole run.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Where all numbers come from.
+    pub seed: u64,
+    /// Interfaces.
+    pub netifs: Vec<NetifOptions>,
+    /// Servers.
+    pub servers: Vec<ServerOptions>,
+    /// Disks.
+    pub disks: Vec<DiskOptions>,
+    /// Number of segments.
+    pub segments: usize,
+    /// The load.
+    pub work: WorkOptions,
+    /// The caller.
+    pub host: HostOptions,
+    /// What the operator decided.
+    pub tunables: Tunables,
+    /// Faults, in the order of time.
+    pub faults: Vec<(u64, Fault)>,
+    /// Errors that a request may end with.
+    pub allowed: Vec<IoError>,
+    /// A deliberate mistake.
+    pub plant: Option<Plant>,
+    /// Most virtual time from the last fault to the last completion.
+    pub patience: u64,
+    /// Beacon interval.
+    pub beacon_secs: u32,
+}
+
+impl Options {
+    /// One vblade on one wire, no load, no faults.
+    #[must_use]
+    pub fn simple(seed: u64) -> Self {
+        Self {
+            seed,
+            netifs: vec![NetifOptions {
+                mtu: 1500,
+                segment: 0,
+                listed: true,
+            }],
+            servers: vec![ServerOptions {
+                addr: (7, 0),
+                profile: Profile::vblade(),
+                ports: vec![PortOptions {
+                    mtu: 1500,
+                    segment: 0,
+                }],
+                timing: Timing::in_order((20 * US, 80 * US)),
+                disk: 0,
+                alive: true,
+            }],
+            disks: vec![DiskOptions {
+                sectors: 2048,
+                foreign: false,
+            }],
+            segments: 1,
+            work: WorkOptions::NONE,
+            host: HostOptions {
+                batch: 16,
+                batch_pause: 10 * US,
+                send_delay: 0,
+                commit_delay: 0,
+                timer_delay: 0,
+                frames: 384,
+                ios: 256,
+                hold_when_down: false,
+            },
+            tunables: Tunables {
+                dead_secs: 0,
+                write_cache: None,
+            },
+            faults: Vec::new(),
+            allowed: Vec::new(),
+            plant: None,
+            patience: 60 * SEC,
+            beacon_secs: 60,
+        }
+    }
+
+    /// The first server, in a run that has one.
+    ///
+    /// # Panics
+    /// There is none.
+    pub fn server(&mut self) -> &mut ServerOptions {
+        self.servers.first_mut().expect("every run has a server")
+    }
+}

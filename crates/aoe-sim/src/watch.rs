@@ -1,0 +1,349 @@
+// SPDX-License-Identifier: BSD-2-Clause
+//! The checks on what the engine sends: where, how much at a time, and before what.
+
+use std::collections::{BTreeMap, HashMap};
+
+use aoe_core::{Op, Payload, Transmit};
+use aoe_target::Mac;
+use aoe_wire::{ATA_HEADER_LEN, Command, Header, opcode};
+
+use crate::ledger::Open;
+use crate::world::{Addr, World};
+
+/// One piece of work that a target was given and has not answered.
+#[derive(Copy, Clone, PartialEq, Eq, Debug)]
+struct Unit {
+    mac: Mac,
+    class: Op,
+    lba: u64,
+    sectors: u64,
+}
+
+impl Unit {
+    fn collides(&self, other: &Self) -> bool {
+        self.class == other.class
+            && (self.lba == other.lba && self.sectors == other.sectors
+                || self.lba < other.lba + other.sectors && other.lba < self.lba + self.sectors)
+    }
+}
+
+/// Something that must have completed by the end of the present drain.
+#[derive(Clone, Debug)]
+struct Suspect {
+    earlier: u64,
+    what: String,
+}
+
+/// The state of the checks.
+#[derive(Debug, Default)]
+pub(crate) struct Watch {
+    /// Buffer count by target and address.
+    advertised: BTreeMap<(Addr, Mac), u16>,
+    units: BTreeMap<Addr, Vec<Unit>>,
+    tags: HashMap<(Addr, u32), Unit>,
+    suspects: BTreeMap<Addr, Vec<Suspect>>,
+}
+
+/// A request of the engine, taken apart.
+struct Command48 {
+    class: Op,
+    lba: u64,
+    sectors: u64,
+}
+
+fn parse(transmit: &Transmit) -> Option<Command48> {
+    let arg = transmit.header.get(24..ATA_HEADER_LEN)?;
+    let [_, _, count, command, lba @ ..] = arg else {
+        return None;
+    };
+    let mut bytes = [0; 8];
+    bytes
+        .iter_mut()
+        .zip(lba.iter().take(6))
+        .for_each(|(to, from)| *to = *from);
+    let lba = u64::from_le_bytes(bytes);
+    let sectors = u64::from(*count);
+    let short = lba & 0x0fff_ffff;
+    Some(match *command {
+        opcode::READ => Command48 {
+            class: Op::Read,
+            lba: short,
+            sectors,
+        },
+        opcode::READ_EXT => Command48 {
+            class: Op::Read,
+            lba,
+            sectors,
+        },
+        opcode::WRITE => Command48 {
+            class: Op::Write,
+            lba: short,
+            sectors,
+        },
+        opcode::WRITE_EXT => Command48 {
+            class: Op::Write,
+            lba,
+            sectors,
+        },
+        opcode::FLUSH | opcode::FLUSH_EXT => Command48 {
+            class: Op::Flush,
+            lba: 0,
+            sectors: 0,
+        },
+        opcode::DSM => match transmit.payload {
+            Payload::Trim { lba, sectors } => Command48 {
+                class: Op::Trim,
+                lba,
+                sectors,
+            },
+            _ => return None,
+        },
+        _ => return None,
+    })
+}
+
+impl World<'_> {
+    /// A frame came in: it may change a window or settle a piece of work.
+    pub(crate) fn watch_in(&mut self, addr: Addr, header: &Header, frame: &[u8]) {
+        if header.command == Command::CONFIG
+            && let Some([high, low]) = frame.get(24..26)
+            && frame.len() >= 32
+        {
+            let count = u16::from_be_bytes([*high, *low]);
+            self.watch.advertised.insert((addr, header.src.0), count);
+        }
+        if header.command == Command::ATA
+            && let Some(unit) = self.watch.tags.remove(&(addr, header.tag))
+            && let Some(units) = self.watch.units.get_mut(&addr)
+        {
+            units.retain(|open| !open.collides(&unit));
+        }
+    }
+
+    fn watch_interface(&mut self, transmit: &Transmit) -> Option<Header> {
+        let netif = usize::from(transmit.netif.0);
+        let Some(one) = self.netifs.get(netif) else {
+            self.trouble.note(
+                self.now,
+                format!("sent on interface {netif}, which does not exist"),
+            );
+            return None;
+        };
+        if !one.listed || !one.up {
+            self.trouble.note(
+                self.now,
+                format!("sent on interface {netif}, which is not to be used"),
+            );
+        }
+        let Ok(header) = Header::parse(&transmit.header) else {
+            self.trouble
+                .note(self.now, "sent something that is not AoE");
+            return None;
+        };
+        if header.src.0 != one.mac {
+            self.trouble
+                .note(self.now, "sent with another interface's address");
+        }
+        let len = usize::from(transmit.header_len)
+            + match transmit.payload {
+                Payload::None => 0,
+                Payload::Io { len, .. } => usize::try_from(len).unwrap_or(usize::MAX),
+                Payload::Trim { .. } => 512,
+            };
+        if len > usize::try_from(one.mtu).unwrap_or(0) + 14 {
+            self.trouble.note(
+                self.now,
+                format!("sent {len} bytes where the MTU is {}", one.mtu),
+            );
+        }
+        if header.is_response() || header.tag & 0x8000_0000 != 0 {
+            self.trouble
+                .note(self.now, "sent an answer, or a tag of the user-space half");
+        }
+        Some(header)
+    }
+
+    pub(crate) fn watch_beacon(&mut self, transmit: &Transmit) {
+        if let Some(header) = self.watch_interface(transmit)
+            && (header.command != Command::CONFIG || !header.dst.is_multicast())
+        {
+            self.trouble.note(
+                self.now,
+                "the initiator sent something that is not a beacon",
+            );
+        }
+    }
+
+    /// A frame of a target leaves the engine.
+    pub(crate) fn watch_out(&mut self, addr: Addr, transmit: &Transmit) {
+        let Some(header) = self.watch_interface(transmit) else {
+            return;
+        };
+        if (header.shelf, header.slot) != addr {
+            self.trouble.note(
+                self.now,
+                format!("{addr:?} sent to {}.{}", header.shelf, header.slot),
+            );
+        }
+        if header.command != Command::ATA {
+            return;
+        }
+        if header.dst.is_multicast() {
+            self.trouble.note(self.now, "an ATA command was broadcast");
+        }
+        let Some(command) = parse(transmit) else {
+            return;
+        };
+        self.watch_window(addr, &header, &command);
+        self.watch_barriers(addr, transmit, &command);
+    }
+
+    fn watch_window(&mut self, addr: Addr, header: &Header, command: &Command48) {
+        let mac = header.dst.0;
+        let unit = Unit {
+            mac,
+            class: command.class,
+            lba: command.lba,
+            sectors: command.sectors,
+        };
+        let units = self.watch.units.entry(addr).or_default();
+        let before = units.len();
+        units.retain(|open| !open.collides(&unit));
+        let new = units.len() == before;
+        units.push(unit);
+        let used = units.iter().filter(|open| open.mac == mac).count();
+        self.watch.tags.insert((addr, header.tag), unit);
+        let Some(&count) = self.watch.advertised.get(&(addr, mac)) else {
+            self.trouble.note(
+                self.now,
+                "an ATA command went to an address that never told its config",
+            );
+            return;
+        };
+        let limit = usize::from(count.clamp(1, aoe_core::limits::MAX_WINDOW));
+        if new && used > limit {
+            self.trouble.note(
+                self.now,
+                format!("{used} commands in flight to {mac:02x?}, limit {limit}"),
+            );
+        }
+    }
+
+    /// Notes which requests must be complete by now; the completions come at the end of the drain.
+    fn watch_barriers(&mut self, addr: Addr, transmit: &Transmit, command: &Command48) {
+        let Some(ledger) = self.ledgers.get(&addr) else {
+            return;
+        };
+        let ledger = ledger.borrow();
+        let candidates: Vec<(u64, &Open)> = ledger
+            .open
+            .iter()
+            .map(|(token, open)| (*token, open))
+            .filter(|(token, open)| match transmit.payload {
+                Payload::Io { token: named, .. } => *token == named,
+                _ if command.class == Op::Flush => open.op == Op::Flush,
+                _ => {
+                    open.op == command.class
+                        && open.lba <= command.lba
+                        && command.lba + command.sectors <= open.lba + open.sectors
+                }
+            })
+            .collect();
+        // A read or flush does not name its request; the last one accepted has most to wait for, so
+        // the frame is right when it would be right for the first.
+        let Some((token, open)) = candidates.first() else {
+            self.trouble.note(
+                self.now,
+                format!(
+                    "{:?} {}+{} sent for no open request",
+                    command.class, command.lba, command.sectors
+                ),
+            );
+            return;
+        };
+        let suspects = ledger
+            .open
+            .iter()
+            .filter(|(_, earlier)| earlier.accepted < open.accepted)
+            .filter(|(_, earlier)| {
+                let collide = open.modifies()
+                    && earlier.modifies()
+                    && earlier.overlaps(open.lba, open.sectors);
+                let flush = open.op == Op::Flush && earlier.modifies();
+                open.ordered || earlier.ordered || collide || flush
+            })
+            .map(|(earlier, before)| Suspect {
+                earlier: *earlier,
+                what: format!(
+                    "{:?} {token} (ordered: {}) was sent before {:?} {earlier} (ordered: {}) had completed",
+                    open.op, open.ordered, before.op, before.ordered
+                ),
+            });
+        self.watch
+            .suspects
+            .entry(addr)
+            .or_default()
+            .extend(suspects);
+    }
+
+    pub(crate) fn watch_suspects(&mut self, addr: Addr) {
+        let Some(ledger) = self.ledgers.get(&addr) else {
+            return;
+        };
+        let ledger = ledger.borrow();
+        for suspect in self.watch.suspects.remove(&addr).unwrap_or_default() {
+            if ledger.open.contains_key(&suspect.earlier) {
+                self.trouble.note(self.now, suspect.what);
+            }
+        }
+    }
+
+    /// A request was completed without error: is it true?
+    pub(crate) fn watch_done(&mut self, addr: Addr, token: u64, request: &Open) {
+        let Some(disk) = self.disk_of(addr) else {
+            return;
+        };
+        match request.op {
+            Op::Read => {}
+            Op::Flush => {
+                let flushes = self.options.servers.iter().any(|server| {
+                    server.addr == addr && server.profile.flush_works && server.profile.write_cache
+                });
+                let volatile = disk.borrow().first_volatile_before(request.accepted);
+                if let (Some((lba, what)), true) = (volatile, flushes) {
+                    self.trouble.note(
+                        self.now,
+                        format!("flush {token} completed, but sector {lba} would lose {what:?}"),
+                    );
+                }
+            }
+            Op::Write | Op::Trim => {
+                for lba in request.lba..request.lba + request.sectors {
+                    let content = disk.borrow_mut().content(lba);
+                    if let (Some(content), Some(ledger)) = (content, self.ledgers.get(&addr)) {
+                        let why = format!("{:?} {token} completed", request.op);
+                        ledger.borrow_mut().on_disk(lba, content, &why);
+                    }
+                }
+            }
+        }
+        if let Some(units) = self.watch.units.get_mut(&addr) {
+            units.retain(|unit| {
+                unit.class != request.op || !request.overlaps(unit.lba, unit.sectors.max(1))
+            });
+        }
+    }
+
+    /// The disk that a target's data are on.
+    #[must_use]
+    pub fn disk_of(&self, addr: Addr) -> Option<crate::disk::SharedDisk> {
+        let own = self
+            .options
+            .servers
+            .iter()
+            .filter(|server| server.addr == addr);
+        own.filter_map(|server| self.disks.get(server.disk))
+            .find(|disk| disk.borrow().ledger.is_some())
+            .cloned()
+    }
+}

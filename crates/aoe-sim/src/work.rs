@@ -1,0 +1,196 @@
+// SPDX-License-Identifier: BSD-2-Clause
+//! The load, and the course of a whole run.
+
+use aoe_core::Op;
+
+use crate::world::{Addr, What, World};
+
+impl World<'_> {
+    /// Plans the next request of the load.
+    pub(crate) fn more_work(&mut self, addr: Addr) {
+        let think = self.rng.below(self.options.work.think + 1);
+        let wanted = self.options.work.requests;
+        let Some(slot) = self.slots.get_mut(&addr) else {
+            return;
+        };
+        if slot.made < wanted && !slot.work_pending {
+            slot.work_pending = true;
+            self.schedule(self.now + think, What::Work(addr));
+        }
+    }
+
+    /// Makes requests up to the wanted depth.
+    pub(crate) fn work(&mut self, addr: Addr) {
+        let work = self.options.work;
+        if let Some(slot) = self.slots.get_mut(&addr) {
+            slot.work_pending = false;
+        }
+        loop {
+            let open = self
+                .ledgers
+                .get(&addr)
+                .map_or(0, |ledger| ledger.borrow().open.len());
+            let Some(slot) = self.slots.get_mut(&addr) else {
+                return;
+            };
+            if slot.made >= work.requests || open + slot.waiting() >= work.depth {
+                return;
+            }
+            slot.made += 1;
+            let (can_flush, can_trim) = (slot.target.can_flush(), slot.target.can_trim());
+            let size = work.region.min(slot.target.sectors());
+            let (op, lba, sectors, ordered) = self.draw(size, can_flush, can_trim);
+            self.submit(addr, op, lba, sectors, ordered);
+        }
+    }
+
+    fn draw(&mut self, size: u64, can_flush: bool, can_trim: bool) -> (Op, u64, u64, bool) {
+        let work = self.options.work;
+        let dice = self.rng.below(100);
+        let op = if dice < work.reads {
+            Op::Read
+        } else if dice < work.reads + work.writes {
+            Op::Write
+        } else if dice < work.reads + work.writes + work.trims && can_trim {
+            Op::Trim
+        } else if can_flush {
+            Op::Flush
+        } else {
+            Op::Read
+        };
+        let ordered = self.rng.below(1000) < work.ordered;
+        if op == Op::Flush || size == 0 {
+            return (Op::Flush, 0, 0, ordered);
+        }
+        let grain = if work.aligned { 8 } else { 1 };
+        let longest = (work.longest / grain).max(1).min((size / grain).max(1));
+        let sectors = (self.rng.below(longest) + 1) * grain;
+        let lba = self.rng.below((size.saturating_sub(sectors)) / grain + 1) * grain;
+        (op, lba, sectors, ordered)
+    }
+
+    fn addresses(&self) -> Vec<Addr> {
+        let mut addrs: Vec<Addr> = self
+            .options
+            .servers
+            .iter()
+            .filter(|server| {
+                self.options
+                    .disks
+                    .get(server.disk)
+                    .is_some_and(|disk| !disk.foreign)
+            })
+            .map(|server| server.addr)
+            .collect();
+        addrs.dedup();
+        addrs
+    }
+
+    /// All of the load was made and has ended.
+    #[must_use]
+    pub fn is_done(&self) -> bool {
+        self.addresses().into_iter().all(|addr| {
+            self.slot(addr).is_some_and(|slot| {
+                slot.made >= self.options.work.requests
+                    && slot.waiting() == 0
+                    && self
+                        .ledgers
+                        .get(&addr)
+                        .is_some_and(|ledger| ledger.borrow().open.is_empty())
+            })
+        })
+    }
+
+    /// Runs the load to its end, then lets everything that is still on its way arrive, looks at the disks,
+    /// and takes the targets apart.
+    pub fn run(&mut self) {
+        let end = self.last_fault.max(self.now) + self.options.patience;
+        let left = end - self.now;
+        let done = self.run_until(left, Self::is_done);
+        if !done && self.trouble.is_empty() {
+            self.note_stuck();
+        }
+        if self.trouble.is_empty() {
+            self.settle();
+        }
+    }
+
+    fn note_stuck(&self) {
+        for addr in self.addresses() {
+            let Some(slot) = self.slot(addr) else {
+                self.trouble
+                    .note(self.now, format!("{addr:?} was never found"));
+                continue;
+            };
+            let paths: Vec<String> = slot
+                .target()
+                .paths()
+                .map(|path| {
+                    format!(
+                        "{}-{} {} window {} outstanding {} rto {} us",
+                        path.netif().0,
+                        path.mac(),
+                        path.state(),
+                        path.window(),
+                        path.outstanding(),
+                        path.rto_ns() / 1000
+                    )
+                })
+                .collect();
+            let ledger = self.ledgers.get(&addr).map(|ledger| ledger.borrow());
+            let open: Vec<String> = ledger
+                .iter()
+                .flat_map(|ledger| ledger.open.iter())
+                .take(5)
+                .map(|(token, o)| {
+                    format!(
+                        "{token} {:?} {}+{} ordered {} since {}",
+                        o.op, o.lba, o.sectors, o.ordered, o.at
+                    )
+                })
+                .collect();
+            self.trouble.note(
+                self.now,
+                format!(
+                    "{addr:?} is stuck: state {}, {} of {} made, {} wait, next timeout {:?}, open {open:?}, paths {paths:?}",
+                    slot.target().state(),
+                    slot.made,
+                    self.options.work.requests,
+                    slot.waiting(),
+                    slot.target().poll_timeout(),
+                ),
+            );
+        }
+    }
+
+    /// After the load: late frames arrive, disks are compared, memory comes back.
+    pub fn settle(&mut self) {
+        self.run_for(20_000_000_000);
+        self.check_disks();
+        let loans = self.loans.len() + self.slots.len();
+        for addr in self.slots.keys().copied().collect::<Vec<_>>() {
+            self.remove(addr);
+        }
+        self.run_for(5_000_000_000);
+        if self.trouble.is_empty() && (!self.slots.is_empty() || self.loans.len() != loans) {
+            self.trouble
+                .note(self.now, "a removed target did not give back its memory");
+        }
+    }
+
+    /// Every sector holds one of the values that it may hold.
+    pub fn check_disks(&self) {
+        for (addr, ledger) in &self.ledgers {
+            let Some(disk) = self.disk_of(*addr) else {
+                continue;
+            };
+            let touched = ledger.borrow().touched();
+            for lba in touched {
+                let content = disk.borrow_mut().content(lba);
+                if let Some(content) = content {
+                    ledger.borrow_mut().on_disk(lba, content, "at the end");
+                }
+            }
+        }
+    }
+}
