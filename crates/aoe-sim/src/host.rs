@@ -11,7 +11,7 @@ use aoe_core::{
 use aoe_wire::{ATA_HEADER_LEN, HEADER_LEN, Header, MIN_FRAME_LEN, MacAddr, TargetAddr};
 
 use crate::ledger::{Open, stamp};
-use crate::options::Plant;
+use crate::options::{Plant, US};
 use crate::world::{Addr, Netif, What, World};
 
 /// Memory for one target.
@@ -188,7 +188,7 @@ impl<'p> World<'p> {
             len: frame.len(),
         };
         self.watch_in(addr, &header, frame);
-        if !self.slots.contains_key(&addr) && !self.admit(addr, &received) {
+        if !self.slots.contains_key(&addr) && (self.ending || !self.admit(addr, &received)) {
             return;
         }
         let now = self.instant();
@@ -268,7 +268,7 @@ impl<'p> World<'p> {
             );
             return;
         }
-        let delay = self.rng.below(self.options.host.commit_delay + 1);
+        let delay = self.hesitate(self.options.host.commit_delay);
         if let Some(slot) = self.slots.get_mut(&addr) {
             slot.borrowed += 1;
         }
@@ -341,6 +341,17 @@ impl<'p> World<'p> {
             }
             self.drain(addr);
         }
+    }
+
+    /// Mostly a short while, seldom (when another thread has the processor) the longest time.
+    fn hesitate(&mut self, longest: u64) -> u64 {
+        let usual = longest.min(100 * US);
+        let bound = if self.rng.chance(10_000) {
+            longest
+        } else {
+            usual
+        };
+        self.rng.below(bound + 1)
     }
 
     /// Does what a target asks for: frames, completions, events, one timer.
@@ -428,7 +439,7 @@ impl<'p> World<'p> {
         if self.planted(Plant::LoseTimer) {
             return;
         }
-        let late = self.rng.below(self.options.host.timer_delay + 1);
+        let late = self.hesitate(self.options.host.timer_delay);
         let Some(slot) = self.slots.get_mut(&addr) else {
             return;
         };
@@ -504,7 +515,7 @@ impl<'p> World<'p> {
     }
 
     fn borrow_data(&mut self, addr: Addr, transmit: Transmit) {
-        let delay = self.rng.below(self.options.host.send_delay + 1);
+        let delay = self.hesitate(self.options.host.send_delay);
         let early = self.planted(Plant::ReuseData);
         let now = self.instant();
         let Some(slot) = self.slots.get_mut(&addr) else {

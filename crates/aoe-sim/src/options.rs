@@ -214,7 +214,9 @@ pub struct Options {
     pub allowed: Vec<IoError>,
     /// A deliberate mistake.
     pub plant: Option<Plant>,
-    /// Most virtual time from the last fault to the last completion.
+    /// The load ends this long after the last fault.
+    pub overtime: u64,
+    /// Most virtual time from then to the last completion.
     pub patience: u64,
     /// Beacon interval.
     pub beacon_secs: u32,
@@ -265,6 +267,7 @@ impl Options {
             faults: Vec::new(),
             allowed: Vec::new(),
             plant: None,
+            overtime: 5 * SEC,
             patience: 60 * SEC,
             beacon_secs: 60,
         }

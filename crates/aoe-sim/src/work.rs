@@ -104,9 +104,13 @@ impl World<'_> {
     /// Runs the load to its end, then lets everything that is still on its way arrive, looks at the disks,
     /// and takes the targets apart.
     pub fn run(&mut self) {
-        let end = self.last_fault.max(self.now) + self.options.patience;
-        let left = end - self.now;
-        let done = self.run_until(left, Self::is_done);
+        let calm = self.last_fault.max(self.now) + self.options.overtime;
+        let mut done = self.run_until(calm - self.now, Self::is_done);
+        if !done {
+            // What is open now has its time; there is no more.
+            self.options.work.requests = 0;
+            done = self.run_until(self.options.patience, Self::is_done);
+        }
         if !done && self.trouble.is_empty() {
             self.note_stuck();
         }
@@ -167,6 +171,7 @@ impl World<'_> {
     pub fn settle(&mut self) {
         self.run_for(20_000_000_000);
         self.check_disks();
+        self.ending = true;
         let loans = self.loans.len() + self.slots.len();
         for addr in self.slots.keys().copied().collect::<Vec<_>>() {
             self.remove(addr);

@@ -130,6 +130,8 @@ pub struct World<'p> {
     /// What went wrong.
     pub trouble: Trouble,
     pub(crate) last_fault: u64,
+    /// No more targets are made.
+    pub(crate) ending: bool,
     /// Frames that the initiator sent, when asked for.
     pub log: Option<Vec<Sent>>,
     pcap: Option<Pcap>,
@@ -218,6 +220,7 @@ impl<'p> World<'p> {
             results: BTreeMap::new(),
             trouble,
             last_fault: 0,
+            ending: false,
             log: None,
             pcap: None,
             drops: BTreeMap::new(),
@@ -243,11 +246,10 @@ impl<'p> World<'p> {
                 shelf: server.addr.0,
                 slot: server.addr.1,
             };
-            let mtu = ports.first().map_or(1500, |port| port.mtu);
             let Some(disk) = self.disks.get(server.disk) else {
                 continue;
             };
-            let model = Model::new(server.profile, addr, DiskHandle(disk.clone()), mtu);
+            let model = Model::new(server.profile, addr, DiskHandle(disk.clone()));
             let mut built = Server::new(model, ports, server.timing, rng.bits());
             if !server.alive {
                 built.kill();

@@ -107,7 +107,13 @@ fn set_disk_words(words: &mut Words, profile: &Profile) {
         .fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
             (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
         });
-    words.set_number(108, 4, (digest & !0xf000) | 0x3000);
+    // NAA 3 in the first four bits; unlike other numbers it has its high word first.
+    let name = (digest >> 4) | (3 << 60);
+    for (at, pair) in (108..112).zip(name.to_be_bytes().chunks_exact(2)) {
+        if let [high, low] = pair {
+            words.set(at, u16::from_be_bytes([*high, *low]));
+        }
+    }
     words.set(217, 1);
 }
 

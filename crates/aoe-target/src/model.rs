@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: BSD-2-Clause
 //! The target: a frame goes in, the answer comes out.
 
+use std::collections::BTreeMap;
+
 use crate::access::{EditError, MacList};
 use crate::ata::{AtaFault, Command, Device, IDENTIFY, Outcome, Registers};
 use crate::frame::{
@@ -43,19 +45,18 @@ pub struct Model<S> {
     masks: MacList,
     reserved: MacList,
     buffer: Buffer,
-    /// The sector limit, as of the last config query (vblade computes it anew in each).
-    limit: u32,
+    /// The sector limit of each port, as of its last config query (vblade computes it anew in each).
+    limits: BTreeMap<Mac, u32>,
     aoe_fault: Option<AoeFault>,
     reply_mac: Option<Mac>,
     violations: Vec<Violation>,
 }
 
 impl<S: Storage> Model<S> {
-    /// A target at this address, as it is right after its start on a port of this MTU.
-    pub fn new(profile: Profile, addr: Address, mut storage: S, mtu: u32) -> Self {
+    /// A target at this address, as it is right after its start.
+    pub fn new(profile: Profile, addr: Address, mut storage: S) -> Self {
         // A medium without a cache says so by doing nothing here.
         let _ = storage.set_write_cache(profile.write_cache);
-        let limit = sector_limit(&profile, mtu);
         let device = Device {
             last_error: 0,
             write_cache: profile.write_cache,
@@ -73,7 +74,7 @@ impl<S: Storage> Model<S> {
             masks: MacList::default(),
             reserved: MacList::default(),
             buffer: Buffer::new(),
-            limit,
+            limits: BTreeMap::new(),
             aoe_fault: None,
             reply_mac: None,
             violations: Vec::new(),
@@ -174,14 +175,14 @@ impl<S: Storage> Model<S> {
     }
 
     /// A new process: what was only in memory is gone.
-    pub fn restart(&mut self, mtu: u32) {
+    pub fn restart(&mut self) {
         self.config.clear();
         self.masks = MacList::default();
         self.reserved = MacList::default();
         self.device.last_error = 0;
         self.device.write_cache = self.profile.write_cache;
         let _ = self.storage.set_write_cache(self.profile.write_cache);
-        self.limit = sector_limit(&self.profile, mtu);
+        self.limits.clear();
         self.buffer = Buffer::new();
     }
 
@@ -278,7 +279,7 @@ impl<S: Storage> Model<S> {
             return None;
         }
         match command {
-            ATA => self.ata(frame),
+            ATA => self.ata(port, frame),
             CONFIG => self.query_config(port, len),
             MASK if self.profile.revision_11 => Some(self.mask(len)),
             RESERVE if self.profile.revision_11 => Some(self.reserve(len)),
@@ -304,6 +305,11 @@ impl<S: Storage> Model<S> {
         reply
     }
 
+    fn limit(&mut self, port: &Port) -> u32 {
+        let now = sector_limit(&self.profile, port.mtu);
+        *self.limits.entry(port.mac).or_insert(now)
+    }
+
     fn reserved_for_others(&self, command: u8) -> bool {
         let scope = match self.profile.reserve_scope {
             ReserveScope::AllButIdentify => command != IDENTIFY,
@@ -312,11 +318,12 @@ impl<S: Storage> Model<S> {
         scope && !self.reserved.admits(self.buffer.mac(6))
     }
 
-    fn ata(&mut self, frame: &[u8]) -> Option<usize> {
+    fn ata(&mut self, port: &Port, frame: &[u8]) -> Option<usize> {
+        let limit = self.limit(port);
         let len = frame.len();
         let command = self.buffer.byte(27);
         if self.profile.strict
-            && let Err(violation) = strict::check(frame, self.limit)
+            && let Err(violation) = strict::check(frame, limit)
         {
             self.violations.push(violation);
             self.buffer.error(aoe_error::BAD_ARGUMENT);
@@ -354,7 +361,7 @@ impl<S: Storage> Model<S> {
             &mut registers,
             Command {
                 profile: &self.profile,
-                limit: self.limit,
+                limit,
                 data: self.buffer.slice_mut(ATA_HEADER, room.min(65_536)),
                 payload: len - ATA_HEADER,
             },
@@ -421,7 +428,8 @@ impl<S: Storage> Model<S> {
             4 => self.config = string,
             _ => self.buffer.error(aoe_error::BAD_ARGUMENT),
         }
-        self.limit = sector_limit(&self.profile, port.mtu);
+        self.limits
+            .insert(port.mac, sector_limit(&self.profile, port.mtu));
         let shown = if self.profile.echo_ccmd { ccmd } else { 0 };
         let config = std::mem::take(&mut self.config);
         self.buffer

@@ -185,8 +185,7 @@ impl<S: Storage> Server<S> {
     pub fn start(&mut self) {
         self.alive = true;
         self.stalled_until = 0;
-        let mtu = self.ports.first().map_or(1500, |port| port.mtu);
-        self.model.restart(mtu);
+        self.model.restart();
         self.advertise();
     }
 

@@ -24,7 +24,7 @@ fn every_answer_is_vblades() {
         mtu: 1500,
     };
     let addr = Address { shelf: 7, slot: 3 };
-    let mut model = Model::new(Profile::vblade(), addr, MemStorage::new(8192), port.mtu);
+    let mut model = Model::new(Profile::vblade(), addr, MemStorage::new(8192));
     let mut answers = 0;
     let mut silences = 0;
     let mut wrong = Vec::new();
