@@ -30,7 +30,7 @@ aoe_sysctl_text(void *rs, uint32_t id, struct sysctl_req *req)
 	int error;
 
 	for (room = AOE_SYSCTL_ROOM;; room = need + AOE_SYSCTL_ROOM) {
-		text = malloc(room, M_AOE, M_WAITOK);
+		text = malloc(room, M_AOE, M_WAITOK | M_ZERO);
 		need = aoe_rs_sysctl_text(rs, id, text, room);
 		if (need <= room)
 			break;

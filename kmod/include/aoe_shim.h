@@ -61,8 +61,8 @@ enum aoe_verdict {
 enum aoe_cause {
 	AOE_CAUSE_EVENT,	/* + the engine's event number */
 	AOE_CAUSE_SHRINK = AOE_CAUSE_EVENT + 16,
+	AOE_CAUSE_TARGET,
 	AOE_CAUSE_NETIF,
-	AOE_CAUSE_MEMORY,
 	AOE_CAUSE_MODULE,
 	AOE_CAUSE_END
 };

@@ -1,0 +1,559 @@
+// SPDX-License-Identifier: BSD-2-Clause
+//! Memory, locks, and the table of targets.
+#![allow(unsafe_code)]
+
+use core::cell::UnsafeCell;
+use core::marker::PhantomData;
+use core::ops::{Deref, DerefMut};
+use core::ptr::NonNull;
+use core::sync::atomic::{AtomicPtr, Ordering};
+
+use aoe_core::{Frame, Info, Instant, Io, IoStorage, Path, Target, TargetStorage, Tunables, limits};
+use aoe_wire::TargetAddr;
+
+use crate::batch::{BATCH, Batch};
+use crate::ffi::{self, Errno, Mbuf, Owner, raw};
+use crate::hub::Hub;
+use crate::netifs::Config;
+
+/// Types that the engine is lent slices of.
+trait Blank: Copy {
+    const BLANK: Self;
+}
+
+impl Blank for Path {
+    const BLANK: Self = Self::EMPTY;
+}
+impl Blank for Info {
+    const BLANK: Self = Self::EMPTY;
+}
+impl Blank for Frame {
+    const BLANK: Self = Self::EMPTY;
+}
+impl Blank for Io {
+    const BLANK: Self = Self::EMPTY;
+}
+
+/// Memory of the module's malloc type for `len` values, each made in its place.
+fn take<T: Blank>(len: usize, wait: bool) -> Option<&'static mut [T]> {
+    let bytes = size_of::<T>().checked_mul(len)?;
+    // SAFETY: allocates; with `wait` only from contexts that may sleep.
+    let memory = unsafe { raw::aoe_shim_mem_alloc(bytes, i32::from(wait)) };
+    let first = NonNull::new(memory)?.cast::<T>();
+    for index in 0..len {
+        // SAFETY: inside the allocation, which malloc aligns for every type of this size.
+        unsafe { first.add(index).write(T::BLANK) };
+    }
+    // SAFETY: `len` values that were just written and that nobody else knows of.
+    Some(unsafe { core::slice::from_raw_parts_mut(first.as_ptr(), len) })
+}
+
+/// Gives memory of [`take`] back.
+fn give_back<T: Blank>(slice: &'static mut [T]) {
+    // SAFETY: the reference is exclusive and comes from `take`; the values need no drop.
+    unsafe { raw::aoe_shim_mem_free(slice.as_mut_ptr().cast()) }
+}
+
+fn take_target_storage() -> Option<TargetStorage<'static>> {
+    let paths = take(limits::MAX_PATHS, false)?;
+    match take(1, false) {
+        Some([info]) => Some(TargetStorage { paths, info }),
+        _ => {
+            give_back(paths);
+            None
+        }
+    }
+}
+
+/// Memory for a target's I/O; may sleep.
+pub(crate) fn take_io_storage() -> Option<IoStorage<'static>> {
+    let frames = take(limits::DEFAULT_FRAMES, true)?;
+    let ios = take(limits::DEFAULT_IOS, true)?;
+    Some(IoStorage { frames, ios })
+}
+
+fn give_target_back(target: Target<'static>) {
+    let (storage, io) = target.reclaim();
+    give_back(storage.paths);
+    give_back(core::slice::from_mut(storage.info));
+    if let Some(io) = io {
+        give_back(io.frames);
+        give_back(io.ios);
+    }
+}
+
+/// A buffer that comes from the module's malloc type, without waiting for it.
+pub(crate) struct Buffer(&'static mut [u8]);
+
+impl Buffer {
+    pub(crate) fn try_new(len: usize) -> Option<Self> {
+        // SAFETY: allocates without sleeping; the memory is zeroed.
+        let memory = unsafe { raw::aoe_shim_mem_alloc(len, 0) };
+        let first = NonNull::new(memory)?.cast::<u8>();
+        // SAFETY: `len` zeroed bytes that nobody else knows of.
+        Some(Self(unsafe { core::slice::from_raw_parts_mut(first.as_ptr(), len) }))
+    }
+}
+
+impl Deref for Buffer {
+    type Target = [u8];
+    fn deref(&self) -> &[u8] {
+        self.0
+    }
+}
+
+impl DerefMut for Buffer {
+    fn deref_mut(&mut self) -> &mut [u8] {
+        self.0
+    }
+}
+
+impl Drop for Buffer {
+    fn drop(&mut self) {
+        // SAFETY: from `try_new`, and nobody can refer to it any more.
+        unsafe { raw::aoe_shim_mem_free(self.0.as_mut_ptr().cast()) }
+    }
+}
+
+/// A value behind one of the module's own locks.
+pub(crate) struct Guarded<T> {
+    lock: unsafe extern "C" fn(),
+    unlock: unsafe extern "C" fn(),
+    value: UnsafeCell<T>,
+}
+
+// SAFETY: the value is reached only with the lock held, which C gives to one thread at a time.
+unsafe impl<T: Send> Sync for Guarded<T> {}
+
+impl<T> Guarded<T> {
+    pub(crate) fn lock(&'static self) -> Guard<T> {
+        // SAFETY: the lock exists from before the first call of Rust until after the last.
+        unsafe { (self.lock)() };
+        Guard { of: self, here: PhantomData }
+    }
+}
+
+/// The value, while its lock is held.
+pub(crate) struct Guard<T: 'static> {
+    of: &'static Guarded<T>,
+    /// The thread that locked has to unlock.
+    here: PhantomData<*const ()>,
+}
+
+impl<T> Deref for Guard<T> {
+    type Target = T;
+    fn deref(&self) -> &T {
+        // SAFETY: the lock is held.
+        unsafe { &*self.of.value.get() }
+    }
+}
+
+impl<T> DerefMut for Guard<T> {
+    fn deref_mut(&mut self) -> &mut T {
+        // SAFETY: the lock is held, and the guard is borrowed exclusively.
+        unsafe { &mut *self.of.value.get() }
+    }
+}
+
+impl<T> Drop for Guard<T> {
+    fn drop(&mut self) {
+        // SAFETY: this guard holds the lock.
+        unsafe { (self.of.unlock)() }
+    }
+}
+
+/// The configuration. First of the locks; its holder may sleep.
+pub(crate) static CONFIG: Guarded<Config> = Guarded {
+    lock: raw::aoe_shim_lock_config,
+    unlock: raw::aoe_shim_unlock_config,
+    value: UnsafeCell::new(Config::new()),
+};
+
+/// The initiator. Second of the locks.
+pub(crate) static HUB: Guarded<Hub> = Guarded {
+    lock: raw::aoe_shim_lock_initiator,
+    unlock: raw::aoe_shim_unlock_initiator,
+    value: UnsafeCell::new(Hub::new()),
+};
+
+/// Proof that the caller is in the net epoch: targets found now stay until it ends.
+pub(crate) struct Epoch<'e>(PhantomData<&'e ()>);
+
+impl Epoch<'_> {
+    /// # Safety
+    /// The caller must be in the net epoch for the lifetime of the value.
+    pub(crate) const unsafe fn entered() -> Self {
+        Self(PhantomData)
+    }
+}
+
+/// Where a target's disk is in its life.
+#[derive(Copy, Clone, PartialEq, Eq, Debug)]
+pub(crate) enum Disk {
+    /// Not made yet.
+    None,
+    /// Shown to GEOM.
+    Shown,
+    /// Withdrawn; GEOM's consumers are letting go.
+    Leaving,
+    /// GEOM will not call any more.
+    Left,
+}
+
+/// What a target's lock guards.
+pub(crate) struct Inner {
+    pub(crate) target: Target<'static>,
+    /// Events of the engine that the work thread has not seen yet, by [`aoe_core::Event::index`].
+    pub(crate) events: u32,
+    pub(crate) disk: Disk,
+    /// The size that GEOM knows, in sectors.
+    pub(crate) shown_sectors: u64,
+    /// The disk is open.
+    pub(crate) open: bool,
+    /// It is being removed: no timer is armed, nothing is opened.
+    pub(crate) closing: bool,
+    /// The work thread is to remove it.
+    pub(crate) remove: bool,
+    /// The engine's books were found broken, and that was said.
+    pub(crate) broken: bool,
+    /// For which time the timer is set.
+    pub(crate) armed: Option<Instant>,
+    /// Path nodes in the sysctl tree.
+    pub(crate) path_nodes: u32,
+    /// The node of the target in the sysctl tree.
+    pub(crate) node: Option<ffi::Node>,
+    clock: Instant,
+    sending: bool,
+}
+
+/// One target.
+pub(crate) struct Cell {
+    addr: TargetAddr,
+    shim: NonNull<raw::aoe_cell>,
+    next: AtomicPtr<Self>,
+    inner: UnsafeCell<Inner>,
+    batch: UnsafeCell<Batch<BATCH>>,
+}
+
+// SAFETY: `inner` is reached with the target's lock only, `batch` by the one thread that made
+// itself the sender under it; the rest is constant or atomic.
+unsafe impl Sync for Cell {}
+
+impl Cell {
+    /// Makes a target, without sleeping.
+    pub(crate) fn try_new(addr: TargetAddr, tunables: Tunables) -> Option<Unlisted> {
+        let storage = take_target_storage()?;
+        // SAFETY: allocates without sleeping.
+        let memory = unsafe { raw::aoe_shim_mem_alloc(size_of::<Self>(), 0) };
+        let target = Target::new(addr, ffi::random(), tunables, storage);
+        let Some(place) = NonNull::new(memory).map(NonNull::cast::<Self>) else {
+            give_target_back(target);
+            return None;
+        };
+        // SAFETY: C stores the pointer, and hands it out only after this target was listed.
+        let shim = unsafe { raw::aoe_shim_cell_create(place.as_ptr().cast()) };
+        let Some(shim) = NonNull::new(shim) else {
+            // SAFETY: from the allocation above, not used yet.
+            unsafe { raw::aoe_shim_mem_free(place.as_ptr().cast()) };
+            give_target_back(target);
+            return None;
+        };
+        // SAFETY: memory of the right size that nobody else uses.
+        unsafe { Self::write(place, addr, shim, target) };
+        Some(Unlisted(place))
+    }
+
+    /// # Safety
+    /// `place` must be memory for a cell that nobody uses.
+    #[inline(never)]
+    unsafe fn write(
+        place: NonNull<Self>,
+        addr: TargetAddr,
+        shim: NonNull<raw::aoe_cell>,
+        target: Target<'static>,
+    ) {
+        let cell = place.as_ptr();
+        // SAFETY: fields of memory that the caller gives; written one by one, so that the large
+        // ones are never on the stack. A batch without frames is all zeros but for its tickets.
+        unsafe {
+            (&raw mut (*cell).addr).write(addr);
+            (&raw mut (*cell).shim).write(shim);
+            (&raw mut (*cell).next).write(AtomicPtr::new(core::ptr::null_mut()));
+            (&raw mut (*cell).batch).write(UnsafeCell::new(Batch::new()));
+            (&raw mut (*cell).inner).write(UnsafeCell::new(Inner {
+                target,
+                events: 0,
+                disk: Disk::None,
+                shown_sectors: 0,
+                open: false,
+                closing: false,
+                remove: false,
+                broken: false,
+                armed: None,
+                path_nodes: 0,
+                node: None,
+                clock: Instant::from_nanos(0),
+                sending: false,
+            }));
+        }
+    }
+
+    /// The target behind a pointer that C was given.
+    ///
+    /// # Safety
+    /// `rs` must come from C, which had it from [`Cell::try_new`], and the target must stay for
+    /// the lifetime: the caller is in the net epoch, or holds the configuration, or C waits for
+    /// the call to end before the target is destroyed.
+    pub(crate) unsafe fn from_raw<'a>(rs: *mut core::ffi::c_void) -> &'a Self {
+        // SAFETY: as the caller says.
+        unsafe { &*rs.cast::<Self>() }
+    }
+
+    pub(crate) const fn addr(&self) -> TargetAddr {
+        self.addr
+    }
+
+    pub(crate) fn lock(&self) -> CellGuard<'_> {
+        // SAFETY: the C half exists as long as this one.
+        unsafe { raw::aoe_shim_lock_cell(self.shim.as_ptr()) };
+        CellGuard { cell: self, here: PhantomData }
+    }
+
+    /// Asks the work thread to look at this target.
+    pub(crate) fn ask_work(&self) {
+        // SAFETY: the C half exists as long as this one.
+        unsafe { raw::aoe_shim_cell_work(self.shim.as_ptr()) }
+    }
+
+    /// The owner of this target's sysctl nodes.
+    pub(crate) const fn owner(&self) -> Owner {
+        // SAFETY: the nodes are removed in `Unlisted::destroy`, before the C half.
+        unsafe { Owner::cell(self.shim) }
+    }
+
+    /// Makes the disk; in the work thread only.
+    pub(crate) fn create_disk(&self, params: &raw::aoe_disk_params) -> Result<(), Errno> {
+        // SAFETY: in the work thread; C copies what it keeps.
+        ffi::check(unsafe { raw::aoe_shim_disk_create(self.shim.as_ptr(), params) })
+    }
+
+    /// Tells GEOM another size; in the work thread only, while the disk is shown.
+    pub(crate) fn resize_disk(&self, bytes: i64) {
+        // SAFETY: in the work thread, and the disk was created.
+        unsafe { raw::aoe_shim_disk_resize(self.shim.as_ptr(), bytes) }
+    }
+
+    /// Withdraws the disk; in the work thread only.
+    pub(crate) fn withdraw_disk(&self) {
+        // SAFETY: in the work thread, and the disk was created.
+        unsafe { raw::aoe_shim_disk_gone(self.shim.as_ptr()) }
+    }
+
+    /// Frees the disk; in the work thread only, after GEOM said that it is gone.
+    pub(crate) fn destroy_disk(&self) {
+        // SAFETY: in the work thread, and `aoe_rs_disk_gone` was called.
+        unsafe { raw::aoe_shim_disk_destroy(self.shim.as_ptr()) }
+    }
+
+    /// Copies data of a frame to a request, as a claim of this target's engine says.
+    pub(crate) fn copy_data(&self, claim: &aoe_core::Claim, frame: &Mbuf<'_>) -> bool {
+        // SAFETY: a claim names a request that the engine keeps until the claim is committed, and
+        // a range inside it.
+        unsafe {
+            frame.copy_to_bio(aoe_wire::ATA_HEADER_LEN, claim.token, claim.offset, claim.len)
+        }
+    }
+}
+
+/// A target that is in no table: it was just made, or was taken out.
+pub(crate) struct Unlisted(NonNull<Cell>);
+
+impl Unlisted {
+    /// Ends the target. Sleeps, and must be called without any lock.
+    pub(crate) fn destroy(self) {
+        let place = self.0.as_ptr();
+        // SAFETY: the cell exists until the end of this function.
+        let shim = unsafe { (*place).shim.as_ptr() };
+        // SAFETY: the C half exists. Its sysctl handlers are waited for first, then those who
+        // found the target in the table, then its timer and tasks, which need the former to start.
+        unsafe {
+            raw::aoe_shim_sysctl_remove(shim);
+            ffi::epoch_wait();
+            raw::aoe_shim_cell_drain(shim);
+        }
+        // SAFETY: nobody else knows the target any more. The value is moved out field by field.
+        unsafe {
+            let inner = (&raw const (*place).inner).read().into_inner();
+            give_target_back(inner.target);
+            raw::aoe_shim_mem_free(place.cast());
+            raw::aoe_shim_cell_destroy(shim);
+        }
+    }
+}
+
+const BUCKETS: usize = 256;
+static TABLE: [AtomicPtr<Cell>; BUCKETS] =
+    [const { AtomicPtr::new(core::ptr::null_mut()) }; BUCKETS];
+
+fn bucket(addr: TargetAddr) -> &'static AtomicPtr<Cell> {
+    // Neighbours in shelf and slot get places of their own.
+    let hash = usize::from(addr.shelf()).wrapping_mul(31).wrapping_add(usize::from(addr.slot()));
+    &TABLE[hash % BUCKETS]
+}
+
+/// Finds a target. Takes no lock.
+pub(crate) fn find<'e>(addr: TargetAddr, _epoch: &Epoch<'e>) -> Option<&'e Cell> {
+    let mut next = bucket(addr).load(Ordering::Acquire);
+    // SAFETY: what is in the table, or was when the epoch was entered, stays until it ends.
+    while let Some(cell) = unsafe { next.as_ref() } {
+        if cell.addr == addr {
+            return Some(cell);
+        }
+        next = cell.next.load(Ordering::Acquire);
+    }
+    None
+}
+
+/// Puts a target into the table; from here on it is found. The hub's lock orders the changes.
+pub(crate) fn list<'e>(cell: Unlisted, _hub: &Guard<Hub>, _epoch: &Epoch<'e>) -> &'e Cell {
+    // SAFETY: the cell was written completely.
+    let cell_ref: &'e Cell = unsafe { &*cell.0.as_ptr() };
+    let head = bucket(cell_ref.addr);
+    cell_ref.next.store(head.load(Ordering::Relaxed), Ordering::Relaxed);
+    head.store(cell.0.as_ptr(), Ordering::Release);
+    cell_ref
+}
+
+/// Takes a target out of the table. Those who found it before may still use it.
+pub(crate) fn unlist(cell: &Cell, _config: &Guard<Config>, _hub: &Guard<Hub>) -> Unlisted {
+    let wanted = core::ptr::from_ref(cell).cast_mut();
+    let mut link = bucket(cell.addr);
+    loop {
+        let here = link.load(Ordering::Acquire);
+        if here == wanted {
+            link.store(cell.next.load(Ordering::Acquire), Ordering::Release);
+            break;
+        }
+        // SAFETY: targets in the table stay while the configuration is held.
+        match unsafe { here.as_ref() } {
+            Some(other) => link = &other.next,
+            None => break,
+        }
+    }
+    Unlisted(NonNull::from(cell))
+}
+
+/// Calls `visit` for every target. Targets leave only under the configuration lock.
+pub(crate) fn for_each(_config: &Guard<Config>, mut visit: impl FnMut(&Cell)) {
+    for head in &TABLE {
+        let mut next = head.load(Ordering::Acquire);
+        // SAFETY: targets in the table stay while the configuration is held.
+        while let Some(cell) = unsafe { next.as_ref() } {
+            next = cell.next.load(Ordering::Acquire);
+            visit(cell);
+        }
+    }
+}
+
+/// A target, locked.
+pub(crate) struct CellGuard<'a> {
+    cell: &'a Cell,
+    here: PhantomData<*const ()>,
+}
+
+impl Deref for CellGuard<'_> {
+    type Target = Inner;
+    fn deref(&self) -> &Inner {
+        // SAFETY: the lock is held.
+        unsafe { &*self.cell.inner.get() }
+    }
+}
+
+impl DerefMut for CellGuard<'_> {
+    fn deref_mut(&mut self) -> &mut Inner {
+        // SAFETY: the lock is held, and the guard is borrowed exclusively.
+        unsafe { &mut *self.cell.inner.get() }
+    }
+}
+
+impl Drop for CellGuard<'_> {
+    fn drop(&mut self) {
+        // SAFETY: this guard holds the lock.
+        unsafe { raw::aoe_shim_unlock_cell(self.cell.shim.as_ptr()) }
+    }
+}
+
+impl<'a> CellGuard<'a> {
+    pub(crate) const fn cell(&self) -> &'a Cell {
+        self.cell
+    }
+
+    /// The time. Two processors' clocks may differ by a little: for one target it never goes back.
+    pub(crate) fn now(&mut self) -> Instant {
+        self.clock = self.clock.max(ffi::now());
+        self.clock
+    }
+
+    /// Sets the timer.
+    pub(crate) fn arm(&mut self, at: Instant) {
+        self.armed = Some(at);
+        // SAFETY: the C half exists; not called while it is being drained (`closing`).
+        unsafe { raw::aoe_shim_time_arm_cell(self.cell.shim.as_ptr(), at.as_nanos()) }
+    }
+
+    /// Ends a request. GEOM is told by another thread.
+    pub(crate) fn finish_bio(&mut self, bio: u64, errno: Errno) {
+        // SAFETY: the lock is held; the engine, or the caller who never gave it away, hands the
+        // request over for good.
+        unsafe { raw::aoe_shim_bio_done(self.cell.shim.as_ptr(), bio, errno) }
+    }
+
+    /// Puts a request at the end of those that wait for room in the engine.
+    pub(crate) fn queue_bio(&mut self, bio: u64) {
+        // SAFETY: the lock is held, and the request is in no queue.
+        unsafe { raw::aoe_shim_bio_wait(self.cell.shim.as_ptr(), bio) }
+    }
+
+    /// The first request that waits.
+    pub(crate) fn first_queued(&mut self) -> Option<raw::aoe_request> {
+        let mut request =
+            raw::aoe_request { ar_bio: 0, ar_offset: 0, ar_length: 0, ar_cmd: 0, ar_flags: 0 };
+        // SAFETY: the lock is held; C fills the structure when it returns a request.
+        let some =
+            unsafe { raw::aoe_shim_bio_first(self.cell.shim.as_ptr(), &raw mut request) } != 0;
+        some.then_some(request)
+    }
+
+    /// Takes the first request that waits out of its queue.
+    pub(crate) fn unqueue_bio(&mut self) {
+        // SAFETY: the lock is held.
+        unsafe { raw::aoe_shim_bio_take(self.cell.shim.as_ptr()) }
+    }
+
+    /// Makes the caller the one who sends this target's frames, unless somebody is.
+    pub(crate) fn become_sender(&mut self) -> Option<Sender<'a>> {
+        if core::mem::replace(&mut self.sending, true) {
+            None
+        } else {
+            Some(Sender { cell: self.cell })
+        }
+    }
+
+    /// Ends what [`CellGuard::become_sender`] began.
+    pub(crate) fn end_sending(&mut self, sender: Sender<'a>) {
+        core::mem::forget(sender);
+        self.sending = false;
+    }
+}
+
+/// The right to send a target's frames. One at a time has it, so frames leave in their order.
+pub(crate) struct Sender<'a> {
+    cell: &'a Cell,
+}
+
+impl Sender<'_> {
+    pub(crate) fn batch(&mut self) -> &mut Batch<BATCH> {
+        // SAFETY: there is one sender at a time, and it is borrowed exclusively.
+        unsafe { &mut *self.cell.batch.get() }
+    }
+}

@@ -1,0 +1,158 @@
+// SPDX-License-Identifier: BSD-2-Clause
+//! Block requests for the engine, and what a target's disk looks like.
+
+use core::fmt::{self, Display};
+
+use aoe_core::{Full, Op, Request, Target};
+use aoe_wire::{Identify, TargetAddr};
+
+use crate::cell::{Cell, CellGuard, Disk};
+use crate::drive::drive;
+use crate::ffi::raw::{self, aoe_disk_params, aoe_request};
+use crate::ffi::{self, Errno, errno, fill_c_string};
+use crate::module;
+
+const SECTOR: u64 = 512;
+/// The old driver's names had room for one digit of slot.
+const OLD_SLOTS: u8 = 10;
+
+/// A block request, or the errno it ends with at once.
+fn translate(request: &aoe_request) -> Result<Request, Errno> {
+    let op = match i32::from(request.ar_cmd) {
+        raw::BIO_READ => Op::Read,
+        raw::BIO_WRITE => Op::Write,
+        raw::BIO_FLUSH => Op::Flush,
+        raw::BIO_DELETE => Op::Trim,
+        // Nothing here is slow on purpose.
+        raw::BIO_SPEEDUP => return Err(0),
+        _ => return Err(errno::EOPNOTSUPP),
+    };
+    let offset = u64::try_from(request.ar_offset).map_err(|_| errno::EINVAL)?;
+    let length = u64::try_from(request.ar_length).map_err(|_| errno::EINVAL)?;
+    if offset % SECTOR != 0 || length % SECTOR != 0 {
+        return Err(errno::EINVAL);
+    }
+    let (lba, sectors) =
+        if op == Op::Flush { (0, 0) } else { (offset / SECTOR, length / SECTOR) };
+    let ordered = i32::from(request.ar_flags) & raw::BIO_ORDERED != 0;
+    Ok(Request { token: request.ar_bio, op, lba, sectors, ordered })
+}
+
+/// GEOM hands a request over. One that finds the engine full waits; none overtakes it.
+pub(crate) fn submit(cell: &Cell, request: &aoe_request) {
+    let mut guard = cell.lock();
+    match translate(request) {
+        Err(errno) => guard.finish_bio(request.ar_bio, errno),
+        Ok(_) if guard.first_queued().is_some() => guard.queue_bio(request.ar_bio),
+        Ok(translated) => {
+            let now = guard.now();
+            if let Err(Full) = guard.target.submit(now, translated) {
+                guard.queue_bio(request.ar_bio);
+            }
+        }
+    }
+    drive(guard);
+}
+
+/// Gives waiting requests to the engine; false when none went.
+pub(crate) fn submit_queued(guard: &mut CellGuard<'_>) -> bool {
+    let mut went = false;
+    while guard.target.has_room() {
+        let Some(request) = guard.first_queued() else { break };
+        // Out of its queue first: the engine may end it, and with that its link, at once.
+        guard.unqueue_bio();
+        let now = guard.now();
+        match translate(&request) {
+            Err(errno) => guard.finish_bio(request.ar_bio, errno),
+            Ok(translated) => {
+                if let Err(Full) = guard.target.submit(now, translated) {
+                    // It said that it has room: its books are broken, and so is the request.
+                    guard.finish_bio(request.ar_bio, errno::EIO);
+                }
+            }
+        }
+        went = true;
+    }
+    went
+}
+
+/// First open of the disk.
+pub(crate) fn open(cell: &Cell) -> Result<(), Errno> {
+    let mut guard = cell.lock();
+    if guard.closing || module::is_closing() {
+        return Err(errno::ENXIO);
+    }
+    guard.open = true;
+    let now = guard.now();
+    guard.target.set_in_use(now, true);
+    drive(guard);
+    Ok(())
+}
+
+/// Last close of the disk.
+pub(crate) fn close(cell: &Cell) {
+    let mut guard = cell.lock();
+    guard.open = false;
+    let now = guard.now();
+    guard.target.set_in_use(now, false);
+    if guard.shown_sectors != guard.target.sectors() {
+        // A shrink had to wait for this.
+        cell.ask_work();
+    }
+    drive(guard);
+}
+
+/// GEOM has let go of the disk.
+pub(crate) fn gone(cell: &Cell) {
+    cell.lock().disk = Disk::Left;
+    cell.ask_work();
+}
+
+/// A size in bytes, as GEOM counts.
+pub(crate) fn bytes(sectors: u64) -> i64 {
+    i64::try_from(sectors.saturating_mul(SECTOR)).unwrap_or(i64::MAX)
+}
+
+/// What names the disk beyond its address: its serial, unless that says nothing.
+struct Ident<'i>(TargetAddr, &'i Identify);
+
+impl Display for Ident<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.1.has_own_serial() {
+            write!(f, "{}", self.1.serial)
+        } else {
+            write!(f, "e{}", self.0)
+        }
+    }
+}
+
+/// Fills in what the disk of this target is made of; false while it is not identified.
+pub(crate) fn describe(target: &Target<'_>, params: &mut aoe_disk_params) -> bool {
+    let Some(identify) = target.identity() else { return false };
+    let addr = target.addr();
+    let (shelf, slot) = (addr.shelf(), addr.slot());
+    *params = ffi::NO_DISK;
+    params.ad_mediasize = bytes(target.sectors());
+    if identify.physical_sector > 512 {
+        params.ad_stripesize = i64::from(identify.physical_sector);
+        params.ad_stripeoffset = i64::from(identify.alignment);
+    }
+    params.ad_delmaxsize = bytes(target.trim_max_sectors());
+    params.ad_unit = u32::from(slot);
+    params.ad_rotation_rate = identify.rotation;
+    params.ad_can_flush = u8::from(target.can_flush());
+    params.ad_can_delete = u8::from(target.can_trim());
+    fill_c_string(&mut params.ad_name, format_args!("aoe{shelf}."));
+    fill_c_string(&mut params.ad_alias, format_args!("etherd/e{shelf}."));
+    if slot < OLD_SLOTS {
+        if shelf == 0 {
+            fill_c_string(&mut params.ad_old_alias, format_args!("aoed"));
+        } else {
+            fill_c_string(&mut params.ad_old_alias, format_args!("aoed{shelf}"));
+        }
+    }
+    fill_c_string(&mut params.ad_ident, format_args!("{}", Ident(addr, identify)));
+    fill_c_string(&mut params.ad_descr, format_args!("{}", identify.model));
+    fill_c_string(&mut params.ad_physpath, format_args!("aoe/{addr}"));
+    true
+}

@@ -1,0 +1,102 @@
+// SPDX-License-Identifier: BSD-2-Clause
+//! Runs one target's engine: after every call of it, what it wants done is done.
+
+use aoe_core::{Instant, IoError, Link, Links, NetifId};
+
+use crate::cell::{CellGuard, Sender};
+use crate::disk;
+use crate::ffi::{self, Errno, errno};
+
+/// The interfaces as the kernel has them at this moment.
+pub(crate) struct KernelLinks;
+
+impl Links for KernelLinks {
+    fn link(&self, id: NetifId) -> Option<Link> {
+        ffi::netif_link(id)
+    }
+}
+
+/// The errno of a request's end. The one place where the engine's errors become the kernel's.
+const fn errno_of(result: Result<(), IoError>) -> Errno {
+    match result {
+        Ok(()) => 0,
+        Err(IoError::Failed) => errno::EIO,
+        Err(IoError::Reserved) => errno::EBUSY,
+        Err(IoError::ReadOnly) => errno::EROFS,
+        Err(IoError::Unsupported) => errno::EOPNOTSUPP,
+        Err(IoError::Invalid) => errno::EINVAL,
+        Err(IoError::Gone) => errno::ENXIO,
+    }
+}
+
+/// Drains the engine and lets the lock go: ends requests, takes in those that waited, sends frames
+/// until none may go now, and sets the timer.
+///
+/// While one thread sends, others leave their frames to it.
+pub(crate) fn drive(mut guard: CellGuard<'_>) {
+    settle(&mut guard);
+    if let Some(mut sender) = guard.become_sender() {
+        while fill(&mut guard, &mut sender) {
+            let cell = guard.cell();
+            drop(guard);
+            sender.batch().send();
+            guard = cell.lock();
+            let now = guard.now();
+            for ticket in sender.batch().finish() {
+                guard.target.transmitted(now, ticket);
+            }
+            settle(&mut guard);
+        }
+        guard.end_sending(sender);
+        arm(&mut guard);
+    }
+}
+
+/// Collects frames to send; false when there are none.
+fn fill(guard: &mut CellGuard<'_>, sender: &mut Sender<'_>) -> bool {
+    let now = guard.now();
+    let batch = sender.batch();
+    while !batch.is_full() {
+        match guard.target.poll_transmit(now, &KernelLinks) {
+            Some(frame) => batch.push(&frame),
+            None => break,
+        }
+    }
+    !batch.is_empty()
+}
+
+/// Ends requests, gives waiting ones their turn, and notes events for the work thread.
+fn settle(guard: &mut CellGuard<'_>) {
+    loop {
+        while let Some(done) = guard.target.poll_completion() {
+            guard.finish_bio(done.token, errno_of(done.result));
+        }
+        if !guard.target.has_room() || !disk::submit_queued(guard) {
+            break;
+        }
+    }
+    let known = guard.events;
+    while let Some(event) = guard.target.poll_event() {
+        guard.events |= 1 << event.index();
+    }
+    let broken = guard.target.is_broken() && !guard.broken;
+    if guard.events != known || broken {
+        guard.cell().ask_work();
+    }
+}
+
+/// Sets the timer when the engine's next deadline comes before the one it is set for.
+fn arm(guard: &mut CellGuard<'_>) {
+    let Some(at) = guard.target.poll_timeout() else { return };
+    if !guard.closing && guard.armed.is_none_or(|armed| at < armed) {
+        guard.arm(at);
+    }
+}
+
+/// The timer went off.
+pub(crate) fn timeout(mut guard: CellGuard<'_>) {
+    guard.armed = None;
+    let now: Instant = guard.now();
+    guard.target.handle_timeout(now);
+    drive(guard);
+}

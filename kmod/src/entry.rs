@@ -1,0 +1,239 @@
+// SPDX-License-Identifier: BSD-2-Clause
+//! What C calls. Each function says what C promises; none decides anything.
+#![allow(unsafe_code)]
+
+use core::ffi::{CStr, c_char, c_int, c_void};
+use core::ptr::NonNull;
+
+use aoe_core::NetifId;
+use aoe_wire::{SECTOR_SIZE, emit_trim_range};
+
+use crate::cell::{Cell, Epoch};
+use crate::ffi::raw::{aoe_request, aoe_tunables, aoe_verdict, ifnet, mbuf};
+use crate::ffi::{Ifnet, Mbuf, errno, errno_of};
+use crate::input::{self, Frame};
+use crate::text::Text;
+use crate::{disk, drive, hub, module, netifs, sysctl, work};
+
+/// # Safety
+/// C calls it once, before every other function, with a pointer to valid tunables.
+#[unsafe(no_mangle)]
+unsafe extern "C" fn aoe_rs_module_load(tunables: *const aoe_tunables) -> c_int {
+    // SAFETY: as C promises.
+    let tunables = unsafe { &*tunables };
+    // SAFETY: C terminates it, inside its array.
+    let iflist = unsafe { CStr::from_ptr(tunables.at_iflist.as_ptr()) };
+    errno_of(module::load(iflist.to_str().unwrap_or("?"), tunables))
+}
+
+/// # Safety
+/// C calls it while the module is loaded, where sleeping is allowed.
+#[unsafe(no_mangle)]
+unsafe extern "C" fn aoe_rs_module_check() -> c_int {
+    errno_of(module::check())
+}
+
+/// # Safety
+/// C calls it while the module is loaded, where sleeping is allowed.
+#[unsafe(no_mangle)]
+unsafe extern "C" fn aoe_rs_module_unload() -> c_int {
+    errno_of(module::unload())
+}
+
+/// # Safety
+/// C calls it while the module is loaded, where sleeping is allowed.
+#[unsafe(no_mangle)]
+unsafe extern "C" fn aoe_rs_module_shutdown() {
+    module::shutdown();
+}
+
+/// # Safety
+/// C calls it from the timer that was armed.
+#[unsafe(no_mangle)]
+unsafe extern "C" fn aoe_rs_initiator_timeout() {
+    hub::timeout();
+}
+
+/// # Safety
+/// C calls it from the timer of the target `rs`, which it waits for before the target ends.
+#[unsafe(no_mangle)]
+unsafe extern "C" fn aoe_rs_target_timeout(rs: *mut c_void) {
+    // SAFETY: as C promises.
+    drive::timeout(unsafe { Cell::from_raw(rs) }.lock());
+}
+
+/// # Safety
+/// C calls it in the work thread, the only place where a target ends.
+#[unsafe(no_mangle)]
+unsafe extern "C" fn aoe_rs_target_work(rs: *mut c_void) {
+    // SAFETY: as C promises.
+    let ended = work::run(unsafe { Cell::from_raw(rs) });
+    if let Some(ended) = ended {
+        ended.destroy();
+    }
+}
+
+/// # Safety
+/// C calls it in the net epoch, for the disk of the target `rs`.
+#[unsafe(no_mangle)]
+unsafe extern "C" fn aoe_rs_disk_submit(rs: *mut c_void, request: *const aoe_request) {
+    // SAFETY: as C promises: the request names a disk, so the target was there; the epoch keeps it.
+    let (cell, request) = unsafe { (Cell::from_raw(rs), &*request) };
+    disk::submit(cell, request);
+}
+
+/// # Safety
+/// C calls it for a disk that is not gone.
+#[unsafe(no_mangle)]
+unsafe extern "C" fn aoe_rs_disk_open(rs: *mut c_void) -> c_int {
+    // SAFETY: the target outlives its disk.
+    errno_of(disk::open(unsafe { Cell::from_raw(rs) }))
+}
+
+/// # Safety
+/// C calls it for a disk that is not gone.
+#[unsafe(no_mangle)]
+unsafe extern "C" fn aoe_rs_disk_close(rs: *mut c_void) {
+    // SAFETY: the target outlives its disk.
+    disk::close(unsafe { Cell::from_raw(rs) });
+}
+
+/// # Safety
+/// C calls it when GEOM has let go of the disk of the target `rs`.
+#[unsafe(no_mangle)]
+unsafe extern "C" fn aoe_rs_disk_gone(rs: *mut c_void) {
+    // SAFETY: the target outlives its disk; the work thread ends it only after this.
+    disk::gone(unsafe { Cell::from_raw(rs) });
+}
+
+/// # Safety
+/// C calls it in the net epoch. `data` are `contiguous` bytes, `m` a chain of `len` bytes; neither
+/// changes during the call.
+#[unsafe(no_mangle)]
+unsafe extern "C" fn aoe_rs_frame_input(
+    netif: u32,
+    data: *const u8,
+    contiguous: usize,
+    len: usize,
+    m: *mut mbuf,
+) -> aoe_verdict {
+    let (Ok(netif), Some(m)) = (u8::try_from(netif), NonNull::new(m)) else {
+        return crate::ffi::raw::AOE_PASS;
+    };
+    // SAFETY: as C promises.
+    let (start, mbuf, epoch) = unsafe {
+        (core::slice::from_raw_parts(data, contiguous), Mbuf::new(m, len), Epoch::entered())
+    };
+    input::input(&Frame { netif: NetifId(netif), start, len, mbuf }, &epoch)
+}
+
+/// # Safety
+/// `block` has room for a sector.
+#[unsafe(no_mangle)]
+unsafe extern "C" fn aoe_rs_frame_trim(lba: u64, sectors: u64, block: *mut u8) {
+    // SAFETY: as C promises.
+    let block = unsafe { &mut *block.cast::<[u8; SECTOR_SIZE]>() };
+    emit_trim_range(block, lba, sectors);
+}
+
+/// # Safety
+/// `ifp` exists during the call; `name` and `len` are a slice. Sleeping is allowed.
+#[unsafe(no_mangle)]
+unsafe extern "C" fn aoe_rs_netif_arrive(
+    ifp: *mut ifnet,
+    name: *const c_char,
+    len: usize,
+    renamed: c_int,
+) {
+    // SAFETY: as C promises.
+    let (ifp, name) = unsafe {
+        (Ifnet::from_event(ifp), core::slice::from_raw_parts(name.cast::<u8>(), len))
+    };
+    if let (Some(ifp), Ok(name)) = (ifp, core::str::from_utf8(name)) {
+        netifs::arrive(ifp, name, renamed != 0);
+    }
+}
+
+/// # Safety
+/// `ifp` exists during the call. Sleeping is allowed.
+#[unsafe(no_mangle)]
+unsafe extern "C" fn aoe_rs_netif_depart(ifp: *mut ifnet) {
+    // SAFETY: as C promises.
+    if let Some(ifp) = unsafe { Ifnet::from_event(ifp) } {
+        netifs::depart(&ifp);
+    }
+}
+
+/// # Safety
+/// C calls it in the work thread.
+#[unsafe(no_mangle)]
+unsafe extern "C" fn aoe_rs_netif_work() {
+    netifs::refresh_all();
+}
+
+/// The target of a sysctl node, if it has one.
+///
+/// # Safety
+/// `rs` is null or a target that C keeps until its sysctl handlers have ended.
+unsafe fn target<'a>(rs: *mut c_void) -> Option<&'a Cell> {
+    // SAFETY: as the caller says.
+    (!rs.is_null()).then(|| unsafe { Cell::from_raw(rs) })
+}
+
+/// # Safety
+/// `rs` as for [`target`]; `value` has room.
+#[unsafe(no_mangle)]
+unsafe extern "C" fn aoe_rs_sysctl_number(rs: *mut c_void, id: u32, value: *mut i64) -> c_int {
+    // SAFETY: as C promises.
+    match sysctl::number(unsafe { target(rs) }, id) {
+        Ok(number) => {
+            // SAFETY: as C promises.
+            unsafe { value.write(number) };
+            0
+        }
+        Err(errno) => errno,
+    }
+}
+
+/// # Safety
+/// `rs` as for [`target`].
+#[unsafe(no_mangle)]
+unsafe extern "C" fn aoe_rs_sysctl_set_number(rs: *mut c_void, id: u32, value: i64) -> c_int {
+    // SAFETY: as C promises.
+    errno_of(sysctl::set_number(unsafe { target(rs) }, id, value))
+}
+
+/// # Safety
+/// `rs` as for [`target`]; `buf` has `room` bytes, written before.
+#[unsafe(no_mangle)]
+unsafe extern "C" fn aoe_rs_sysctl_text(
+    rs: *mut c_void,
+    id: u32,
+    buf: *mut c_char,
+    room: usize,
+) -> usize {
+    // SAFETY: as C promises.
+    let (cell, room) =
+        unsafe { (target(rs), core::slice::from_raw_parts_mut(buf.cast::<u8>(), room)) };
+    let mut text = Text::new(room);
+    // Text has no error but being full, which `wanted` tells.
+    let _ = sysctl::text(cell, id, &mut text);
+    text.wanted()
+}
+
+/// # Safety
+/// `text` and `len` are a slice.
+#[unsafe(no_mangle)]
+unsafe extern "C" fn aoe_rs_sysctl_set_text(
+    _rs: *mut c_void,
+    id: u32,
+    text: *const c_char,
+    len: usize,
+) -> c_int {
+    // SAFETY: as C promises.
+    let bytes = unsafe { core::slice::from_raw_parts(text.cast::<u8>(), len) };
+    match core::str::from_utf8(bytes) {
+        Ok(text) => errno_of(sysctl::set_text(id, text)),
+        Err(_) => errno::EINVAL,
+    }
+}

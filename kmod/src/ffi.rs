@@ -1,0 +1,376 @@
+// SPDX-License-Identifier: BSD-2-Clause
+//! What C offers, with safe functions for what cannot be misused.
+#![allow(unsafe_code)]
+
+use core::ptr::NonNull;
+
+use aoe_core::{Instant, Link, NetifId};
+use aoe_wire::MacAddr;
+
+/// The declarations that bindgen makes of `include/aoe_shim.h`.
+#[allow(
+    dead_code,
+    missing_docs,
+    non_camel_case_types,
+    non_upper_case_globals,
+    non_snake_case,
+    unreachable_pub,
+    unused_qualifications,
+    clippy::all,
+    clippy::undocumented_unsafe_blocks,
+    clippy::use_self,
+    clippy::ptr_as_ptr
+)]
+pub(crate) mod raw {
+    include!(env!("AOE_BINDINGS"));
+}
+
+use raw::{aoe_disk_params, aoe_link, ifnet, mbuf};
+
+/// An errno; 0 is none.
+pub(crate) type Errno = i32;
+
+/// Turns C's errno into a result.
+pub(crate) const fn check(errno: Errno) -> Result<(), Errno> {
+    if errno == 0 { Ok(()) } else { Err(errno) }
+}
+
+/// The errno of a result.
+pub(crate) const fn errno_of(result: Result<(), Errno>) -> Errno {
+    match result {
+        Ok(()) => 0,
+        Err(errno) => errno,
+    }
+}
+
+/// Constants as the types they are used with.
+pub(crate) mod errno {
+    use super::raw;
+    pub(crate) const EBUSY: i32 = raw::EBUSY as i32;
+    pub(crate) const EINVAL: i32 = raw::EINVAL as i32;
+    pub(crate) const EIO: i32 = raw::EIO as i32;
+    pub(crate) const ENOENT: i32 = raw::ENOENT as i32;
+    pub(crate) const ENXIO: i32 = raw::ENXIO as i32;
+    pub(crate) const EOPNOTSUPP: i32 = raw::EOPNOTSUPP as i32;
+    pub(crate) const EROFS: i32 = raw::EROFS as i32;
+}
+
+pub(crate) fn now() -> Instant {
+    // SAFETY: reads the clock.
+    Instant::from_nanos(unsafe { raw::aoe_shim_time_now() })
+}
+
+pub(crate) fn random() -> u64 {
+    // SAFETY: no arguments, callable anywhere.
+    unsafe { raw::aoe_shim_mem_random() }
+}
+
+pub(crate) fn count(counter: u32) {
+    // SAFETY: C checks the number.
+    unsafe { raw::aoe_shim_counter_add(counter, 1) }
+}
+
+pub(crate) fn counted(counter: u32) -> u64 {
+    // SAFETY: C checks the number.
+    unsafe { raw::aoe_shim_counter_fetch(counter) }
+}
+
+/// Prints a line on the console, unless too many of this cause were printed just now.
+pub(crate) fn print(cause: u32, text: &[u8]) {
+    // SAFETY: pointer and length of one slice; C keeps neither.
+    unsafe { raw::aoe_shim_log_print(cause, text.as_ptr().cast(), text.len()) }
+}
+
+pub(crate) fn panic(text: &[u8]) -> ! {
+    // SAFETY: pointer and length of one slice; does not return.
+    unsafe { raw::aoe_shim_panic(text.as_ptr().cast(), text.len()) }
+}
+
+/// Sleeps.
+pub(crate) fn pause(msecs: u32) {
+    // SAFETY: callers are in contexts that may sleep; the kernel checks that itself.
+    unsafe { raw::aoe_shim_pause(msecs) }
+}
+
+/// Waits until nobody is left in the net epoch who was there at the call.
+pub(crate) fn epoch_wait() {
+    // SAFETY: as for `pause`.
+    unsafe { raw::aoe_shim_epoch_wait() }
+}
+
+/// Asks for `aoe_rs_netif_work`.
+pub(crate) fn ask_netif_work() {
+    // SAFETY: enqueues a task that lives as long as the module.
+    unsafe { raw::aoe_shim_netif_work() }
+}
+
+pub(crate) fn arm_initiator(at: Instant) {
+    // SAFETY: resets a callout that lives as long as the module.
+    unsafe { raw::aoe_shim_time_arm_initiator(at.as_nanos()) }
+}
+
+/// Waits for the timer's handler; sleeps.
+pub(crate) fn stop_initiator() {
+    // SAFETY: as for `pause`.
+    unsafe { raw::aoe_shim_time_stop_initiator() }
+}
+
+/// Waits until the last target was destroyed; sleeps. Gives up after `seconds`.
+pub(crate) fn wait_no_cells(seconds: i32) -> Result<(), Errno> {
+    // SAFETY: as for `pause`.
+    check(unsafe { raw::aoe_shim_cell_wait_none(seconds) })
+}
+
+/// A network interface that C holds a reference on for us.
+#[derive(PartialEq, Eq, Debug)]
+pub(crate) struct Ifnet(NonNull<ifnet>);
+
+impl Ifnet {
+    /// The interface of this name in the host's vnet.
+    pub(crate) fn find(name: &[u8]) -> Option<Self> {
+        // SAFETY: pointer and length of one slice; the result comes with a reference.
+        NonNull::new(unsafe { raw::aoe_shim_net_find(name.as_ptr().cast(), name.len()) }).map(Self)
+    }
+
+    /// An interface that C named in a call.
+    ///
+    /// # Safety
+    /// `ifp` must be an interface that exists during the call of this function.
+    pub(crate) unsafe fn from_event(ifp: *mut ifnet) -> Option<Self> {
+        let ifp = NonNull::new(ifp)?;
+        // SAFETY: the caller says that it exists; from here on the reference keeps it.
+        unsafe { raw::aoe_shim_net_ref(ifp.as_ptr()) };
+        Some(Self(ifp))
+    }
+
+    /// Its `ifi_type`.
+    pub(crate) fn kind(&self) -> i32 {
+        // SAFETY: we hold a reference.
+        unsafe { raw::aoe_shim_net_type(self.0.as_ptr()) }
+    }
+
+    /// Whether the listed interface `id` is this one.
+    pub(crate) fn is_netif(&self, id: NetifId) -> bool {
+        usize::from(id.0) < MAX_NETIFS
+            // SAFETY: the number is in range; the pointer is only compared.
+            && unsafe { raw::aoe_shim_net_is(u32::from(id.0), self.0.as_ptr()) } != 0
+    }
+
+    /// Makes it the listed interface `id`. The reference goes with it.
+    pub(crate) fn attach(self, id: NetifId) {
+        if usize::from(id.0) < MAX_NETIFS {
+            // SAFETY: the number is in range; C takes the reference over.
+            unsafe { raw::aoe_shim_net_attach(u32::from(id.0), self.0.as_ptr()) };
+            core::mem::forget(self);
+        }
+    }
+}
+
+impl Drop for Ifnet {
+    fn drop(&mut self) {
+        // SAFETY: gives back the reference that we hold.
+        unsafe { raw::aoe_shim_net_release(self.0.as_ptr()) }
+    }
+}
+
+const MAX_NETIFS: usize = raw::AOE_MAX_NETIFS as usize;
+const _: () = assert!(MAX_NETIFS == aoe_core::limits::MAX_NETIFS);
+
+/// Takes the interface away from everybody who uses it; sleeps.
+pub(crate) fn detach_netif(id: NetifId) {
+    if usize::from(id.0) < MAX_NETIFS {
+        // SAFETY: the number is in range; called with the configuration locked, which may sleep.
+        unsafe { raw::aoe_shim_net_detach(u32::from(id.0)) }
+    }
+}
+
+/// Drops what the interface has queued.
+pub(crate) fn flush_netif(id: NetifId) {
+    if usize::from(id.0) < MAX_NETIFS {
+        // SAFETY: the number is in range; the configuration lock keeps the interface attached.
+        unsafe { raw::aoe_shim_net_flush(u32::from(id.0)) }
+    }
+}
+
+/// Fills the interface's reserve of frames up.
+pub(crate) fn refill_netif(id: NetifId) {
+    if usize::from(id.0) < MAX_NETIFS {
+        // SAFETY: the number is in range.
+        unsafe { raw::aoe_shim_net_refill(u32::from(id.0)) }
+    }
+}
+
+/// The interface as it is now; `None` when nothing may be sent on it.
+pub(crate) fn netif_link(id: NetifId) -> Option<Link> {
+    if usize::from(id.0) >= MAX_NETIFS {
+        return None;
+    }
+    let mut link = aoe_link { al_mtu: 0, al_mac: [0; 6], al_usable: 0 };
+    // SAFETY: the number is in range, and C fills the whole structure.
+    unsafe { raw::aoe_shim_net_link(u32::from(id.0), &raw mut link) };
+    (link.al_usable != 0).then_some(Link { mtu: link.al_mtu, mac: MacAddr(link.al_mac) })
+}
+
+/// Puts the input hook in, or takes it out and waits until nobody is in it; sleeps.
+pub(crate) fn set_hook(on: bool) -> Result<(), Errno> {
+    // SAFETY: called with the configuration locked, which orders these calls.
+    check(unsafe { raw::aoe_shim_net_hook(i32::from(on)) })
+}
+
+/// A received frame, for as long as the hook is in the call that brought it.
+pub(crate) struct Mbuf<'m> {
+    raw: NonNull<mbuf>,
+    len: usize,
+    life: core::marker::PhantomData<&'m mbuf>,
+}
+
+impl Mbuf<'_> {
+    /// # Safety
+    /// `raw` must be a chain of at least `len` bytes that stays unchanged for the lifetime.
+    pub(crate) const unsafe fn new(raw: NonNull<mbuf>, len: usize) -> Self {
+        Self { raw, len, life: core::marker::PhantomData }
+    }
+
+    const fn holds(&self, from: usize, len: usize) -> bool {
+        match from.checked_add(len) {
+            Some(end) => end <= self.len && end <= u32::MAX as usize,
+            None => false,
+        }
+    }
+
+    /// Copies bytes out; false when the frame is too short for that.
+    pub(crate) fn copy_to(&self, from: usize, to: &mut [u8]) -> bool {
+        if !self.holds(from, to.len()) {
+            return false;
+        }
+        // SAFETY: the range lies in the frame, the destination has the room.
+        unsafe {
+            raw::aoe_shim_mbuf_copy(
+                self.raw.as_ptr(),
+                from as u32,
+                to.len() as u32,
+                to.as_mut_ptr(),
+            );
+        }
+        true
+    }
+
+    /// Copies `len` bytes to the request `bio`; false when the frame is too short for that.
+    ///
+    /// # Safety
+    /// The request must be in the engine's hands, and hold `offset + len` bytes: both are what a
+    /// claim of the engine says.
+    pub(crate) unsafe fn copy_to_bio(&self, from: usize, bio: u64, offset: u32, len: u32) -> bool {
+        if !self.holds(from, len as usize) {
+            return false;
+        }
+        // SAFETY: the range lies in the frame; the caller answers for the request.
+        unsafe { raw::aoe_shim_bio_copy(bio, offset, self.raw.as_ptr(), from as u32, len) };
+        true
+    }
+}
+
+/// A node of the sysctl tree.
+#[derive(Copy, Clone)]
+pub(crate) struct Node(NonNull<core::ffi::c_void>);
+
+// SAFETY: the pointer only goes back to C, which takes it in any thread.
+unsafe impl Send for Node {}
+
+/// Whose sysctl nodes: they go when it goes.
+#[derive(Copy, Clone)]
+pub(crate) struct Owner(*mut raw::aoe_cell);
+
+impl Owner {
+    /// The module itself.
+    pub(crate) const MODULE: Self = Self(core::ptr::null_mut());
+
+    /// # Safety
+    /// `cell` must stay until its nodes were removed; C does that before it is destroyed.
+    pub(crate) const unsafe fn cell(cell: NonNull<raw::aoe_cell>) -> Self {
+        Self(cell.as_ptr())
+    }
+}
+
+fn raw_node(node: Option<Node>) -> *mut core::ffi::c_void {
+    node.map_or(core::ptr::null_mut(), |node| node.0.as_ptr())
+}
+
+/// Adds a node below `parent` (`None`: below `net`), or finds it.
+pub(crate) fn add_node(
+    owner: Owner,
+    parent: Option<Node>,
+    name: &[u8],
+    descr: &str,
+) -> Option<Node> {
+    // SAFETY: pointers and lengths of slices, which C copies; `parent` has an owner that lives.
+    NonNull::new(unsafe {
+        raw::aoe_shim_sysctl_node(
+            owner.0,
+            raw_node(parent),
+            name.as_ptr().cast(),
+            name.len(),
+            descr.as_ptr().cast(),
+            descr.len(),
+        )
+    })
+    .map(Node)
+}
+
+/// Adds a leaf below `parent`.
+pub(crate) fn add_leaf(
+    owner: Owner,
+    parent: Node,
+    name: &str,
+    descr: &str,
+    kind: raw::aoe_leaf_type,
+    writable: bool,
+    id: u32,
+) -> Result<(), Errno> {
+    // SAFETY: as for `add_node`.
+    check(unsafe {
+        raw::aoe_shim_sysctl_leaf(
+            owner.0,
+            parent.0.as_ptr(),
+            name.as_ptr().cast(),
+            name.len(),
+            descr.as_ptr().cast(),
+            descr.len(),
+            kind,
+            i32::from(writable),
+            id,
+        )
+    })
+}
+
+/// Empty parameters of a disk, to be filled in.
+pub(crate) const NO_DISK: aoe_disk_params = aoe_disk_params {
+    ad_mediasize: 0,
+    ad_stripesize: 0,
+    ad_stripeoffset: 0,
+    ad_delmaxsize: 0,
+    ad_unit: 0,
+    ad_rotation_rate: 0,
+    ad_can_flush: 0,
+    ad_can_delete: 0,
+    ad_name: [0; NAME],
+    ad_alias: [0; NAME],
+    ad_old_alias: [0; NAME],
+    ad_ident: [0; NAME],
+    ad_descr: [0; NAME],
+    ad_physpath: [0; NAME],
+};
+
+const NAME: usize = raw::AOE_DISK_NAME as usize;
+
+/// Writes a C string; what does not fit is cut off.
+pub(crate) fn fill_c_string(to: &mut [core::ffi::c_char; NAME], text: core::fmt::Arguments<'_>) {
+    let mut room = [0_u8; NAME - 1];
+    let mut writer = crate::text::Text::new(&mut room);
+    // Text has no error but being full.
+    let _ = core::fmt::write(&mut writer, text);
+    *to = [0; NAME];
+    for (to, from) in to.iter_mut().zip(writer.as_bytes()) {
+        *to = *from as core::ffi::c_char;
+    }
+}

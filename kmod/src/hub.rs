@@ -1,0 +1,136 @@
+// SPDX-License-Identifier: BSD-2-Clause
+//! The initiator: discovery, and which addresses may become targets.
+
+use aoe_core::{Initiator, Instant, InterfaceChange, NetifId, Tunables};
+
+use crate::batch::Batch;
+use crate::cell::{Guard, HUB};
+use crate::drive::KernelLinks;
+use crate::ffi;
+
+/// Beacons sent at a time.
+const BEACONS: usize = 4;
+/// Time between two looks at the listed interfaces. Most changes are announced; what is not (an
+/// MTU, a driver that starts running only after its announcement) is seen by this.
+const WATCH_NS: u64 = 1_000_000_000;
+/// A beacon, or its answers, may be lost: this long after an interface came up another is sent.
+const SECOND_BEACON_NS: u64 = 1_000_000_000;
+
+/// What the hub's lock guards.
+pub(crate) struct Hub {
+    pub(crate) initiator: Initiator,
+    /// What the operator decided, for targets to come.
+    pub(crate) tunables: Tunables,
+    /// No timer is armed any more, and no target admitted.
+    pub(crate) closing: bool,
+    armed: Option<Instant>,
+    watch: Option<Instant>,
+    second_beacon: Option<Instant>,
+    clock: Instant,
+}
+
+impl Hub {
+    pub(crate) const fn new() -> Self {
+        Self {
+            initiator: Initiator::new(),
+            tunables: Tunables { dead_secs: 0, write_cache: None },
+            closing: false,
+            armed: None,
+            watch: None,
+            second_beacon: None,
+            clock: Instant::from_nanos(0),
+        }
+    }
+
+    fn now(&mut self) -> Instant {
+        self.clock = self.clock.max(ffi::now());
+        self.clock
+    }
+
+    fn next_timeout(&self) -> Option<Instant> {
+        [self.initiator.poll_timeout(), self.watch, self.second_beacon].into_iter().flatten().min()
+    }
+}
+
+/// Sends what beacons are due, sets the timer, and lets the lock go.
+fn drive(mut guard: Guard<Hub>) {
+    loop {
+        let mut batch = Batch::<BEACONS>::new();
+        let now = guard.now();
+        while !batch.is_full() {
+            match guard.initiator.poll_transmit(now, &KernelLinks) {
+                Some(frame) => batch.push(&frame),
+                None => break,
+            }
+        }
+        if batch.is_empty() {
+            break;
+        }
+        drop(guard);
+        batch.send();
+        guard = HUB.lock();
+    }
+    let Some(at) = guard.next_timeout() else { return };
+    if !guard.closing && guard.armed.is_none_or(|armed| at < armed) {
+        guard.armed = Some(at);
+        ffi::arm_initiator(at);
+    }
+}
+
+/// The timer went off.
+pub(crate) fn timeout() {
+    let mut guard = HUB.lock();
+    guard.armed = None;
+    let now = guard.now();
+    if guard.watch.is_some_and(|at| at <= now) {
+        guard.watch = Some(now.after(WATCH_NS));
+        ffi::ask_netif_work();
+    }
+    if guard.second_beacon.is_some_and(|at| at <= now) {
+        guard.second_beacon = None;
+        guard.initiator.discover(now);
+    }
+    guard.initiator.handle_timeout(now);
+    drive(guard);
+}
+
+/// An interface changed.
+pub(crate) fn handle_interface(id: NetifId, change: InterfaceChange) {
+    let mut guard = HUB.lock();
+    let now = guard.now();
+    guard.initiator.handle_interface(now, id, change);
+    if change == InterfaceChange::Up {
+        guard.second_beacon = Some(now.after(SECOND_BEACON_NS));
+    }
+    drive(guard);
+}
+
+/// Sends a beacon everywhere.
+pub(crate) fn discover() {
+    let mut guard = HUB.lock();
+    let now = guard.now();
+    guard.initiator.discover(now);
+    drive(guard);
+}
+
+/// Sets the seconds between beacons.
+pub(crate) fn set_beacon_secs(secs: u32) {
+    let mut guard = HUB.lock();
+    let now = guard.now();
+    guard.initiator.set_beacon_secs(now, secs);
+    drive(guard);
+}
+
+/// Starts or stops looking at the interfaces from time to time.
+pub(crate) fn set_watch(on: bool) {
+    let mut guard = HUB.lock();
+    let now = guard.now();
+    guard.watch = on.then(|| now.after(WATCH_NS));
+    drive(guard);
+}
+
+/// Stops the timer for good; sleeps.
+pub(crate) fn close() {
+    HUB.lock().closing = true;
+    ffi::stop_initiator();
+}

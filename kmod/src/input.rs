@@ -1,0 +1,135 @@
+// SPDX-License-Identifier: BSD-2-Clause
+//! A received frame on its way to its target.
+
+use aoe_core::{Admission, Claim, DropReason, Handled, NetifId, Received};
+use aoe_wire::{ATA_HEADER_LEN, CONFIG_HEADER_LEN, CONFIG_STRING_MAX, Command, HEADER_LEN, Header};
+
+use crate::cell::{self, Buffer, Cell, CellGuard, Epoch, HUB};
+use crate::drive::drive;
+use crate::ffi::raw::{
+    AOE_CONSUME, AOE_COUNT_DROPS, AOE_COUNT_FRAMES_IN, AOE_COUNT_NO_MEMORY, AOE_COUNT_REFUSED,
+    AOE_PASS, aoe_verdict,
+};
+use crate::ffi::{self, Mbuf};
+
+/// A received frame: its first bytes, its length, and all of it.
+pub(crate) struct Frame<'f> {
+    pub(crate) netif: NetifId,
+    pub(crate) start: &'f [u8],
+    pub(crate) len: usize,
+    pub(crate) mbuf: Mbuf<'f>,
+}
+
+/// The counter of a reason to drop a frame.
+pub(crate) const fn drop_counter(reason: DropReason) -> u32 {
+    AOE_COUNT_DROPS as u32 + reason.index() as u32
+}
+
+fn dropped(reason: DropReason) -> aoe_verdict {
+    ffi::count(drop_counter(reason));
+    AOE_CONSUME
+}
+
+/// A frame with the EtherType of AoE came in by a listed interface.
+pub(crate) fn input(frame: &Frame<'_>, epoch: &Epoch<'_>) -> aoe_verdict {
+    let Ok((header, arg)) = Header::split(frame.start) else {
+        return dropped(DropReason::Short);
+    };
+    if !header.is_response() {
+        // For a target on this machine, if for anybody.
+        ffi::count(AOE_COUNT_REFUSED as u32);
+        return AOE_PASS;
+    }
+    ffi::count(AOE_COUNT_FRAMES_IN as u32);
+    if header.command == Command::ATA || frame.start.len() >= frame.len {
+        return deliver(frame, &header, arg, epoch);
+    }
+    // Other answers are wanted whole; the longest that means anything is a config answer.
+    let len = frame.len.min(CONFIG_HEADER_LEN + CONFIG_STRING_MAX);
+    let Some(mut whole) = Buffer::try_new(len) else {
+        ffi::count(AOE_COUNT_NO_MEMORY as u32);
+        return AOE_CONSUME;
+    };
+    if !frame.mbuf.copy_to(0, &mut whole) {
+        return dropped(DropReason::Short);
+    }
+    deliver(frame, &header, whole.get(HEADER_LEN..).unwrap_or(&[]), epoch)
+}
+
+fn deliver(frame: &Frame<'_>, header: &Header, arg: &[u8], epoch: &Epoch<'_>) -> aoe_verdict {
+    let Ok(addr) = header.responder() else {
+        return dropped(DropReason::BadAddress);
+    };
+    let rx = Received { netif: frame.netif, header, arg, len: frame.len };
+    let cell = match cell::find(addr, epoch) {
+        Some(cell) => cell,
+        None => match admit(&rx, epoch) {
+            Ok(Some(cell)) => cell,
+            Ok(None) => return AOE_CONSUME,
+            Err(reason) => return dropped(reason),
+        },
+    };
+    let mut guard = cell.lock();
+    let now = guard.now();
+    match guard.target.handle_frame(now, &rx) {
+        Handled::Done => drive(guard),
+        Handled::Dropped(reason) => {
+            // The answer may still have meant that a copy of a frame is dead.
+            drive(guard);
+            return dropped(reason);
+        }
+        Handled::CopyData(claim) => copy_data(guard, claim, frame),
+        Handled::CopyIdentify(claim) => copy_identify(guard, claim, frame),
+    }
+    AOE_CONSUME
+}
+
+/// Data go to the request without the lock; the engine keeps the request until the claim is back.
+fn copy_data(guard: CellGuard<'_>, claim: Claim, frame: &Frame<'_>) {
+    let cell = guard.cell();
+    drop(guard);
+    // The engine has checked the frame's length, so the copy does not fail.
+    let _ = cell.copy_data(&claim, &frame.mbuf);
+    let mut guard = cell.lock();
+    let now = guard.now();
+    guard.target.commit(now, claim);
+    drive(guard);
+}
+
+/// Not inlined: its table does not belong on the stack of every frame.
+#[inline(never)]
+fn copy_identify(guard: CellGuard<'_>, claim: Claim, frame: &Frame<'_>) {
+    let cell = guard.cell();
+    drop(guard);
+    let mut table = [0; 512];
+    // As above; a table of zeros would be refused.
+    let _ = frame.mbuf.copy_to(ATA_HEADER_LEN, &mut table);
+    let mut guard = cell.lock();
+    let now = guard.now();
+    guard.target.commit_identify(now, claim, &table);
+    drive(guard);
+}
+
+/// An address without target: makes one if the initiator says so. `None`: no memory now, and the
+/// next beacon will find it again.
+fn admit<'e>(rx: &Received<'_>, epoch: &Epoch<'e>) -> Result<Option<&'e Cell>, DropReason> {
+    let mut hub = HUB.lock();
+    if hub.closing {
+        return Err(DropReason::UnknownTarget);
+    }
+    // Another receive queue may have brought the same answer.
+    if let Some(cell) = rx.header.addr().and_then(|addr| cell::find(addr, epoch)) {
+        return Ok(Some(cell));
+    }
+    match hub.initiator.admit(rx) {
+        Admission::Ignore(reason) => Err(reason),
+        Admission::Create(addr) => match Cell::try_new(addr, hub.tunables) {
+            Some(cell) => Ok(Some(cell::list(cell, &hub, epoch))),
+            None => {
+                hub.initiator.target_removed(false);
+                ffi::count(AOE_COUNT_NO_MEMORY as u32);
+                Ok(None)
+            }
+        },
+    }
+}

@@ -1,0 +1,37 @@
+// SPDX-License-Identifier: BSD-2-Clause
+//! The Rust half of the kernel module: what runs the engine `aoe-core` inside FreeBSD.
+//!
+//! Unsafe code lives in five files: `ffi` (calls of C), `entry` (calls by C), `cell` (memory,
+//! locks and the table of targets), `batch` (frames on their way out), `panic`. Everything else
+//! is ordinary safe Rust:
+//!
+//! * `drive` runs one target's engine: it moves what the engine wants done to where it is done;
+//! * `input` gives a received frame to the right target;
+//! * `disk` turns block requests into the engine's, and a target into a disk;
+//! * `work` does, in a thread that may sleep, what the engine's events call for;
+//! * `netifs` keeps the list of interfaces;
+//! * `hub` runs the initiator: discovery, and which addresses may become targets;
+//! * `module` loads, unloads and shuts down;
+//! * `sysctl`, `show` and `report` talk to people.
+//!
+//! Locks, in this order: the configuration (may sleep), the hub, one target. None of the last two
+//! is held while a frame is sent, a request's data are copied, or GEOM is called.
+#![no_std]
+#![deny(unsafe_code)]
+
+mod batch;
+mod cell;
+mod disk;
+mod drive;
+mod entry;
+mod ffi;
+mod hub;
+mod input;
+mod module;
+mod netifs;
+mod panic;
+mod report;
+mod show;
+mod sysctl;
+mod text;
+mod work;

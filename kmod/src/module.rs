@@ -1,0 +1,127 @@
+// SPDX-License-Identifier: BSD-2-Clause
+//! Loading, unloading, shutting down.
+
+use core::sync::atomic::{AtomicBool, Ordering};
+
+use aoe_core::{State, Tunables};
+
+use crate::cell::{self, CONFIG, Cell, Guard, HUB};
+use crate::drive::drive;
+use crate::ffi::raw::aoe_tunables;
+use crate::ffi::{self, Errno, errno};
+use crate::netifs::{self, Config};
+use crate::{hub, report, sysctl};
+
+/// Longest time between two beacons: a day.
+pub(crate) const MAX_BEACON_SECS: u32 = 86_400;
+/// GEOM tastes new disks, which holds them open for a moment. An unload waits for so long.
+const TASTE_MSECS: u32 = 1_000;
+const TASTE_STEP_MSECS: u32 = 20;
+/// How long an unload waits for the targets to go. Nothing is open then, so it is a moment.
+const GONE_SECS: i32 = 60;
+
+/// Disks are not opened any more.
+static CLOSING: AtomicBool = AtomicBool::new(false);
+/// The machine goes down: targets that do not answer fail their I/O instead of holding it.
+static SHUTTING_DOWN: AtomicBool = AtomicBool::new(false);
+
+pub(crate) fn is_closing() -> bool {
+    CLOSING.load(Ordering::Acquire)
+}
+
+pub(crate) fn is_shutting_down() -> bool {
+    SHUTTING_DOWN.load(Ordering::Acquire)
+}
+
+/// Starts, with what the loader was told.
+pub(crate) fn load(iflist: &str, tunables: &aoe_tunables) -> Result<(), Errno> {
+    let mut config = CONFIG.lock();
+    config.fail_on_shutdown = tunables.at_fail_on_shutdown != 0;
+    config.beacon_secs =
+        u32::try_from(tunables.at_beacon_secs).map_or(60, |secs| secs.min(MAX_BEACON_SECS));
+    hub::set_beacon_secs(config.beacon_secs);
+    HUB.lock().tunables = Tunables {
+        dead_secs: u32::try_from(tunables.at_dead_secs).unwrap_or(0),
+        write_cache: write_cache(tunables.at_wc).unwrap_or(None),
+    };
+    sysctl::create(&mut config)?;
+    if netifs::set_list(&mut config, iflist).is_err() {
+        report::module(format_args!("net.aoe.iflist=\"{iflist}\" is not valid; ignored"));
+    }
+    Ok(())
+}
+
+/// The meaning of `net.aoe.wc`.
+pub(crate) const fn write_cache(value: i32) -> Result<Option<bool>, Errno> {
+    match value {
+        -1 => Ok(None),
+        0 => Ok(Some(false)),
+        1 => Ok(Some(true)),
+        _ => Err(errno::EINVAL),
+    }
+}
+
+fn any_open(config: &Guard<Config>) -> bool {
+    let mut open = false;
+    cell::for_each(config, |cell| open |= cell.lock().open);
+    open
+}
+
+/// Whether the module could be unloaded now.
+pub(crate) fn check() -> Result<(), Errno> {
+    let mut waited = 0;
+    while any_open(&CONFIG.lock()) {
+        if waited >= TASTE_MSECS {
+            return Err(errno::EBUSY);
+        }
+        ffi::pause(TASTE_STEP_MSECS);
+        waited += TASTE_STEP_MSECS;
+    }
+    Ok(())
+}
+
+/// Takes everything down, unless a disk is open. On success nothing runs any more.
+pub(crate) fn unload() -> Result<(), Errno> {
+    check()?;
+    {
+        let mut config = CONFIG.lock();
+        CLOSING.store(true, Ordering::Release);
+        // An open that had passed the gate by then has set its mark under the target's lock.
+        if any_open(&config) {
+            CLOSING.store(false, Ordering::Release);
+            return Err(errno::EBUSY);
+        }
+        config.closing = true;
+        netifs::clear(&mut config)?;
+        cell::for_each(&config, request_removal);
+    }
+    hub::close();
+    ffi::wait_no_cells(GONE_SECS).map_err(|_| {
+        report::module(format_args!("targets do not go; still loaded, without interfaces"));
+        errno::EBUSY
+    })
+}
+
+/// Lets the work thread remove a target.
+pub(crate) fn request_removal(cell: &Cell) {
+    cell.lock().remove = true;
+    cell.ask_work();
+}
+
+/// The machine goes down. Disks stay, since file systems, mirrors and swap have yet to let go; but
+/// what waits for a target that is away now fails, or the machine would wait too.
+pub(crate) fn shutdown() {
+    let config = CONFIG.lock();
+    if !config.fail_on_shutdown {
+        return;
+    }
+    SHUTTING_DOWN.store(true, Ordering::Release);
+    cell::for_each(&config, |cell| {
+        let mut guard = cell.lock();
+        if guard.target.state() == State::Down {
+            let now = guard.now();
+            guard.target.fail_held(now);
+            drive(guard);
+        }
+    });
+}

@@ -1,0 +1,140 @@
+// SPDX-License-Identifier: BSD-2-Clause
+//! What the console is told. Each cause is limited in its rate, by C.
+
+use core::fmt::{self, Arguments, Display, Write};
+
+use aoe_core::{Event, PathState, Target};
+
+use crate::cell::{Cell, Guard};
+use crate::ffi;
+use crate::ffi::raw::{
+    AOE_CAUSE_EVENT, AOE_CAUSE_MODULE, AOE_CAUSE_NETIF, AOE_CAUSE_SHRINK, AOE_CAUSE_TARGET,
+};
+use crate::netifs::Config;
+use crate::show::Size;
+use crate::text::Text;
+use crate::work::Events;
+
+/// Longest line.
+const LINE: usize = 200;
+
+fn print(cause: u32, line: Arguments<'_>) {
+    let mut room = [0; LINE];
+    let mut text = Text::new(&mut room);
+    // Text has no error but being full.
+    let _ = text.write_fmt(line);
+    ffi::print(cause, text.as_bytes());
+}
+
+/// About the module itself.
+pub(crate) fn module(line: Arguments<'_>) {
+    print(AOE_CAUSE_MODULE as u32, line);
+}
+
+/// About an interface.
+pub(crate) fn netif(name: &str, what: &dyn Display) {
+    print(AOE_CAUSE_NETIF as u32, format_args!("{name}: {what}"));
+}
+
+/// A disk that is open became smaller.
+pub(crate) fn shrunk(cell: &Cell, old: u64, new: u64) {
+    print(
+        AOE_CAUSE_SHRINK as u32,
+        format_args!(
+            "aoe{}: shrank from {} to {} sectors while open; the rest gives errors",
+            cell.addr(),
+            old,
+            new
+        ),
+    );
+}
+
+/// The engine found its own books wrong and failed the target's requests.
+pub(crate) fn broken(cell: &Cell) {
+    print(
+        AOE_CAUSE_TARGET as u32,
+        format_args!("aoe{}: internal error, its I/O fails; please report this", cell.addr()),
+    );
+}
+
+/// What happened to a target. The one place from which the world outside is told of it.
+pub(crate) fn events(config: &Guard<Config>, cell: &Cell, events: Events) {
+    for event in Event::ALL {
+        if events.has(event) && is_news(event, events) {
+            let mut room = [0; LINE];
+            let mut text = Text::new(&mut room);
+            {
+                let guard = cell.lock();
+                // Text has no error but being full.
+                let _ = describe(&mut text, config, &guard.target, event);
+            }
+            ffi::print(AOE_CAUSE_EVENT as u32 + event.index() as u32, text.as_bytes());
+        }
+    }
+}
+
+/// Leaves out what another event of the same moment says already.
+const fn is_news(event: Event, all: Events) -> bool {
+    match event {
+        Event::Up | Event::PathUp => !all.has(Event::Identified),
+        Event::ConfigChanged | Event::Forget => false,
+        _ => true,
+    }
+}
+
+fn describe(
+    text: &mut Text<'_>,
+    config: &Guard<Config>,
+    target: &Target<'_>,
+    event: Event,
+) -> fmt::Result {
+    write!(text, "aoe{}: ", target.addr())?;
+    match event {
+        Event::Identified => match target.identity() {
+            Some(identify) => write!(
+                text,
+                "<{} {}> serial {:?}, {}",
+                identify.model,
+                identify.firmware,
+                identify.serial.as_str(),
+                Size(target.sectors())
+            ),
+            None => Ok(()),
+        },
+        Event::Up => text.write_str("answers again, I/O goes on"),
+        Event::Down => text.write_str("does not answer, I/O is held"),
+        Event::Dead => text.write_str("does not answer, I/O fails until it does"),
+        Event::Resized => write!(text, "has {} now", Size(target.sectors())),
+        Event::Conflict => match target.conflict() {
+            Some((netif, mac)) => write!(
+                text,
+                "another disk under this address at {mac} on {}; not used",
+                config.netif_name(netif)
+            ),
+            None => text.write_str("another disk under this address; not used"),
+        },
+        Event::PathUp => paths(text, config, target, "path came up"),
+        Event::PathDown => paths(text, config, target, "path lost"),
+        Event::Reserved => text.write_str("is reserved by another host"),
+        Event::ReadOnly => text.write_str("refuses writes"),
+        Event::FeatureLost => text.write_str("does not support what it said it does"),
+        Event::PayloadRefused => text.write_str("refused a frame as too large; asking again"),
+        Event::ConfigChanged | Event::Forget => Ok(()),
+    }
+}
+
+/// A change of paths, with those that are left.
+fn paths(
+    text: &mut Text<'_>,
+    config: &Guard<Config>,
+    target: &Target<'_>,
+    what: &str,
+) -> fmt::Result {
+    write!(text, "{what}, now")?;
+    let mut some = false;
+    for path in target.paths().filter(|path| path.state() == PathState::Up) {
+        some = true;
+        write!(text, " {}>{}", config.netif_name(path.netif()), path.mac())?;
+    }
+    if some { Ok(()) } else { text.write_str(" none") }
+}

@@ -1,0 +1,83 @@
+// SPDX-License-Identifier: BSD-2-Clause
+//! Texts for people: what the string nodes of the sysctl tree say.
+
+use core::fmt::{self, Display, Write};
+
+use aoe_core::{NetifId, Target};
+
+use crate::cell::{self, Guard};
+use crate::netifs::Config;
+use crate::text::Text;
+
+/// A number of sectors as a size for people.
+pub(crate) struct Size(pub(crate) u64);
+
+impl Display for Size {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mib = self.0 / 2048;
+        if mib >= 10 * 1024 {
+            write!(f, "{} GiB", mib / 1024)
+        } else if mib >= 10 {
+            write!(f, "{mib} MiB")
+        } else {
+            write!(f, "{} KiB", self.0 / 2)
+        }
+    }
+}
+
+/// `net.aoe.devices`.
+pub(crate) fn devices(text: &mut Text<'_>, config: &Guard<Config>) -> fmt::Result {
+    write!(text, "\n{:<12} {:<8} {:>10}  paths", "disk", "state", "size")?;
+    let mut result = Ok(());
+    cell::for_each(config, |cell| {
+        let guard = cell.lock();
+        result = result.and_then(|()| device(text, config, &guard.target));
+    });
+    result
+}
+
+fn device(text: &mut Text<'_>, config: &Guard<Config>, target: &Target<'_>) -> fmt::Result {
+    // Padding works on whole texts, so that the two with parts are made first.
+    let mut room = [0; 24];
+    let mut name = Text::new(&mut room);
+    write!(name, "aoe{}", target.addr())?;
+    let mut room = [0; 24];
+    let mut size = Text::new(&mut room);
+    write!(size, "{}", Size(target.sectors()))?;
+    write!(
+        text,
+        "\n{:<12} {:<8} {:>10} ",
+        core::str::from_utf8(name.as_bytes()).unwrap_or(""),
+        target.state().name(),
+        core::str::from_utf8(size.as_bytes()).unwrap_or(""),
+    )?;
+    for path in target.paths() {
+        let netif = config.netif_name(path.netif());
+        write!(text, " {netif}>{}={}", path.mac(), path.state())?;
+    }
+    Ok(())
+}
+
+/// `net.aoe.interfaces`.
+pub(crate) fn interfaces(text: &mut Text<'_>, config: &Guard<Config>) -> fmt::Result {
+    write!(text, "\n{:<16} {:<8} {:>5}  address", "interface", "state", "MTU")?;
+    for netif in config.netifs.iter().flatten() {
+        write!(text, "\n{:<16} {:<8}", netif.name(), netif.state())?;
+        if let Some(link) = netif.told {
+            write!(text, " {:>5}  {}", link.mtu, link.mac)?;
+        }
+    }
+    Ok(())
+}
+
+/// The text of `conflict`.
+pub(crate) fn conflict(
+    text: &mut Text<'_>,
+    config: &Guard<Config>,
+    conflict: Option<(NetifId, aoe_wire::MacAddr)>,
+) -> fmt::Result {
+    match conflict {
+        Some((netif, mac)) => write!(text, "{mac} on {}", config.netif_name(netif)),
+        None => Ok(()),
+    }
+}

@@ -1,0 +1,145 @@
+// SPDX-License-Identifier: BSD-2-Clause
+//! What a target's events call for, in a thread that may sleep.
+
+use aoe_core::Event;
+
+use crate::cell::{self, CONFIG, Cell, Disk, Guard, HUB, Unlisted};
+use crate::drive::drive;
+use crate::netifs::Config;
+use crate::{disk, ffi, module, report, sysctl};
+
+/// The events that came up since the last time.
+#[derive(Copy, Clone)]
+pub(crate) struct Events(u32);
+
+impl Events {
+    pub(crate) const fn has(self, event: Event) -> bool {
+        self.0 & (1 << event.index()) != 0
+    }
+
+    pub(crate) const fn is_empty(self) -> bool {
+        self.0 == 0
+    }
+}
+
+/// Works for one target. Returns it when it is to be destroyed, which has to happen without locks.
+pub(crate) fn run(cell: &Cell) -> Option<Unlisted> {
+    let config = CONFIG.lock();
+    let (events, disk, remove) = look(cell);
+    if disk == Disk::Left {
+        cell.destroy_disk();
+        return Some(leave(cell, &config));
+    }
+    if !events.is_empty() {
+        report::events(&config, cell, events);
+    }
+    if disk == Disk::None && events.has(Event::Identified) && !remove && !config.closing {
+        show(cell, &config);
+    }
+    if events.has(Event::PathUp) || events.has(Event::Conflict) {
+        sysctl::add_paths(cell);
+    }
+    if disk == Disk::Shown {
+        resize(cell);
+    }
+    if events.has(Event::Down) && module::is_shutting_down() {
+        let mut guard = cell.lock();
+        let now = guard.now();
+        guard.target.fail_held(now);
+        drive(guard);
+    }
+    if remove || events.has(Event::Forget) {
+        return withdraw(cell, &config);
+    }
+    None
+}
+
+/// Takes the events, and looks what there is to do.
+fn look(cell: &Cell) -> (Events, Disk, bool) {
+    let mut guard = cell.lock();
+    if guard.target.is_broken() && !guard.broken {
+        guard.broken = true;
+        report::broken(cell);
+    }
+    let events = Events(core::mem::take(&mut guard.events));
+    (events, guard.disk, guard.remove)
+}
+
+/// Gives an identified target its memory, its sysctl nodes and its disk.
+fn show(cell: &Cell, config: &Guard<Config>) {
+    let Some(storage) = cell::take_io_storage() else { return };
+    let mut params = ffi::NO_DISK;
+    {
+        let mut guard = cell.lock();
+        guard.target.lend(storage);
+        if !disk::describe(&guard.target, &mut params) {
+            return;
+        }
+        guard.shown_sectors = guard.target.sectors();
+        guard.disk = Disk::Shown;
+    }
+    HUB.lock().initiator.target_identified();
+    sysctl::add_target(cell, config);
+    // C has no way to fail but running out of memory that it waits for.
+    let _ = cell.create_disk(&params);
+    drive(cell.lock());
+}
+
+/// Tells GEOM of another size. Growth at once; a disk that is open does not shrink, since that
+/// would throw its users off without asking them: they get errors beyond the new end.
+fn resize(cell: &Cell) {
+    let (old, new, open) = {
+        let mut guard = cell.lock();
+        let (old, new, open) = (guard.shown_sectors, guard.target.sectors(), guard.open);
+        if new != 0 && (new > old || !open) {
+            guard.shown_sectors = new;
+        }
+        (old, new, open)
+    };
+    if new == old || new == 0 {
+        return;
+    }
+    if new < old && open {
+        report::shrunk(cell, old, new);
+    } else {
+        cell.resize_disk(disk::bytes(new));
+    }
+}
+
+/// Removes a target that nobody has open. With a disk it goes on when GEOM has let go.
+fn withdraw(cell: &Cell, config: &Guard<Config>) -> Option<Unlisted> {
+    let disk = {
+        let mut guard = cell.lock();
+        if guard.open || guard.disk == Disk::Leaving {
+            guard.remove = false;
+            return None;
+        }
+        guard.closing = true;
+        let now = guard.now();
+        guard.target.abort(now);
+        let disk = guard.disk;
+        if disk == Disk::Shown {
+            guard.disk = Disk::Leaving;
+        }
+        drive(guard);
+        disk
+    };
+    if disk == Disk::Shown {
+        cell.withdraw_disk();
+        None
+    } else {
+        Some(leave(cell, config))
+    }
+}
+
+/// Takes a target out of the table and off the initiator's books.
+fn leave(cell: &Cell, config: &Guard<Config>) -> Unlisted {
+    let had_disk = {
+        let mut guard = cell.lock();
+        guard.closing = true;
+        guard.disk != Disk::None
+    };
+    let mut hub = HUB.lock();
+    hub.initiator.target_removed(had_disk);
+    cell::unlist(cell, config, &hub)
+}
