@@ -94,10 +94,10 @@ fn print(driver: &Driver, format: Format, out: &mut dyn Write) -> io::Result<()>
                 table.print(out)?;
             }
             for target in driver.targets() {
-                if let Some((netif, mac)) = target.conflict() {
-                    let name = driver.ports().name(netif);
+                let place = view::conflict(driver.ports(), target);
+                if !place.is_empty() {
                     eprintln!(
-                        "aoectl: target {}: another disk answers at this address on {name} from {mac}",
+                        "aoectl: target {}: another disk answers at this address, from {place}",
                         target.addr()
                     );
                 }

@@ -60,9 +60,9 @@ fn print_text(driver: &Driver, target: &Target<'_>, out: &mut dyn Write) -> io::
         ("trim", yes_no(target.can_trim())),
         ("config string", printable(target.config_string())),
     ]);
-    if let Some((netif, mac)) = target.conflict() {
-        let name = driver.ports().name(netif);
-        pairs.push(("conflict", format!("another disk on {name} from {mac}")));
+    let place = view::conflict(driver.ports(), target);
+    if !place.is_empty() {
+        pairs.push(("conflict", format!("another disk, from {place}")));
     }
     print_pairs(out, &pairs)?;
     writeln!(out)?;

@@ -4,42 +4,27 @@
 use crate::driver::{Driver, Ports};
 use crate::output::{Table, object, printable};
 use crate::size;
-use aoe_core::{Path, PathState, Target};
+use aoe_core::{Counters, Path, PathState, Target};
+use aoe_wire::Identify;
 use serde_json::{Map, Value, json};
 
 /// Everything about a target, for programs.
 pub(crate) fn target_json(driver: &Driver, target: &Target<'_>) -> Map<String, Value> {
+    let disk = target.identity();
     let mut map = object([
         ("address", json!(target.addr().to_string())),
         ("state", json!(target.state().to_string())),
+        ("size", json!(bytes(target.sectors()))),
+        ("model", json!(disk.map_or("", |d| d.model.as_str()))),
+        ("serial", json!(disk.map_or("", |d| d.serial.as_str()))),
+        ("firmware", json!(disk.map_or("", |d| d.firmware.as_str()))),
+        ("config", json!(printable(target.config_string()))),
+        ("conflict", json!(conflict(driver.ports(), target))),
+        ("outstanding", json!(target.outstanding())),
     ]);
-    if let Some(disk) = target.identity() {
-        map.extend(object([
-            ("size", json!(bytes(target.sectors()))),
-            ("sectors", json!(target.sectors())),
-            ("model", json!(disk.model.as_str())),
-            ("serial", json!(disk.serial.as_str())),
-            ("firmware", json!(disk.firmware.as_str())),
-            ("lba48", json!(disk.lba48)),
-            ("flush", json!(target.can_flush())),
-            ("trim", json!(target.can_trim())),
-            ("physical_sector", json!(disk.physical_sector)),
-            ("rotation", json!(disk.rotation)),
-        ]));
-        if let Some(wwn) = disk.wwn {
-            map.insert("wwn".to_owned(), json!(format!("0x{wwn:016x}")));
-        }
-    }
-    map.insert(
-        "config_string".to_owned(),
-        json!(printable(target.config_string())),
-    );
-    if let Some((netif, mac)) = target.conflict() {
-        let conflict = object([
-            ("interface", json!(driver.ports().name(netif))),
-            ("mac", json!(mac.to_string())),
-        ]);
-        map.insert("conflict".to_owned(), Value::Object(conflict));
+    map.extend(counters_json(target.counters()));
+    if let Some(disk) = disk {
+        map.extend(disk_json(target, disk));
     }
     let paths: Vec<Value> = target
         .paths()
@@ -49,23 +34,68 @@ pub(crate) fn target_json(driver: &Driver, target: &Target<'_>) -> Map<String, V
     map
 }
 
+/// What only a tool shows, since the kernel has other places for it (diskinfo, geom).
+fn disk_json(target: &Target<'_>, disk: &Identify) -> Map<String, Value> {
+    let mut map = object([
+        ("sectors", json!(target.sectors())),
+        ("physical_sector", json!(disk.physical_sector)),
+        ("rotation", json!(disk.rotation)),
+        ("lba48", json!(disk.lba48)),
+        ("flush", json!(target.can_flush())),
+        ("trim", json!(target.can_trim())),
+    ]);
+    if let Some(wwn) = disk.wwn {
+        map.insert("wwn".to_owned(), json!(format!("0x{wwn:016x}")));
+    }
+    map
+}
+
+fn counters_json(counters: &Counters) -> Map<String, Value> {
+    object([
+        ("reads", json!(counters.reads)),
+        ("writes", json!(counters.writes)),
+        ("flushes", json!(counters.flushes)),
+        ("trims", json!(counters.trims)),
+        ("bytes_read", json!(counters.bytes_read)),
+        ("bytes_written", json!(counters.bytes_written)),
+        ("errors", json!(counters.errors)),
+        ("frames_sent", json!(counters.frames_sent)),
+        ("retransmits", json!(counters.retransmits)),
+        ("timeouts", json!(counters.timeouts)),
+        ("overtaken", json!(counters.overtaken)),
+        ("late_answers", json!(counters.late_answers)),
+        ("quarantined", json!(counters.quarantined)),
+        ("quarantine_waits", json!(counters.quarantine_waits)),
+        ("conflicts", json!(counters.conflicts)),
+        ("refusals", json!(counters.refusals)),
+    ])
+}
+
 fn path_json(ports: &Ports, path: &Path) -> Map<String, Value> {
     object([
         ("interface", json!(ports.name(path.netif()))),
         ("mac", json!(path.mac().to_string())),
         ("state", json!(path.state().to_string())),
         ("payload", json!(payload(path))),
-        ("buffers", json!(path.buffer_count())),
-        ("firmware", json!(path.firmware())),
-        ("srtt_ns", json!(path.srtt_ns())),
-        ("rto_ns", json!(path.rto_ns())),
+        ("srtt_us", json!(path.srtt_ns() / 1000)),
+        ("rto_us", json!(path.rto_ns() / 1000)),
         ("window", json!(path.window())),
         ("outstanding", json!(path.outstanding())),
+        ("buffers", json!(path.buffer_count())),
+        ("firmware", json!(path.firmware())),
         ("sent", json!(path.sent())),
-        ("received", json!(path.received())),
         ("retransmitted", json!(path.retransmitted())),
         ("lost", json!(path.lost())),
+        ("received", json!(path.received())),
     ])
+}
+
+/// Where another disk was last seen under the target's address; empty if nowhere.
+pub(crate) fn conflict(ports: &Ports, target: &Target<'_>) -> String {
+    match target.conflict() {
+        Some((netif, mac)) => format!("{mac} on {}", ports.name(netif)),
+        None => String::new(),
+    }
 }
 
 /// The paths of a target, for people.

@@ -424,8 +424,14 @@ impl Driver {
             });
         }
         let (storage, io) = entry.target.reclaim();
+        storage.paths.fill(Path::EMPTY);
+        *storage.info = Info::EMPTY;
         self.spare.push(storage);
-        self.spare_io.extend(io);
+        if let Some(io) = io {
+            io.frames.fill(Frame::EMPTY);
+            io.ios.fill(Io::EMPTY);
+            self.spare_io.push(io);
+        }
         self.initiator.target_removed(entry.identified);
     }
 }
