@@ -410,11 +410,16 @@ impl<'p> World<'p> {
                 self.rng.below(self.options.host.batch_pause)
             };
             self.schedule(self.now + pause, What::Drain(addr));
-        } else if !again {
-            slot.drain_pending = false;
         }
         self.arm(addr);
         self.bury(addr);
+    }
+
+    pub(crate) fn drain_again(&mut self, addr: Addr) {
+        if let Some(slot) = self.slots.get_mut(&addr) {
+            slot.drain_pending = false;
+        }
+        self.drain(addr);
     }
 
     /// Submits what found the engine full; true when something was accepted.

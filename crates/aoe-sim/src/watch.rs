@@ -221,6 +221,16 @@ impl World<'_> {
             return;
         };
         let limit = usize::from(count.clamp(1, aoe_core::limits::MAX_WINDOW));
+        // What the engine took for lost does not count; as long as it took nothing for lost, the view
+        // from outside is exact.
+        let Some(slot) = self.slots.get(&addr) else {
+            return;
+        };
+        let to_mac = || slot.target.paths().filter(|path| path.mac().0 == mac);
+        let own: usize = to_mac().map(|path| usize::from(path.outstanding())).sum();
+        let exact = !self.disturbed && slot.target.paths().all(|path| path.lost() == 0);
+        let used = if exact { used.max(own) } else { own };
+        // A count that has just become smaller takes effect with the next new frame.
         if new && used > limit {
             self.trouble.note(
                 self.now,

@@ -130,6 +130,8 @@ pub struct World<'p> {
     /// What went wrong.
     pub trouble: Trouble,
     pub(crate) last_fault: u64,
+    /// Some fault has happened.
+    pub(crate) disturbed: bool,
     /// No more targets are made.
     pub(crate) ending: bool,
     /// Frames that the initiator sent, when asked for.
@@ -220,6 +222,7 @@ impl<'p> World<'p> {
             results: BTreeMap::new(),
             trouble,
             last_fault: 0,
+            disturbed: false,
             ending: false,
             log: None,
             pcap: None,
@@ -355,7 +358,7 @@ impl<'p> World<'p> {
             }
             What::TargetTimer(addr, generation) => self.target_timer(addr, generation),
             What::InitiatorTimer(generation) => self.timer_of_initiator(generation),
-            What::Drain(addr) => self.drain(addr),
+            What::Drain(addr) => self.drain_again(addr),
             What::Send(addr, transmit) => self.build_and_send(addr, &transmit),
             What::Commit(addr, claim, frame, identify) => {
                 self.commit(addr, claim, &frame, identify);
@@ -530,6 +533,7 @@ impl<'p> World<'p> {
     /// Makes a fault happen now.
     pub fn apply(&mut self, fault: &Fault) {
         self.last_fault = self.last_fault.max(self.now);
+        self.disturbed |= *fault != Fault::Calm;
         match *fault {
             Fault::Conditions(segment, to_target, to_host) => {
                 if let Some(segment) = self.segments.get_mut(segment) {

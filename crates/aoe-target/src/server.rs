@@ -18,7 +18,7 @@ pub struct Timing {
     pub workers: usize,
     /// A free worker takes any waiting frame, not the first.
     pub shuffle: bool,
-    /// Frames that may wait beside those being carried out; `None`: the profile's buffer count, in all.
+    /// Frames of one port that may be waiting or in work; `None`: the profile's buffer count.
     pub queue: Option<usize>,
 }
 
@@ -189,12 +189,18 @@ impl<S: Storage> Server<S> {
         self.advertise();
     }
 
-    fn room(&self) -> bool {
+    fn room(&self, port: usize) -> bool {
         let limit = self.timing.queue.unwrap_or_else(|| {
             // The socket buffer of a target that says 0 or 1 still holds one frame beside the one in work.
             usize::from(self.model.profile().buffer_count).max(1)
         });
-        self.queued() < limit
+        let running = self.running.iter().map(|running| &running.job);
+        self.waiting
+            .iter()
+            .chain(running)
+            .filter(|job| job.port == port)
+            .count()
+            < limit
     }
 
     /// A frame comes in by a port.
@@ -208,7 +214,7 @@ impl<S: Storage> Server<S> {
         if !self.alive || !to_us || !self.model.accepts(frame) {
             return;
         }
-        if !self.room() {
+        if !self.room(port) {
             self.dropped += 1;
             return;
         }
