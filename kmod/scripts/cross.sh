@@ -66,6 +66,9 @@ OUT=$(cd "$(dirname "$OUT")" && pwd)/$(basename "$OUT")
 exec 9>"$obj/.lock"
 flock 9
 cd "$obj"
+# Nothing of an earlier list of sources may stay behind: the checks look at
+# every object that is here.
+rm -f -- *.o aoe.ko aoe.ko.full
 
 # generate_options: opt_global.h as kmod.mk writes it for a module that is not
 # built with a kernel (config.mk), and KDTRACE_HOOKS, which every GENERIC kernel
@@ -183,6 +186,7 @@ aarch64)
 	;;
 esac
 "$OBJCOPY" --strip-debug --remove-section=.stack_sizes \
-    --remove-section=.rela.stack_sizes --remove-section=.comment aoe.ko.full aoe.ko.new
-mv aoe.ko.new "$OUT"
+    --remove-section=.rela.stack_sizes --remove-section=.comment aoe.ko.full aoe.ko
+python3 "$kmod/checks/run.py" "$ARCH" "$obj"
+[ "$OUT" = "$obj/aoe.ko" ] || cp aoe.ko "$OUT"
 echo "kmod: $OUT"

@@ -2,11 +2,13 @@
 # SPDX-License-Identifier: BSD-2-Clause
 #
 # usage: rust.sh ARCH BINDINGS.rs WORKDIR OUT.o
+#        rust.sh ARCH - WORKDIR OUT.o SOURCE.rs
 #
 # Compiles the Rust half of the module into one relocatable object: `core`
 # (from the compiler's own sources, for the kernel's code model), aoe-wire,
 # aoe-core and aoe-kmod.  Plain rustc calls: cargo would need a lock file that
 # matches the library of every compiler this is built with, and the network.
+# The second form compiles one file in the same way, for the checks' own test.
 #
 # Environment: RUSTC, LD, AR; AOE_RUST_CACHE, a folder in which the compiled
 # `core` is kept (default: WORKDIR).
@@ -17,7 +19,7 @@ kmod=$(dirname "$here")
 crates=$(dirname "$kmod")/crates
 . "$here/common.sh"
 
-arch=$1 bindings=$2 work=$3 out=$4
+arch=$1 bindings=$2 work=$3 out=$4 source=${5:-}
 cache=${AOE_RUST_CACHE:-$work}
 RUSTC=$(find_rustc) ||
     die "no rustc with library sources (Debian: rustc-web rust-web-src; FreeBSD: rust)"
@@ -64,7 +66,9 @@ rustc_k()
 # 1. `core`, once for each compiler and set of flags.  It is made beside its
 # final place and moved there whole, so that two builds cannot disturb each
 # other and a broken-off one leaves nothing behind.
-key=$({ "$RUSTC" -vV; echo "$target $flags $library"; cat "$0"; } | checksum)
+# no_fp_fmt_parse leaves out the printing and parsing of floats.
+core_flags="--cap-lints allow -Z force-unstable-if-unmarked --cfg no_fp_fmt_parse"
+key=$({ "$RUSTC" -vV; echo "$target $flags $core_flags $library"; } | checksum)
 ready=$cache/core-$arch-$key
 if [ ! -d "$ready" ]; then
 	echo "rustc core ($target, $("$RUSTC" --version))"
@@ -72,10 +76,9 @@ if [ ! -d "$ready" ]; then
 	sysroot=$(mktemp -d "$cache/core-$arch.XXXXXX")
 	libdir=$sysroot/lib/rustlib/$target/lib
 	mkdir -p "$libdir"
-	# no_fp_fmt_parse leaves out the printing and parsing of floats.
+	# shellcheck disable=SC2086
 	rustc_k --crate-name core --crate-type rlib --out-dir "$libdir" \
-	    --cap-lints allow -Z force-unstable-if-unmarked \
-	    --cfg no_fp_fmt_parse "$library/core/src/lib.rs"
+	    $core_flags "$library/core/src/lib.rs"
 	# Every no_std crate asks for compiler_builtins.  Ours is empty: the
 	# kernel has memcpy and its kin, and whatever else the code generator
 	# might call (128-bit division, soft floats) has no place in this module
@@ -106,23 +109,38 @@ rlib()
 	rustc_k --crate-name "$_crate" --crate-type rlib --out-dir "$libs" \
 	    -L "$libs" "$@" "$crates/$_folder/src/lib.rs"
 }
-rlib aoe_wire aoe-wire
-rlib aoe_core aoe-core --extern aoe_wire
+if [ -z "$source" ]; then
+	rlib aoe_wire aoe-wire
+	rlib aoe_core aoe-core --extern aoe_wire
+fi
 
-# 3. The module's crate.  Fat LTO over all of it, `core` included, keeps only
-# what the extern functions reach.
-echo "rustc aoe_kmod"
+# 3. Fat LTO over everything, `core` included, keeps only what the extern
+# functions reach.  The archive holds its result and the (empty) builtins.
+#
+# object NAME SOURCE OUT FLAG...: one crate and all that it uses as one object.
+object()
+{
+	_crate=$1 _source=$2 _out=$3
+	shift 3
+	echo "rustc $_crate"
+	mkdir -p "$libs/$_crate"
+	rustc_k --crate-name "$_crate" --crate-type staticlib -C lto=fat \
+	    -L "$libs" "$@" -o "$libs/$_crate/lib.a" "$_source"
+	(cd "$libs/$_crate" && "$AR" x lib.a && rm -f compiler_builtins*.o)
+	set -- "$libs/$_crate"/*.o
+	[ $# -eq 1 ] || die "expected one object in the Rust library, found: $*"
+	mv "$1" "$_out"
+}
+if [ -n "$source" ]; then
+	object planted "$source" "$out"
+	exit 0
+fi
+# The entry points of aoe-wire alone, for the check that none can panic.
+object wire_check "$kmod/checks/wire_entry.rs" "$(dirname "$out")/wire_check.o" \
+    --extern aoe_wire
+
 AOE_BINDINGS=$bindings
 CARGO_PKG_VERSION=$(sed -n '/^\[workspace.package\]/,/^\[/s/^version = "\(.*\)"/\1/p' \
     "$(dirname "$kmod")/Cargo.toml")
 export AOE_BINDINGS CARGO_PKG_VERSION
-rustc_k --crate-name aoe_kmod --crate-type staticlib -C lto=fat \
-    -L "$libs" --extern aoe_wire --extern aoe_core \
-    -o "$libs/libaoe_kmod.a" "$kmod/src/lib.rs"
-
-# 4. One object.  The archive holds the LTO result and the (empty) builtins.
-(cd "$libs" && "$AR" x libaoe_kmod.a)
-rm -f "$libs"/compiler_builtins*.o
-set -- "$libs"/*.o
-[ $# -eq 1 ] || die "expected one object in the Rust library, found: $*"
-mv "$1" "$out"
+object aoe_kmod "$kmod/src/lib.rs" "$out" --extern aoe_wire --extern aoe_core
