@@ -169,7 +169,7 @@ fn draw_host(rng: &mut Rng) -> HostOptions {
         send_delay: *rng.pick(&[0, 5 * US, 50 * US, 10 * MS]).unwrap_or(&0),
         commit_delay: *rng.pick(&[0, 5 * US, 50 * US, 10 * MS]).unwrap_or(&0),
         timer_delay: *rng.pick(&[0, 100 * US, MS, 10 * MS]).unwrap_or(&0),
-        frames: usize::try_from(*rng.pick(&[16, 64, 384, 496]).unwrap_or(&384)).unwrap_or(384),
+        frames: usize::try_from(*rng.pick(&[64, 128, 384, 496]).unwrap_or(&384)).unwrap_or(384),
         ios: usize::try_from(*rng.pick(&[1, 4, 16, 256]).unwrap_or(&256)).unwrap_or(256),
         hold_when_down: rng.chance(500_000),
     }

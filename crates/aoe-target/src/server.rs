@@ -18,7 +18,7 @@ pub struct Timing {
     pub workers: usize,
     /// A free worker takes any waiting frame, not the first.
     pub shuffle: bool,
-    /// Frames of one port that may be waiting or in work; `None`: the profile's buffer count.
+    /// Frames of one port that may wait beside those in work; `None`: the profile's buffer count.
     pub queue: Option<usize>,
 }
 
@@ -190,10 +190,10 @@ impl<S: Storage> Server<S> {
     }
 
     fn room(&self, port: usize) -> bool {
-        let limit = self.timing.queue.unwrap_or_else(|| {
-            // The socket buffer of a target that says 0 or 1 still holds one frame beside the one in work.
-            usize::from(self.model.profile().buffer_count).max(1)
-        });
+        let limit = self
+            .timing
+            .queue
+            .unwrap_or_else(|| usize::from(self.model.profile().buffer_count).max(1));
         let running = self.running.iter().map(|running| &running.job);
         self.waiting
             .iter()
