@@ -1,0 +1,169 @@
+/*-
+ * SPDX-License-Identifier: BSD-2-Clause
+ *
+ * Reads or writes a raw disk for some seconds and prints what it reached.  The
+ * same source runs in the FreeBSD and in the Linux guest, so that a difference
+ * in the figures is a difference of the systems.
+ *
+ * usage: diskbench device read|write|randread block-bytes depth seconds disk-bytes
+ * prints: bytes-per-second operations-per-second mean-us worst-us
+ */
+#define	_GNU_SOURCE
+#include <sys/types.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <pthread.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+/* Linux caches block devices unless told not to; FreeBSD's are raw always. */
+#ifndef O_DIRECT
+#define	O_DIRECT 0
+#endif
+#define	MAX_DEPTH	64
+
+enum mode { SEQ_READ, SEQ_WRITE, RANDOM_READ };
+
+static int fd;
+static enum mode mode;
+static size_t block;
+static uint64_t blocks;
+static double deadline;
+/* The next block of a sequential run; threads take turns. */
+static uint64_t next_block;
+static pthread_mutex_t turn = PTHREAD_MUTEX_INITIALIZER;
+
+struct worker {
+	pthread_t	thread;
+	uint64_t	random;
+	uint64_t	operations;
+	double		busy;
+	double		worst;
+	double		last;
+};
+
+static double
+now(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_MONOTONIC, &ts);
+	return ((double)ts.tv_sec + (double)ts.tv_nsec / 1e9);
+}
+
+static void
+die(const char *what)
+{
+	fprintf(stderr, "diskbench: %s: %s\n", what, strerror(errno));
+	exit(1);
+}
+
+static uint64_t
+pick(struct worker *w)
+{
+	uint64_t b;
+
+	if (mode == RANDOM_READ) {
+		w->random ^= w->random << 13;
+		w->random ^= w->random >> 7;
+		w->random ^= w->random << 17;
+		return (w->random % blocks);
+	}
+	pthread_mutex_lock(&turn);
+	b = next_block++ % blocks;
+	pthread_mutex_unlock(&turn);
+	return (b);
+}
+
+static void *
+work(void *argument)
+{
+	struct worker *w = argument;
+	void *buffer;
+	double begin, end;
+	off_t at;
+	ssize_t done;
+
+	if (posix_memalign(&buffer, 4096, block) != 0)
+		die("memory");
+	memset(buffer, 0x5a, block);
+	for (begin = now(); begin < deadline; begin = end) {
+		at = (off_t)(pick(w) * block);
+		done = mode == SEQ_WRITE ? pwrite(fd, buffer, block, at) :
+		    pread(fd, buffer, block, at);
+		if (done != (ssize_t)block)
+			die("short or failed transfer");
+		end = now();
+		w->operations++;
+		w->busy += end - begin;
+		if (end - begin > w->worst)
+			w->worst = end - begin;
+		w->last = end;
+	}
+	free(buffer);
+	return (NULL);
+}
+
+static int
+parse_mode(const char *word)
+{
+	if (strcmp(word, "read") == 0)
+		mode = SEQ_READ;
+	else if (strcmp(word, "write") == 0)
+		mode = SEQ_WRITE;
+	else if (strcmp(word, "randread") == 0)
+		mode = RANDOM_READ;
+	else
+		return (-1);
+	return (0);
+}
+
+int
+main(int argc, char **argv)
+{
+	static struct worker workers[MAX_DEPTH];
+	double begin, busy = 0, last = 0, seconds, worst = 0;
+	uint64_t operations = 0, size;
+	int depth, i;
+
+	if (argc != 7 || parse_mode(argv[2]) != 0 ||
+	    (block = strtoul(argv[3], NULL, 10)) == 0 ||
+	    (depth = atoi(argv[4])) < 1 || depth > MAX_DEPTH ||
+	    (seconds = atof(argv[5])) <= 0 ||
+	    (size = strtoull(argv[6], NULL, 10)) < block) {
+		fprintf(stderr, "usage: diskbench device read|write|randread "
+		    "block-bytes depth seconds disk-bytes\n");
+		return (2);
+	}
+	fd = open(argv[1], (mode == SEQ_WRITE ? O_RDWR : O_RDONLY) | O_DIRECT);
+	if (fd < 0)
+		die(argv[1]);
+	blocks = size / block;
+	begin = now();
+	deadline = begin + seconds;
+	for (i = 0; i < depth; i++) {
+		workers[i].random = 0x9e3779b97f4a7c15ULL * (uint64_t)(i + 1);
+		if (pthread_create(&workers[i].thread, NULL, work,
+		    &workers[i]) != 0)
+			die("thread");
+	}
+	for (i = 0; i < depth; i++) {
+		pthread_join(workers[i].thread, NULL);
+		operations += workers[i].operations;
+		busy += workers[i].busy;
+		if (workers[i].worst > worst)
+			worst = workers[i].worst;
+		if (workers[i].last > last)
+			last = workers[i].last;
+	}
+	seconds = last - begin;
+	printf("%.0f %.0f %.0f %.0f\n",
+	    (double)operations * (double)block / seconds,
+	    (double)operations / seconds,
+	    busy / (double)operations * 1e6, worst * 1e6);
+	return (0);
+}

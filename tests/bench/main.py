@@ -1,0 +1,202 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""MB/s and IOPS of aoe.ko in a FreeBSD guest, beside the Linux driver in its own guest.
+
+One host, one kind of qemu, one vblade with the same options; only the guest differs. The figures
+are for comparing with each other. They say nothing about real hardware."""
+
+import glob
+import os
+import shutil
+import sys
+import tempfile
+import zipfile
+
+import linux
+from lib import netlab
+from lib.config import CACHE, Config, parser
+from lib.guest import Guest
+from lib.qemu import Machine, check_tools
+from lib.target import make_disk, vblade
+from lib.util import HarnessError, run
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+ZIG = "ziglang==0.15.2"
+MIB = 1 << 20
+
+#: Column title, mode of diskbench, block size, depth, and which of its figures.
+COLUMNS = (("read MB/s", "read", MIB, 1, 0), ("write MB/s", "write", MIB, 1, 0),
+           ("4K IOPS x1", "randread", 4096, 1, 1), ("4K IOPS x16", "randread", 4096, 16, 1))
+
+
+def options():
+    p = parser()
+    p.prog = "tests/bench/run"
+    p.description = __doc__
+    p.add_argument("--seconds", type=float, default=8, help="length of one measurement")
+    p.add_argument("--repeat", type=int, default=3, help="measurements of each kind; the median is shown")
+    p.add_argument("--size", type=int, default=256, metavar="MIB", help="size of the exported file")
+    p.add_argument("--nic", choices=("vtnet", "em"), default="vtnet", help="kind of network card in both guests")
+    p.add_argument("--cpus", type=int, default=2)
+    p.add_argument("--guest", choices=("both", "freebsd", "linux"), default="both")
+    return p
+
+
+def zig(cache):
+    """The compiler that builds for both guests; one file that needs no installation."""
+    given = os.environ.get("ZIG") or shutil.which("zig")
+    if given:
+        return given
+    where = os.path.join(cache, ZIG.replace("==", "-"))
+    program = os.path.join(where, "ziglang", "zig")
+    if not os.path.exists(program):
+        with tempfile.TemporaryDirectory() as tmp:
+            run([sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check", "--no-deps",
+                 "--only-binary", ":all:", "--dest", tmp, ZIG], timeout=600)
+            (wheel,) = glob.glob(os.path.join(tmp, "*.whl"))
+            with zipfile.ZipFile(wheel) as z:
+                z.extractall(where)
+        os.chmod(program, 0o755)
+    return program
+
+
+def build_program(cache, workdir):
+    out = {}
+    for guest, target in (("linux", ["x86_64-linux-musl", "-static"]), ("freebsd", ["x86_64-freebsd.14.0"])):
+        out[guest] = os.path.join(workdir, f"diskbench-{guest}")
+        run([zig(cache), "cc", "-target", target[0], "-O2", "-Wall", "-Wextra", "-s"] + target[1:] +
+            ["-o", out[guest], os.path.join(HERE, "diskbench.c"), "-lpthread"], timeout=600)
+    return out
+
+
+class Bench:
+    def __init__(self, config, opts, workdir):
+        self.config, self.opts, self.workdir = config, opts, workdir
+        os.makedirs(CACHE, exist_ok=True)
+        self.programs = build_program(CACHE, workdir)
+        self.file = make_disk(os.path.join(workdir, "export.img"), opts.size * MIB)
+        # Real blocks, and in the host's page cache, so that the file system of the host is not measured.
+        with open(self.file, "r+b") as f:
+            for _ in range(opts.size):
+                f.write(os.urandom(MIB))
+        self.rows = []
+
+    def machine(self, cls, lab, name, disks):
+        machine = cls(self.config, lab, os.path.join(self.workdir, name), (self.opts.nic,), disks,
+                      memory=1024, cpus=self.opts.cpus)
+        return machine
+
+    def freebsd(self, lab):
+        tools = self.config.tools_tar(os.path.join(self.workdir, "tools.tar"),
+                                      {"diskbench": self.programs["freebsd"]})
+        machine = self.machine(Machine, lab, "freebsd", [(tools, "tools")])
+        machine.start()
+        guest = Guest(machine)
+        guest.boot()
+        guest.run("mkdir -p /aoevm && tar xpf /dev/vtbd1 -C /aoevm && cp /aoevm/diskbench /bin/", 60)
+        guest.run("kldload /aoevm/aoe.ko", 60)
+        return machine, guest
+
+    def linux(self, lab):
+        machine = self.machine(linux.LinuxMachine, lab, "linux", [])
+        image, busybox = linux.unpack_packages(CACHE)
+        (machine.vmlinuz,) = glob.glob(os.path.join(image, "boot/vmlinuz-*"))
+        machine.initramfs = linux.write_initramfs(os.path.join(self.workdir, "initramfs"), image, busybox,
+                                                  self.programs["linux"])
+        machine.start()
+        guest = linux.LinuxGuest(machine)
+        guest.boot()
+        return machine, guest
+
+    def attach(self, system, guest, mtu):
+        """The disk at this MTU; its device node."""
+        if system == "freebsd":
+            nic = self.opts.nic + "0"
+            guest.run(f"ifconfig {nic} mtu {mtu} up && sysctl net.aoe.iflist={nic}")
+            guest.wait_for("test -c /dev/aoe7.0", 20)
+            return "/dev/aoe7.0"
+        guest.run(f"ip link set eth0 mtu {mtu} up && insmod /modules/aoe.ko aoe_iflist=eth0")
+        guest.wait_for("test -b /dev/etherd/e7.0", 20, step="0.2")
+        return "/dev/etherd/e7.0"
+
+    @staticmethod
+    def detach(system, guest):
+        if system == "freebsd":
+            guest.run("sysctl net.aoe.iflist= && kldunload aoe && kldload /aoevm/aoe.ko", 60)
+        else:
+            guest.run("rmmod aoe", 60)
+
+    def measure(self, guest, device):
+        figures = []
+        for _, mode, block, depth, which in COLUMNS:
+            got = []
+            for _ in range(self.opts.repeat):
+                line = guest.run(f"diskbench {device} {mode} {block} {depth} {self.opts.seconds:g} {self.opts.size * MIB}",
+                                 self.opts.seconds * 4 + 60)
+                got.append([float(x) for x in line.split()][which])
+            figures.append(sorted(got)[len(got) // 2] / (1e6 if which == 0 else 1))
+        return figures
+
+    def system(self, name):
+        lab = netlab.Lab()
+        machine = None
+        try:
+            seg = lab.add_segment(9000)
+            # No switch: the target sits on the other end of the guest's wire.
+            lab.ip(f"link set {seg.tap} nomaster up")
+            machine, guest = getattr(self, name)(lab)
+            for mtu in (1500, 9000):
+                lab.ip(f"link set {seg.tap} mtu {mtu}")
+                server = vblade(lab, seg.tap, self.file, self.workdir, options=("-b", "128")).start()
+                try:
+                    device = self.attach(name, guest, mtu)
+                    self.rows.append((name, mtu, self.measure(guest, device)))
+                    print(row(self.rows[-1]), flush=True)
+                    self.detach(name, guest)
+                finally:
+                    server.stop()
+        finally:
+            if machine is not None:
+                machine.close()
+            lab.close()
+
+    def compare(self):
+        """FreeBSD over Linux, for each MTU that both have."""
+        figures = {(name, mtu): f for name, mtu, f in self.rows}
+        for mtu in (1500, 9000):
+            if ("freebsd", mtu) in figures and ("linux", mtu) in figures:
+                ratios = [a / b if b else 0 for a, b in zip(figures["freebsd", mtu], figures["linux", mtu])]
+                print(f"{'ratio':<10}{mtu:>6}" + "".join(f"{r:>14.2f}" for r in ratios))
+
+
+def row(entry):
+    name, mtu, figures = entry
+    return f"{name:<10}{mtu:>6}" + "".join(f"{f:>14.1f}" if f < 1000 else f"{f:>14.0f}" for f in figures)
+
+
+def main(argv):
+    opts = options().parse_args(argv)
+    config = Config(opts)
+    workdir = opts.work or tempfile.mkdtemp(prefix="aoe-bench-")
+    os.makedirs(workdir, exist_ok=True)
+    try:
+        check_tools()
+        if opts.guest != "linux":
+            config.check()
+        netlab.sweep()
+        bench = Bench(config, opts, workdir)
+        print(f"qemu {config.accel}, {opts.cpus} CPUs, {opts.nic}, vblade -b 128 on the guest's tap, "
+              f"median of {opts.repeat} x {opts.seconds:g} s")
+        print(f"{'system':<10}{'MTU':>6}" + "".join(f"{title:>14}" for title, *_ in COLUMNS), flush=True)
+        for name in ("freebsd", "linux") if opts.guest == "both" else (opts.guest,):
+            bench.system(name)
+        bench.compare()
+    except HarnessError as e:
+        print(f"tests/bench/run: {e}  [logs in {workdir}]", file=sys.stderr)
+        return 1
+    if not opts.work:
+        shutil.rmtree(workdir, ignore_errors=True)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

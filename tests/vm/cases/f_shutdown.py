@@ -1,0 +1,157 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""The machine goes down with AoE disks in use, and comes up with the module preloaded."""
+
+import os
+import shlex
+import shutil
+import time
+
+from cases.c_files import fsck_clean
+from lib.case import MIB, Context, Group
+from lib.util import TestSkipped, need, run, same
+
+G = Group("shutdown", nics=("em", "vtnet"))
+
+
+def next_boot(t, name, **machine_options):
+    """Another guest, as a new boot of the same machine would be; its Context."""
+    rig = t.runner.boot(t.test_group, name, **machine_options)
+    t.stack.callback(rig.close)
+    return Context(rig, t.dir, t.say)
+
+
+def after_reboot(t, file):
+    """The disk as the next boot finds it."""
+    n = next_boot(t, "after-reboot")
+    t.stack.callback(n.stack.close)
+    n.vblade(seg=0, file=file)
+    n.load("em0")
+    n.wait_disk()
+    return n
+
+
+@G.test(own_vm=True, limit=600)
+def reboot_with_filesystem_mounted(t):
+    vb = t.vblade(seg=0, size=128 * MIB)
+    t.load("em0")
+    t.wait_disk()
+    t.guest.run("newfs -U /dev/aoe7.0 && mkdir -p /mnt/a && mount /dev/aoe7.0 /mnt/a", 60)
+    t.guest.run("jot 300000 > /mnt/a/numbers; mkdir /mnt/a/d; for i in $(jot 200); do echo $i > /mnt/a/d/$i; done", 60)
+    want = t.guest.run("sha256 -q /mnt/a/numbers")
+    t.machine.control.send("shutdown -r now\n")
+    t.machine.wait_end(120)
+    need("All buffers synced" in t.console(), "the shutdown did not get all buffers written:\n" + t.console()[-600:])
+    vb.stop()
+    n = after_reboot(t, vb.file)
+    fsck_clean(n, "/dev/aoe7.0")
+    n.guest.run("mount /dev/aoe7.0 /mnt/a")
+    same(n.guest.run("sha256 -q /mnt/a/numbers"), want, "sum of a file written just before the reboot")
+    same(n.guest.run("ls /mnt/a/d | wc -l").strip(), "200", "files in the directory")
+    n.guest.run("umount /mnt/a")
+    n.check_console()
+
+
+@G.test(own_vm=True, limit=600)
+def reboot_with_dead_target(t):
+    """Dirty buffers that can never be written must not keep the machine from going down."""
+    vb = t.vblade(seg=0, size=128 * MIB)
+    t.load("em0")
+    t.wait_disk()
+    same(t.guest.sysctl("net.aoe.fail_on_shutdown"), "1", "fail_on_shutdown")
+    t.guest.run("newfs -U /dev/aoe7.0 && mkdir -p /mnt/a && mount /dev/aoe7.0 /mnt/a", 60)
+    vb.kill()
+    t.guest.spawn("jot 300000 > /mnt/a/numbers")
+    t.wait_state("down", timeout=40)
+    t.allow(r"g_vfs_done|fsync: giving up|Giving up on")
+    begin = time.monotonic()
+    t.machine.control.send("shutdown -r now\n")
+    t.machine.wait_end(180)
+    t.say(f"down after {time.monotonic() - begin:.0f} s")
+
+
+@G.test(own_vm=True, limit=600)
+def reboot_with_idle_dead_target(t):
+    vb = t.vblade(seg=1)
+    t.load("vtnet0")
+    t.wait_disk()
+    vb.kill()
+    t.machine.control.send("shutdown -r now\n")
+    t.machine.wait_end(120)
+
+
+@G.test(own_vm=True, limit=600)
+def target_dies_during_shutdown(t):
+    """It answers until init kills the processes, and is gone when the file systems are synced."""
+    vb = t.vblade(seg=0, size=128 * MIB)
+    t.load("em0")
+    t.wait_disk()
+    t.guest.run("newfs -U /dev/aoe7.0 && mkdir -p /mnt/a && mount /dev/aoe7.0 /mnt/a && jot 100000 > /mnt/a/n", 60)
+    t.allow(r"g_vfs_done|fsync: giving up|Giving up on")
+    t.machine.control.send("reboot\n")
+    vb.kill()
+    t.machine.wait_end(180)
+
+
+def check_preloaded(n):
+    """The module came with the kernel; its settings were tunables; the disk is there without a hand."""
+    need(n.loaded(), "aoe.ko is not in the kernel")
+    same(n.guest.sysctl("net.aoe.iflist"), "em0", "iflist from the tunable")
+    same(n.guest.sysctl("net.aoe.dead_secs"), "77", "dead_secs from the tunable")
+    n.vblade(seg=0, seed="preload")
+    n.wait_disk(timeout=5)
+    n.guest.run("dd if=/dev/aoe7.0 of=/dev/null bs=64k")
+    n.unload()
+    n.check_console()
+
+
+LOADER_CONF = """aoe_load="YES"
+net.aoe.iflist="em0"
+net.aoe.dead_secs="77"
+"""
+
+
+@G.test(own_vm=True, limit=900)
+def preloaded_by_boot_loader(t):
+    """From a copy of --loader-disk, which gets aoe.ko and these settings; a root image that boots by
+    its own loader is changed from inside instead and booted again."""
+    t.runner.drop_rig()
+    if t.config.kernel is None:
+        n = next_boot(t, "loader", reboots=True)
+        n.guest.run("cp /aoevm/aoe.ko /boot/modules/ && kldxref /boot/modules", 60)
+        n.guest.run(f"printf %s {shlex.quote(LOADER_CONF)} >> /boot/loader.conf && sync")
+        n.machine.control.send("shutdown -r now\n")
+        n.guest.boot(n.machine.console.mark())
+    elif t.config.loader_disk:
+        n = next_boot(t, "loader", loader_disk=loader_disk(t))
+    else:
+        raise TestSkipped("a guest with --kernel needs --loader-disk for this")
+    t.stack.callback(n.stack.close)
+    check_preloaded(n)
+
+
+def loader_disk(t):
+    """The given image with the module under test in it. Its first partition is FAT (the EFI system
+    partition), holds a loader, and a kernel in /boot/kernel that is the one of --kernel."""
+    image = os.path.join(t.dir, "loader.img")
+    shutil.copyfile(t.config.loader_disk, image)
+    conf = os.path.join(t.dir, "loader.conf")
+    with open(conf, "w", encoding="ascii") as f:
+        for name, value in t.config.boot_env.items():
+            f.write(f'{name}="{value}"\n')
+        f.write(LOADER_CONF)
+    fat = f"{image}@@{fat_offset(image)}"
+    run(["mcopy", "-o", "-i", fat, t.config.module, "::/boot/modules/aoe.ko"])
+    run(["mcopy", "-o", "-i", fat, conf, "::/boot/loader.conf"])
+    return image
+
+
+def fat_offset(image):
+    """Where the first partition begins: of an MBR or a GPT, or 0 for a bare file system."""
+    with open(image, "rb") as f:
+        first = f.read(512)
+        if first[82:85] == b"FAT" or first[54:57] == b"FAT":
+            return 0
+        if first[446 + 4] != 0xEE:
+            return int.from_bytes(first[446 + 8:446 + 12], "little") * 512
+        f.seek(1024)
+        return int.from_bytes(f.read(128)[32:40], "little") * 512

@@ -1,0 +1,88 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""AoE targets on the lab's switches: Debian's vblade, and this project's aoe-target with its quirks."""
+
+import hashlib
+import os
+import signal
+import subprocess
+
+from .util import HarnessError, stop, wait_until
+
+
+def make_disk(path, size, seed=None):
+    """A backing file. With a seed its first MiB and its last 64 KiB have contents that can be told apart."""
+    with open(path, "wb") as f:
+        f.truncate(size)
+        if seed is not None:
+            f.write(pattern(seed, min(size, 1 << 20)))
+            f.seek(max(0, size - 65536))
+            f.write(pattern(seed + "/end", min(size, 65536)))
+    return path
+
+
+def pattern(seed, length):
+    """Deterministic bytes that do not repeat."""
+    return hashlib.shake_256(seed.encode()).digest(length)
+
+
+def file_hash(path):
+    with open(path, "rb") as f:
+        return hashlib.file_digest(f, "sha256").hexdigest()
+
+
+class Server:
+    """A target process. `dead` states are reached by real signals, as an operator or a crash would."""
+
+    def __init__(self, lab, ifname, argv, log_path, file, address):
+        self.lab, self.ifname, self._argv, self.log_path = lab, ifname, argv, log_path
+        self.file, self.address = file, address
+        self.process = None
+
+    def start(self):
+        with open(self.log_path, "ab") as log:
+            self.process = subprocess.Popen(self.lab.argv(self._argv), stdin=subprocess.DEVNULL, stdout=log,
+                                            stderr=log, start_new_session=True)
+        wait_until(f"{self._argv[0]} on {self.ifname}", self._listening, 10, 0.05)
+        return self
+
+    def _listening(self):
+        """Has the process bound its packet socket? Asked of the kernel, so nothing is on the wire."""
+        if self.process.poll() is not None:
+            with open(self.log_path, "r", errors="replace", encoding="utf-8") as f:
+                raise HarnessError(f"{' '.join(self._argv)}: exit {self.process.returncode}: {f.read().strip()}")
+        try:
+            fds = f"/proc/{self.process.pid}/fd"
+            mine = {os.readlink(os.path.join(fds, fd)) for fd in os.listdir(fds)}
+            with open(f"/proc/{self.process.pid}/net/packet", encoding="ascii") as f:
+                rows = [line.split() for line in f.readlines()[1:]]
+        except OSError:
+            return False
+        return any(f"socket:[{r[8]}]" in mine and int(r[3], 16) == 0x88A2 for r in rows)
+
+    def alive(self):
+        return self.process is not None and self.process.poll() is None
+
+    def kill(self):
+        """kill -9."""
+        self.process.kill()
+        self.process.wait()
+
+    def pause(self):
+        self.process.send_signal(signal.SIGSTOP)
+
+    def resume(self):
+        self.process.send_signal(signal.SIGCONT)
+
+    def stop(self):
+        if self.alive():
+            self.resume()
+        stop(self.process)
+
+    def mac(self):
+        return self.lab.mac(self.ifname)
+
+
+def vblade(lab, ifname, file, workdir, shelf=7, slot=0, options=("-b", "128")):
+    argv = ["vblade"] + list(options) + [str(shelf), str(slot), ifname, file]
+    log = os.path.join(workdir, f"vblade-{shelf}.{slot}-{ifname}.log")
+    return Server(lab, ifname, argv, log, file, (shelf, slot))
