@@ -28,10 +28,12 @@ kmod:
 	OSVERSION='$(OSVERSION)' OUT='$(OUT)' sh kmod/scripts/build.sh
 
 vm-test:
+	sh scripts/install-deps base kmod vm
 	sh tests/vm/run
 
 bench:
-	sh scripts/bench
+	sh scripts/install-deps base kmod vm
+	sh tests/bench/run
 
 install-deps:
 	sh scripts/install-deps
