@@ -84,6 +84,9 @@ aoe_net_input(struct mbuf **mp, struct ifnet *ifp, int flags __unused,
 	    (caddr_t)&type);
 	if (type != htons(AOE_ETHERTYPE))
 		return (PFIL_PASS);
+	/* For another host; seen because the interface is promiscuous. */
+	if ((m->m_flags & M_PROMISC) != 0)
+		return (PFIL_PASS);
 	if ((m->m_flags & M_VLANTAG) != 0 &&
 	    EVL_VLANOFTAG(m->m_pkthdr.ether_vtag) != 0)
 		return (PFIL_PASS);
