@@ -216,8 +216,10 @@ pub struct Options {
     pub plant: Option<Plant>,
     /// The load ends this long after the last fault.
     pub overtime: u64,
-    /// Most virtual time from then to the last completion.
+    /// Most virtual time from then on between two completions.
     pub patience: u64,
+    /// Frames that the initiator sends are kept in [`crate::World::log`].
+    pub log: bool,
     /// Beacon interval.
     pub beacon_secs: u32,
 }
@@ -268,7 +270,8 @@ impl Options {
             allowed: Vec::new(),
             plant: None,
             overtime: 5 * SEC,
-            patience: 60 * SEC,
+            patience: 40 * SEC,
+            log: false,
             beacon_secs: 60,
         }
     }

@@ -109,7 +109,7 @@ impl World<'_> {
         if !done {
             // What is open now has its time; there is no more.
             self.options.work.requests = 0;
-            done = self.run_until(self.options.patience, Self::is_done);
+            done = self.finish_open();
         }
         if !done && self.trouble.is_empty() {
             self.note_stuck();
@@ -117,6 +117,26 @@ impl World<'_> {
         if self.trouble.is_empty() {
             self.settle();
         }
+    }
+
+    /// Waits for what is open, as long as something ends now and then: a write may have to wait for the
+    /// quarantine of an earlier one, that one for another's.
+    fn finish_open(&mut self) -> bool {
+        let end = self.now + self.options.patience * 60;
+        while self.now < end && self.trouble.is_empty() {
+            let before = self.requests();
+            let patience = self.options.patience;
+            if self.run_until(patience, |world| {
+                world.is_done() || world.requests() > before
+            }) {
+                if self.is_done() {
+                    return true;
+                }
+            } else {
+                return false;
+            }
+        }
+        false
     }
 
     fn note_stuck(&self) {
@@ -156,12 +176,13 @@ impl World<'_> {
             self.trouble.note(
                 self.now,
                 format!(
-                    "{addr:?} is stuck: state {}, {} of {} made, {} wait, next timeout {:?}, open {open:?}, paths {paths:?}",
+                    "{addr:?} is stuck: state {}, {} of {} made, {} wait, next timeout {:?}, open {open:?}, paths {paths:?}, {:?}",
                     slot.target().state(),
                     slot.made,
                     self.options.work.requests,
                     slot.waiting(),
                     slot.target().poll_timeout(),
+                    slot.target().counters(),
                 ),
             );
         }

@@ -14,7 +14,7 @@ use crate::disk::{Disk, DiskHandle, SharedDisk};
 use crate::host::{Loan, Slot};
 use crate::ledger::{Ledger, Trouble};
 use crate::net::{Condition, End, Segment};
-use crate::options::{Fault, Options};
+use crate::options::{Fault, Options, Plant};
 use crate::pcap::Pcap;
 use crate::watch::Watch;
 
@@ -224,7 +224,7 @@ impl<'p> World<'p> {
             last_fault: 0,
             disturbed: false,
             ending: false,
-            log: None,
+            log: options.log.then(Vec::new),
             pcap: None,
             drops: BTreeMap::new(),
             options,
@@ -629,7 +629,7 @@ impl<'p> World<'p> {
             return;
         };
         one.up = false;
-        if one.listed {
+        if one.listed && self.options.plant != Some(Plant::IgnoreDown) {
             self.tell_interface(netif, InterfaceChange::Down);
         }
     }

@@ -1,0 +1,259 @@
+// SPDX-License-Identifier: BSD-2-Clause
+//! Every checker can fail: a mistake is planted for each, and must be found, in the words of that checker.
+
+use aoe_core::Op;
+use aoe_sim::net::Condition;
+use aoe_sim::options::{DiskOptions, MS, SEC, WorkOptions};
+use aoe_sim::{Fault, Options, Plant, World, loans, pools, report};
+use aoe_target::{Profile, Timing};
+
+/// A run that is fine without the planted mistake.
+fn busy(seed: u64) -> Options {
+    let mut options = Options::simple(seed);
+    options.server().profile = Profile::ideal();
+    options.server().timing = Timing::reordering((20_000, 400_000), 6);
+    options.work = WorkOptions {
+        requests: 400,
+        depth: 16,
+        region: 32,
+        longest: 8,
+        reads: 40,
+        writes: 45,
+        trims: 3,
+        ordered: 50,
+        aligned: false,
+        think: MS,
+    };
+    options.host.send_delay = 20_000;
+    options.host.commit_delay = 20_000;
+    options
+}
+
+fn run(options: Options) -> Vec<String> {
+    let mut pools = pools(&options);
+    let mut world = World::new(options, loans(&mut pools));
+    world.run();
+    report(&world).trouble
+}
+
+/// With the mistake the words are found, without it nothing is.
+fn found(mut options: Options, plant: Plant, words: &[&str]) {
+    let clean = run(options.clone());
+    assert!(clean.is_empty(), "without the mistake: {clean:#?}");
+    options.plant = Some(plant);
+    let trouble = run(options);
+    let first = trouble
+        .first()
+        .unwrap_or_else(|| panic!("{plant:?} was not found"));
+    assert!(
+        words.iter().any(|words| first.contains(words)),
+        "{plant:?} was found as: {first}"
+    );
+}
+
+#[test]
+fn a_second_completion_is_found() {
+    found(busy(1), Plant::CompleteTwice, &["twice, or never accepted"]);
+}
+
+#[test]
+fn a_lost_completion_is_found() {
+    found(
+        busy(2),
+        Plant::LoseCompletion,
+        &["is stuck", "across a barrier", "was sent before"],
+    );
+    // And where nothing depends on it, it is still found.
+    let mut options = busy(2);
+    options.work.ordered = 0;
+    options.work.reads = 100;
+    options.work.writes = 0;
+    options.work.trims = 0;
+    found(options, Plant::LoseCompletion, &["is stuck"]);
+}
+
+#[test]
+fn swapped_data_are_found() {
+    found(busy(3), Plant::SwapData, &["returned Garbage"]);
+}
+
+#[test]
+fn an_ignored_barrier_is_found() {
+    found(
+        busy(4),
+        Plant::IgnoreOrdered,
+        &["across a barrier", "was sent before"],
+    );
+}
+
+#[test]
+fn an_early_completion_is_found() {
+    found(
+        busy(5),
+        Plant::CompleteEarly,
+        &[
+            "which newer data have replaced",
+            "possible:",
+            "sent for no open",
+        ],
+    );
+}
+
+#[test]
+fn a_late_copy_of_a_write_is_found() {
+    let mut options = busy(6);
+    options.work.think = 20 * MS;
+    found(
+        options,
+        Plant::RepeatWrites,
+        &["which newer data have replaced"],
+    );
+}
+
+#[test]
+fn a_flush_that_was_not_sent_is_found() {
+    let mut options = busy(7);
+    options.work.ordered = 0;
+    found(options, Plant::SkipFlush, &["would lose"]);
+}
+
+#[test]
+fn more_frames_than_the_target_buffers_are_found() {
+    let mut options = busy(8);
+    options.server().profile.buffer_count = 4;
+    // The checker reads the true count; the engine is shown another one.
+    found(options, Plant::OpenWindow, &["commands in flight"]);
+}
+
+#[test]
+fn a_frame_on_a_dead_interface_is_found() {
+    let mut options = busy(9);
+    options.faults = vec![(50 * MS, Fault::NetifDown(0)), (3 * SEC, Fault::NetifUp(0))];
+    options.beacon_secs = 1;
+    found(options, Plant::IgnoreDown, &["which is not to be used"]);
+}
+
+#[test]
+fn a_write_to_another_disk_is_found() {
+    let mut options = busy(10);
+    let mut rival = options.servers[0].clone();
+    rival.profile.serial = "RIVAL".into();
+    rival.disk = 1;
+    options.disks.push(DiskOptions {
+        sectors: 2048,
+        foreign: true,
+    });
+    rival.alive = false;
+    options.servers.push(rival);
+    options.work.think = 20 * MS;
+    options.faults = vec![(100 * MS, Fault::Start(1))];
+    found(options, Plant::MergeConflict, &["not ours", "possible:"]);
+}
+
+#[test]
+fn a_timer_that_never_fires_is_found() {
+    let mut options = busy(11);
+    let lossy = Condition {
+        loss: 50_000,
+        ..Condition::GOOD
+    };
+    options.faults = vec![(0, Fault::Conditions(0, lossy, lossy)), (SEC, Fault::Calm)];
+    found(options, Plant::LoseTimer, &["is stuck", "was never found"]);
+}
+
+#[test]
+fn data_reused_before_the_frame_was_built_are_found() {
+    let mut options = busy(12);
+    // A thread that builds a frame may lose the processor for long; copies are sent meanwhile.
+    options.host.send_delay = 60 * MS;
+    options.work.requests = 3000;
+    found(options, Plant::ReuseData, &["not lent (any more)"]);
+}
+
+#[test]
+fn a_livelock_is_found() {
+    found(busy(13), Plant::SpinTimer, &["livelock"]);
+}
+
+#[test]
+fn an_unexpected_error_is_found() {
+    let mut options = busy(14);
+    options.work.requests = 0;
+    let mut pools = pools(&options);
+    let mut world = World::new(options, loans(&mut pools));
+    world.run_for(SEC);
+    world.servers[0].model_mut().profile_mut().read_only = true;
+    world.submit((7, 0), Op::Write, 0, 8, false);
+    world.run_for(SEC);
+    let trouble = world.trouble.list();
+    assert!(
+        trouble.iter().any(|line| line.contains("failed: ")),
+        "{trouble:#?}"
+    );
+}
+
+#[test]
+fn a_disk_that_changes_behind_the_book_is_found_at_the_end() {
+    let mut pools = pools(&busy(15));
+    let mut world = World::new(busy(15), loans(&mut pools));
+    world.run();
+    assert!(world.trouble.is_empty());
+    let old = aoe_sim::ledger::stamp(1, 3);
+    let disk = world.disks[0].clone();
+    disk.borrow_mut().medium.set_durable(3, &old);
+    world.check_disks();
+    assert!(
+        world
+            .trouble
+            .list()
+            .iter()
+            .any(|line| line.contains("at the end"))
+    );
+}
+
+#[test]
+fn a_frame_that_breaks_the_protocol_is_found_by_the_strict_target() {
+    use aoe_target::{Address, MemStorage, Model, Port, Violation};
+    let port = Port {
+        mac: [2, 0, 0, 1, 0, 0],
+        mtu: 1500,
+    };
+    let good = {
+        let mut frame = vec![0_u8; 60];
+        frame[..6].copy_from_slice(&port.mac);
+        frame[6] = 2;
+        frame[12..20].copy_from_slice(&[0x88, 0xa2, 0x10, 0, 0, 7, 0, 0]);
+        frame[24..28].copy_from_slice(&[0x40, 0, 1, 0x24]);
+        frame
+    };
+    let answer = |frame: &[u8]| {
+        let addr = Address { shelf: 7, slot: 0 };
+        let mut model = Model::new(Profile::ideal(), addr, MemStorage::new(64));
+        let reply = model.handle(&port, frame);
+        (
+            reply.map(|reply| reply[15]),
+            model.violations().first().copied(),
+        )
+    };
+    assert_eq!(answer(&good), (Some(0), None));
+    for (at, value, violation) in [
+        (0, 3, Violation::Wildcard),
+        (14, 0x11, Violation::NotZero),
+        (24, 0x00, Violation::Extended),
+        (24, 0x41, Violation::Direction),
+        (24, 0x42, Violation::NotZero),
+        (25, 1, Violation::NotZero),
+        (26, 0, Violation::Count),
+        (26, 3, Violation::TooLarge),
+        (34, 1, Violation::NotZero),
+    ] {
+        let mut frame = good.clone();
+        frame[at] = value;
+        assert_eq!(
+            answer(&frame),
+            (Some(2), Some(violation)),
+            "byte {at} = {value:#x}"
+        );
+    }
+    assert_eq!(answer(&good[..50]).1, Some(Violation::Runt));
+}

@@ -1,0 +1,8 @@
+// SPDX-License-Identifier: BSD-2-Clause
+//! Named scenarios: one behaviour each, in simulated time.
+
+mod common;
+mod discovery;
+mod faults;
+mod paths;
+mod transfer;

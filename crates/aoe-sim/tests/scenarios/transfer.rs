@@ -1,0 +1,328 @@
+// SPDX-License-Identifier: BSD-2-Clause
+//! How requests become frames, for every kind of target.
+
+use crate::common::*;
+
+/// The (lba, count) of every frame of a command, in the order of the sectors.
+fn cuts(world: &World<'_>, command: u8) -> Vec<(u64, u8)> {
+    let mut cuts: Vec<(u64, u8)> = commands(world, command)
+        .iter()
+        .map(|f| (f.lba, f.count))
+        .collect();
+    cuts.sort_unstable();
+    cuts
+}
+
+fn sizes(bytes: u32, expected: u8) {
+    scenario(mtu(Options::simple(1), bytes), |world| {
+        up(world);
+        forget(world);
+        good(world, Op::Write, 0, 64);
+        good(world, Op::Read, 0, 64);
+        for command in [WRITE_EXT, READ_EXT] {
+            let frames = cuts(world, command);
+            assert!(
+                frames.iter().all(|(_, count)| *count == expected),
+                "{frames:?}"
+            );
+            assert_eq!(frames.len(), 64 / usize::from(expected));
+        }
+    });
+}
+
+#[test]
+fn two_sectors_fit_a_standard_frame() {
+    sizes(1500, 2);
+}
+
+#[test]
+fn eight_sectors_fit_an_mtu_of_4200() {
+    sizes(4200, 8);
+}
+
+#[test]
+fn sixteen_of_the_seventeen_that_fit_a_jumbo_frame_are_used() {
+    sizes(9000, 16);
+}
+
+#[test]
+fn the_first_frame_of_a_crooked_request_ends_on_a_physical_block() {
+    scenario(mtu(with(Profile::ideal()), 9000), |world| {
+        up(world);
+        forget(world);
+        good(world, Op::Write, 5, 40);
+        assert_eq!(cuts(world, WRITE_EXT), [(5, 11), (16, 16), (32, 13)]);
+    });
+}
+
+#[test]
+fn a_sector_count_of_zero_means_two() {
+    let mut profile = Profile::vblade();
+    profile.advertised_sectors = Some(0);
+    profile.sector_limit = SectorLimit::Fixed(2);
+    scenario(mtu(with(profile), 9000), |world| {
+        up(world);
+        forget(world);
+        good(world, Op::Write, 0, 16);
+        assert!(cuts(world, WRITE_EXT).iter().all(|(_, count)| *count == 2));
+    });
+}
+
+#[test]
+fn the_smaller_of_interface_and_target_counts() {
+    let mut options = mtu(Options::simple(1), 9000);
+    options.netifs[0].mtu = 1500;
+    scenario(options, |world| {
+        up(world);
+        forget(world);
+        good(world, Op::Read, 0, 16);
+        assert!(cuts(world, READ_EXT).iter().all(|(_, count)| *count == 2));
+        world.apply(&Fault::NetifMtu(0, 9000));
+        forget(world);
+        good(world, Op::Read, 0, 16);
+        assert_eq!(
+            cuts(world, READ_EXT),
+            [(0, 16)],
+            "the MTU is asked when a frame is cut"
+        );
+    });
+}
+
+#[test]
+fn a_disk_without_48_bits_gets_28_bit_commands() {
+    let mut profile = Profile::ideal();
+    profile.lba48 = false;
+    profile.flush_ext = false;
+    scenario(with(profile), |world| {
+        up(world);
+        forget(world);
+        good(world, Op::Write, 2046, 2);
+        good(world, Op::Read, 2046, 2);
+        good(world, Op::Flush, 0, 0);
+        let write = commands(world, WRITE)[0];
+        assert_eq!((write.aflags, write.lba3 & 0xf0), (0x01, 0xe0));
+        let read = commands(world, READ)[0];
+        assert_eq!((read.aflags, read.lba & 0x0fff_ffff), (0, 2046));
+        assert_eq!(commands(world, FLUSH).len(), 1);
+        assert!(world.servers[0].model().violations().is_empty());
+    });
+}
+
+#[test]
+fn a_48_bit_disk_gets_48_bit_commands() {
+    scenario(with(Profile::ideal()), |world| {
+        up(world);
+        forget(world);
+        good(world, Op::Write, 8, 2);
+        good(world, Op::Flush, 0, 0);
+        assert_eq!(commands(world, WRITE_EXT)[0].aflags, 0x41);
+        assert_eq!(commands(world, FLUSH_EXT)[0].aflags, 0x40);
+        assert!(world.servers[0].model().violations().is_empty());
+    });
+}
+
+#[test]
+fn flush_of_vblade_succeeds_though_its_answer_looks_odd() {
+    scenario(with(Profile::vblade()), |world| {
+        up(world);
+        good(world, Op::Flush, 0, 0);
+        // An aborted command leaves its mark in the error register of the next flush.
+        let fault = AtaFault {
+            which: Which::Reads,
+            status: 0x41,
+            error: 0x10,
+            times: 1,
+        };
+        world.servers[0].model_mut().add_ata_fault(fault);
+        world.options.allowed.push(IoError::Failed);
+        bad(world, Op::Read, 0, 1, IoError::Failed);
+        world.options.allowed.clear();
+        good(world, Op::Flush, 0, 0);
+        assert_eq!(commands(world, FLUSH).len(), 2);
+    });
+}
+
+#[test]
+fn flush_of_ggaoed_succeeds_though_its_status_is_the_command() {
+    let mut profile = Profile::ggaoed();
+    scenario(with(profile.clone()), |world| {
+        up(world);
+        good(world, Op::Flush, 0, 0);
+        assert_eq!(commands(world, FLUSH_EXT).len(), 1);
+    });
+    profile.flush_ext = false;
+    scenario(with(profile), |world| {
+        up(world);
+        good(world, Op::Flush, 0, 0);
+        assert_eq!(commands(world, FLUSH).len(), 1);
+    });
+}
+
+#[test]
+fn an_aborted_flush_ext_falls_back_to_flush() {
+    let mut profile = Profile::vblade();
+    profile.claims_flush_ext = true;
+    scenario(with(profile), |world| {
+        up(world);
+        good(world, Op::Flush, 0, 0);
+        assert_eq!(
+            (
+                commands(world, FLUSH_EXT).len(),
+                commands(world, FLUSH).len()
+            ),
+            (1, 1)
+        );
+        assert!(world.slot(ADDR).unwrap().saw(Event::FeatureLost));
+        good(world, Op::Flush, 0, 0);
+        assert_eq!(commands(world, FLUSH_EXT).len(), 1, "it is not tried again");
+    });
+}
+
+#[test]
+fn a_target_that_aborts_every_flush_is_unsupported_once() {
+    let mut profile = Profile::vblade();
+    profile.claims_flush_ext = true;
+    let mut options = with(profile);
+    options.allowed.push(IoError::Unsupported);
+    scenario(options, |world| {
+        let fault = AtaFault {
+            which: Which::Flushes,
+            status: 0x41,
+            error: 0x04,
+            times: u32::MAX,
+        };
+        world.servers[0].model_mut().add_ata_fault(fault);
+        up(world);
+        assert!(world.slot(ADDR).unwrap().target().can_flush());
+        bad(world, Op::Flush, 0, 0, IoError::Unsupported);
+        assert!(!world.slot(ADDR).unwrap().target().can_flush());
+        forget(world);
+        bad(world, Op::Flush, 0, 0, IoError::Unsupported);
+        assert!(seen(world).is_empty(), "nothing is sent any more");
+        good(world, Op::Write, 0, 2);
+    });
+}
+
+#[test]
+fn a_flush_makes_the_cache_durable() {
+    scenario(with(Profile::ideal()), |world| {
+        up(world);
+        good(world, Op::Write, 0, 16);
+        assert!(
+            world.disks[0].borrow().medium.volatile().count() > 0,
+            "the cache is on"
+        );
+        good(world, Op::Flush, 0, 0);
+        assert_eq!(world.disks[0].borrow().medium.volatile().count(), 0);
+    });
+}
+
+#[test]
+fn the_write_cache_is_switched_when_the_operator_says_so() {
+    for (wanted, at_start) in [(true, false), (false, true)] {
+        let mut profile = Profile::ideal();
+        profile.write_cache = at_start;
+        let mut options = with(profile);
+        options.tunables.write_cache = Some(wanted);
+        scenario(options, |world| {
+            up(world);
+            let sent = commands(world, 0xef);
+            assert_eq!(sent.len(), 1);
+            assert_eq!(sent[0].feature, if wanted { 0x02 } else { 0x82 });
+            good(world, Op::Write, 0, 8);
+            assert_eq!(
+                world.disks[0].borrow().medium.volatile().count() > 0,
+                wanted
+            );
+        });
+    }
+}
+
+#[test]
+fn trim_names_its_sectors_and_they_read_as_zero() {
+    scenario(with(Profile::ideal()), |world| {
+        up(world);
+        assert!(world.slot(ADDR).unwrap().target().can_trim());
+        good(world, Op::Write, 0, 64);
+        forget(world);
+        good(world, Op::Trim, 8, 40);
+        let trim = commands(world, DSM)[0];
+        assert_eq!(
+            (trim.aflags, trim.feature, trim.count, trim.len),
+            (0x41, 1, 1, 36 + 512)
+        );
+        // The book checks what is read.
+        good(world, Op::Read, 0, 64);
+        assert!(world.servers[0].model().violations().is_empty());
+    });
+}
+
+#[test]
+fn a_trim_that_the_target_aborts_is_unsupported_from_then_on() {
+    let mut profile = Profile::vblade();
+    profile.claims_trim = true;
+    let mut options = with(profile);
+    options.allowed.push(IoError::Unsupported);
+    scenario(options, |world| {
+        up(world);
+        assert!(world.slot(ADDR).unwrap().target().can_trim());
+        bad(world, Op::Trim, 0, 8, IoError::Unsupported);
+        assert!(!world.slot(ADDR).unwrap().target().can_trim());
+        forget(world);
+        bad(world, Op::Trim, 0, 8, IoError::Unsupported);
+        assert!(commands(world, DSM).is_empty());
+        good(world, Op::Write, 0, 8);
+    });
+}
+
+#[test]
+fn requests_beyond_the_end_are_refused_without_a_frame() {
+    let mut options = Options::simple(1);
+    options.allowed.push(IoError::Invalid);
+    scenario(options, |world| {
+        up(world);
+        forget(world);
+        bad(world, Op::Read, 2048, 1, IoError::Invalid);
+        bad(world, Op::Write, 2047, 2, IoError::Invalid);
+        bad(world, Op::Read, 0, 0, IoError::Invalid);
+        assert!(seen(world).is_empty());
+        good(world, Op::Read, 2047, 1);
+    });
+}
+
+#[test]
+fn every_kind_of_target_reads_what_was_written() {
+    for name in ["vblade", "ggaoed", "kvblade", "ideal"] {
+        for bytes in [1500, 4200, 9000] {
+            scenario(mtu(with(Profile::by_name(name).unwrap()), bytes), |world| {
+                up(world);
+                for (lba, sectors) in [(0, 256), (3, 1), (7, 100), (2000, 48)] {
+                    good(world, Op::Write, lba, sectors);
+                    good(world, Op::Read, lba, sectors);
+                }
+                good(world, Op::Read, 0, 2048);
+                good(world, Op::Flush, 0, 0);
+                assert_eq!(world.servers[0].dropped(), 0, "{name} at {bytes}");
+                assert!(world.servers[0].model().violations().is_empty());
+            });
+        }
+    }
+}
+
+#[test]
+fn buffer_counts_of_nought_and_one_work() {
+    for count in [0, 1, 2] {
+        let mut profile = Profile::vblade();
+        profile.buffer_count = count;
+        scenario(with(profile), |world| {
+            up(world);
+            // A question to the target may come on top of a full window, but there is none now.
+            let before = world.servers[0].dropped();
+            for _ in 0..8 {
+                world.submit(ADDR, Op::Write, 0, 32, false);
+            }
+            good(world, Op::Read, 0, 32);
+            assert_eq!(world.servers[0].dropped(), before);
+        });
+    }
+}

@@ -1,0 +1,43 @@
+// SPDX-License-Identifier: BSD-2-Clause
+//! Whole runs, each out of one number. `cargo run -p aoe-sim --bin sim -- --seed N` repeats one.
+
+use aoe_sim::{Options, run};
+
+/// Seeds that found something once; each stays clean from now on.
+const NAMED: [(u64, &str); 0] = [];
+
+fn clean(seed: u64) -> bool {
+    let report = run(Options::draw(seed));
+    for line in &report.trouble {
+        println!("seed {seed}: {line}");
+    }
+    assert!(
+        report.requests > 0 || !report.trouble.is_empty(),
+        "seed {seed} did nothing"
+    );
+    report.trouble.is_empty()
+}
+
+#[test]
+fn seeds_that_once_found_something() {
+    for (seed, what) in NAMED {
+        assert!(clean(seed), "seed {seed}: {what}");
+    }
+}
+
+#[test]
+fn six_hundred_seeds() {
+    let bad: Vec<u64> = (0..600).filter(|seed| !clean(*seed)).collect();
+    assert!(bad.is_empty(), "seeds that went wrong: {bad:?}");
+}
+
+#[test]
+fn a_seed_decides_everything() {
+    for seed in [0, 7, 99, 12_345] {
+        let (first, second) = (run(Options::draw(seed)), run(Options::draw(seed)));
+        assert_eq!(
+            (first.virtual_ns, first.steps, first.requests),
+            (second.virtual_ns, second.steps, second.requests)
+        );
+    }
+}
