@@ -2,7 +2,7 @@
 
 use crate::limits::{MAX_NETIFS, MAX_TARGETS, MAX_UNIDENTIFIED};
 use crate::target::config_transmit;
-use crate::time::SEC;
+use crate::time::{MS, SEC};
 use crate::{DropReason, Instant, InterfaceChange, Links, NetifId, Received, Transmit};
 use aoe_wire::{Command, ConfigReply, Header, TargetAddr};
 
@@ -22,11 +22,17 @@ const UNSET_SHELF: u16 = 0x0FFF;
 /// The tag of beacons. Not 0, which marks an announcement that nobody asked for.
 const BEACON_TAG: u32 = 0x0BEA_C000;
 
+/// Time between the beacons that follow the first one on an interface that came up.
+const FOLLOW_UPS_NS: [u64; 3] = [250 * MS, SEC, 3 * SEC];
+
 /// Interfaces, beacons, and the count of targets.
 #[derive(Debug)]
 pub struct Initiator {
     beacon_secs: u32,
     next_beacon: Option<Instant>,
+    /// Beacons still to come after an interface came up, and when the next one is due.
+    follow_ups: usize,
+    next_follow_up: Option<Instant>,
     /// Interfaces that may be used, a bit each.
     usable: u16,
     /// Interfaces on which a beacon is due.
@@ -48,6 +54,8 @@ impl Initiator {
         Self {
             beacon_secs: 60,
             next_beacon: None,
+            follow_ups: 0,
+            next_follow_up: None,
             usable: 0,
             due: 0,
             identified: 0,
@@ -73,6 +81,8 @@ impl Initiator {
             InterfaceChange::Up => {
                 self.usable |= bit;
                 self.due |= bit;
+                self.follow_ups = 0;
+                self.schedule_follow_up(now);
             }
             InterfaceChange::Down | InterfaceChange::Gone => {
                 self.usable &= !bit;
@@ -80,9 +90,20 @@ impl Initiator {
             }
             InterfaceChange::Changed => {}
         }
+        if self.usable == 0 {
+            self.next_follow_up = None;
+        }
         if self.next_beacon.is_none() || self.usable == 0 {
             self.schedule(now);
         }
+    }
+
+    /// Beacons get lost, and a link that has just come up drops the first frames more often than not.
+    fn schedule_follow_up(&mut self, now: Instant) {
+        self.next_follow_up = FOLLOW_UPS_NS
+            .get(self.follow_ups)
+            .map(|&wait| now.after(wait));
+        self.follow_ups += 1;
     }
 
     /// Sends a beacon on every usable interface now.
@@ -95,6 +116,10 @@ impl Initiator {
     pub fn handle_timeout(&mut self, now: Instant) {
         if self.next_beacon.is_some_and(|at| at <= now) {
             self.discover(now);
+        }
+        if self.next_follow_up.is_some_and(|at| at <= now) {
+            self.due = self.usable;
+            self.schedule_follow_up(now);
         }
     }
 
@@ -117,8 +142,11 @@ impl Initiator {
 
     /// When [`Initiator::handle_timeout`] must be called next.
     #[must_use]
-    pub const fn poll_timeout(&self) -> Option<Instant> {
-        self.next_beacon
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        [self.next_beacon, self.next_follow_up]
+            .into_iter()
+            .flatten()
+            .min()
     }
 
     /// A frame came from an address that has no target.

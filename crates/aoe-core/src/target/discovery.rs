@@ -56,10 +56,8 @@ impl Target<'_> {
         let Some(index) = self.path_or_candidate(rx) else {
             return Handled::Dropped(DropReason::Full);
         };
+        self.note_config(index, &config);
         let path = self.paths.at(index);
-        path.buffer_count = config.buffer_count;
-        path.firmware = config.firmware;
-        path.sector_count = config.sector_count;
         path.heard_at = now;
         let trusted = !matches!(path.state, PathState::New | PathState::Conflict);
         if trusted || self.info.identity.is_none() {
@@ -70,10 +68,29 @@ impl Target<'_> {
             if self.paths.get(index).state == PathState::Checking {
                 self.paths.at(index).state = PathState::Up;
                 self.refresh_state(now);
+                self.want_write_cache(now, index);
             }
         }
         self.follow_up(now, index, rx.header.tag == 0);
         Handled::Done
+    }
+
+    /// What the remote side takes holds for every path to it.
+    fn note_config(&mut self, index: u8, config: &ConfigReply<'_>) {
+        let mac = self.paths.get(index).mac;
+        for other in self.paths.indices() {
+            let path = self.paths.at(other);
+            if path.mac != mac || path.state == PathState::Unused {
+                continue;
+            }
+            let before = path.accepted_sectors();
+            path.buffer_count = config.buffer_count;
+            path.firmware = config.firmware;
+            path.sector_count = config.sector_count;
+            if path.state == PathState::Checking && path.accepted_sectors() < before {
+                self.events.add(Event::PayloadRefused);
+            }
+        }
     }
 
     fn path_or_candidate(&mut self, rx: &Received<'_>) -> Option<u8> {
@@ -340,14 +357,26 @@ impl Target<'_> {
         if self.info.conflict == Some((path.netif, path.mac)) {
             self.info.conflict = None;
         }
-        path.state = PathState::Up;
+        let lost = path.state == PathState::Lost;
+        path.state = if lost {
+            PathState::Checking
+        } else {
+            PathState::Up
+        };
         path.timeouts = 0;
         path.reported = false;
+        if lost {
+            // What it takes may have changed with whatever cut it off, and too large a frame may be
+            // answered by silence.
+            path.probe.ask(ProbeKind::Config, now);
+        }
         if news {
             self.events.add(Event::PathUp);
         }
         self.refresh_state(now);
-        self.want_write_cache(now, index);
+        if !lost {
+            self.want_write_cache(now, index);
+        }
         self.detect_overtaken(now, index);
     }
 

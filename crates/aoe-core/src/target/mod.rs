@@ -186,6 +186,8 @@ pub struct Target<'s> {
     trim: bool,
     /// A write was answered with success: a refused one is no sign of a read-only export.
     wrote: bool,
+    /// Writes are refused.
+    read_only: bool,
     /// The target is not known to execute and answer in order, or was seen not to.
     unordered: bool,
     /// The disk is open.
@@ -224,6 +226,7 @@ impl<'s> Target<'s> {
             flush: FlushMode::None,
             trim: false,
             wrote: false,
+            read_only: false,
             unordered: true,
             in_use: false,
             forgotten: false,

@@ -217,15 +217,19 @@ impl Path {
         self.state != PathState::Unused && self.link_up
     }
 
-    /// Most sectors that fit one frame on this path now, at least one.
-    pub(crate) fn frame_sectors(&self, link: Link) -> u32 {
-        let accepted = if self.sector_count == 0 {
+    /// Most sectors that the target takes in one frame (AoEr11 section 3.2).
+    pub(crate) fn accepted_sectors(&self) -> u32 {
+        u32::from(if self.sector_count == 0 {
             DEFAULT_SECTORS
         } else {
             self.sector_count
-        };
+        })
+    }
+
+    /// Most sectors that fit one frame on this path now, at least one.
+    pub(crate) fn frame_sectors(&self, link: Link) -> u32 {
         payload_sectors(link.mtu)
-            .min(u32::from(accepted))
+            .min(self.accepted_sectors())
             .clamp(1, MAX_FRAME_SECTORS)
     }
 

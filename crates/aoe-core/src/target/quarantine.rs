@@ -5,15 +5,16 @@
 //! dead. The proofs:
 //!
 //! * every copy was answered: each was executed, or refused, before the answer left;
-//! * the target keeps order, and on each path that a copy went by something was answered that was
-//!   sent a good while after the copy: what the target or the path had queued before it has gone by;
+//! * on each path that a copy went by something was answered that was sent a good while after the
+//!   copy: what the path or the target had queued before it has gone by. For a target that keeps
+//!   order that is as long as the network may reorder, for any other a good deal longer;
 //! * a long time has passed in which the copy could leave this host and be executed.
 
 use super::frames::FrameState;
 use super::paths::PathState;
 use super::probe::ProbeKind;
 use super::{Instant, Target};
-use crate::limits::QUARANTINE_NS;
+use crate::limits::{QUARANTINE_NS, TARGET_REORDER_NS};
 use crate::time::{MS, SEC};
 
 /// By how much the network may let a later frame overtake an earlier one.
@@ -62,11 +63,8 @@ impl Target<'_> {
 
     /// Sees to it that something later than the ghost is answered on each of its paths.
     fn ask_after(&mut self, now: Instant, index: u16) {
-        if self.unordered {
-            return;
-        }
         let ghost = *self.frames.get(index);
-        let when = now.max(ghost.last_sent.after(NETWORK_REORDER_NS));
+        let when = now.max(ghost.last_sent.after(self.proof_ns()));
         for path_index in self.paths.indices() {
             let path = self.paths.at(path_index);
             let used = ghost.paths_used & (1 << path_index) != 0;
@@ -101,8 +99,8 @@ impl Target<'_> {
         if ghost.is_answered() {
             return true;
         }
-        if !self.unordered && !ghost.orphaned {
-            let proof = ghost.last_sent.after(NETWORK_REORDER_NS);
+        if !ghost.orphaned {
+            let proof = ghost.last_sent.after(self.proof_ns());
             if paths
                 .clone()
                 .all(|path| self.paths.get(path).answered_sent >= proof)
@@ -112,6 +110,15 @@ impl Target<'_> {
         }
         paths.all(|path| self.paths.get(path).link_up)
             && now.since(ghost.last_sent) >= QUARANTINE_NS
+    }
+
+    /// How much later than a copy something must have been sent for its answer to prove the copy dead.
+    const fn proof_ns(&self) -> u64 {
+        if self.unordered {
+            TARGET_REORDER_NS
+        } else {
+            NETWORK_REORDER_NS
+        }
     }
 
     /// When to look again whether time alone has proven a ghost dead.

@@ -169,7 +169,7 @@ impl Target<'_> {
             _ => reply.failed(),
         };
         if failed {
-            return self.judge_fault(op, reply.fault());
+            return self.judge_fault(op, reply.fault(), frame);
         }
         if op != Op::Read {
             return Verdict::Done;
@@ -189,11 +189,17 @@ impl Target<'_> {
         }
     }
 
-    fn judge_fault(&self, op: Op, fault: AtaFault) -> Verdict {
+    fn judge_fault(&self, op: Op, fault: AtaFault, frame: &Frame) -> Verdict {
+        // ggaoed refuses a frame that is too large for it with ABRT, and so may its MTU change.
+        let perhaps_too_large = frame.sectors > 1 && frame.refusals == 0;
         match (fault, op) {
             (AtaFault::Busy, _) => Verdict::Later,
             (AtaFault::Aborted, Op::Flush) if self.flush == FlushMode::Ext => Verdict::Again,
             (AtaFault::Aborted, Op::Flush | Op::Trim) => Verdict::Failed(IoError::Unsupported),
+            (AtaFault::Aborted, Op::Write) if self.read_only => Verdict::Failed(IoError::ReadOnly),
+            (AtaFault::Aborted, Op::Read | Op::Write) if perhaps_too_large => {
+                Verdict::Recheck(ProbeKind::Config)
+            }
             (AtaFault::Aborted, Op::Write) if !self.wrote => Verdict::Failed(IoError::ReadOnly),
             _ => Verdict::Failed(IoError::Failed),
         }
@@ -241,7 +247,10 @@ impl Target<'_> {
         let io = *self.ios.get(frame.io);
         match verdict {
             Verdict::Done => {
-                self.wrote |= io.op == Op::Write;
+                if io.op == Op::Write {
+                    self.wrote = true;
+                    self.read_only = false;
+                }
                 self.retire(index);
                 if self
                     .ios
@@ -314,7 +323,6 @@ impl Target<'_> {
         };
         self.enqueue(index);
         if kind == ProbeKind::Config {
-            self.events.add(Event::PayloadRefused);
             self.check_path(now, path, ProbeKind::Config);
         } else {
             self.lose_path(now, path);
@@ -334,7 +342,10 @@ impl Target<'_> {
                 self.events.add(Event::FeatureLost);
             }
             (_, IoError::Reserved) => self.events.add(Event::Reserved),
-            (_, IoError::ReadOnly) => self.events.add(Event::ReadOnly),
+            (_, IoError::ReadOnly) => {
+                self.read_only = true;
+                self.events.add(Event::ReadOnly);
+            }
             // An address out of range, perhaps: the disk may be smaller than it was.
             (Op::Read | Op::Write, IoError::Failed) => self.ask(path, ProbeKind::Identify, now),
             _ => {}
