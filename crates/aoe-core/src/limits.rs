@@ -54,8 +54,6 @@ pub const KEEPALIVE_TRIES: u8 = 5;
 /// How long a copy of a write that was never answered keeps its range closed to newer writes, when
 /// nothing better proves it dead. A stalled target may hold it in a socket buffer for seconds.
 pub const QUARANTINE_NS: u64 = 15 * SEC;
-/// By how much a target that works on several requests at once may let later ones overtake.
-pub const TARGET_REORDER_NS: u64 = 2 * SEC;
 /// Leeway of an overtaken frame, in quarters of the round trip: where the doubling stops.
 pub const MAX_REORDER_QUARTERS: u8 = 64;
 /// How long a target may be silent before it is called down; I/O is held from the first moment.
