@@ -15,6 +15,7 @@ pub mod rng;
 mod server;
 mod storage;
 mod strict;
+mod wire;
 
 pub use access::{EditError, MacList};
 pub use ata::{AtaFault, Which};
@@ -27,6 +28,7 @@ pub use profile::{
 pub use server::{Outgoing, Server, Timing};
 pub use storage::{FileStorage, MediumError, MemStorage, SECTOR, Storage};
 pub use strict::Violation;
+pub use wire::{Wire, WireCounts, WireFaults};
 
 /// An Ethernet address.
 pub type Mac = [u8; 6];

@@ -169,6 +169,7 @@ pub struct FileStorage {
     file: File,
     sectors: u64,
     offset: u64,
+    follow: bool,
 }
 
 impl FileStorage {
@@ -189,7 +190,13 @@ impl FileStorage {
             file,
             sectors,
             offset,
+            follow: false,
         })
+    }
+
+    /// Looks at the file's size again whenever it matters, instead of once.
+    pub fn follow_size(&mut self) {
+        self.follow = true;
     }
 
     fn position(&self, lba: u64) -> u64 {
@@ -199,7 +206,11 @@ impl FileStorage {
 
 impl Storage for FileStorage {
     fn sectors(&self) -> u64 {
-        self.sectors
+        if !self.follow {
+            return self.sectors;
+        }
+        let len = self.file.metadata().map_or(0, |metadata| metadata.len());
+        len.saturating_sub(self.offset) / SECTOR as u64
     }
 
     fn read(&mut self, lba: u64, data: &mut [u8]) -> Result<(), MediumError> {
