@@ -30,6 +30,13 @@ rust_library()
 	[ -f "$_lib/core/src/lib.rs" ] && echo "$_lib"
 }
 
+# new_enough RUSTC: 1.88 or later, as Cargo.toml says.
+new_enough()
+{
+	"$1" --version 2>/dev/null |
+	    awk '{ split($2, v, "."); exit !(v[1] > 1 || v[2] >= 88) }'
+}
+
 # find_rustc: a compiler that has its own library sources beside it.  `core`
 # belongs to exactly one compiler, so a compiler without sources is of no use.
 find_rustc()
@@ -37,7 +44,7 @@ find_rustc()
 	for _rustc in "${RUSTC:-}" rustc /usr/bin/rustc /usr/local/bin/rustc; do
 		[ -n "$_rustc" ] || continue
 		command -v "$_rustc" >/dev/null 2>&1 || continue
-		if rust_library "$_rustc" >/dev/null; then
+		if rust_library "$_rustc" >/dev/null && new_enough "$_rustc"; then
 			command -v "$_rustc"
 			return 0
 		fi

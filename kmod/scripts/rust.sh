@@ -22,7 +22,8 @@ crates=$(dirname "$kmod")/crates
 arch=$1 bindings=$2 work=$3 out=$4 source=${5:-}
 cache=${AOE_RUST_CACHE:-$work}
 RUSTC=$(find_rustc) ||
-    die "no rustc with library sources (Debian: rustc-web rust-web-src; FreeBSD: rust)"
+    die "no rustc of 1.88 or later with its library sources (Debian 12 with its
+security updates: rustc-web rust-web-src; FreeBSD: rust)"
 library=$(rust_library "$RUSTC")
 LD=${LD:-ld}
 AR=${AR:-ar}
