@@ -64,9 +64,10 @@ class Lab:
 
     serial = 0
 
-    def __init__(self, aoectl):
+    def __init__(self, aoectl, target):
         Lab.serial += 1
         self.aoectl_path = aoectl
+        self.target_path = target
         self.prefix = f"aoe{os.getpid()}x{Lab.serial}"
         self.children = []
         self.namespaces = []
@@ -169,6 +170,15 @@ class Lab:
         child = self.start("t", *command, stdout=log, stderr=subprocess.STDOUT)
         time.sleep(0.05)
         assert child.poll() is None, f"vblade ended: {open(log.name, encoding='utf-8').read()}"
+        return child
+
+    def model(self, disk, *options, interfaces=("t0",)):
+        """Export a file by the project's own target, which has the quirks of others and is strict."""
+        log = open(self.dir / f"model-{len(self.children)}.log", "w+", encoding="utf-8")
+        child = self.start("t", self.target_path, *interfaces, disk, *options,
+                           stdout=log, stderr=subprocess.STDOUT)
+        time.sleep(0.1)
+        assert child.poll() is None, f"aoe-target ended: {open(log.name, encoding='utf-8').read()}"
         return child
 
     def aoectl(self, *args, status=0, stdin=None, timeout=PATIENCE):
