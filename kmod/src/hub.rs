@@ -13,8 +13,6 @@ const BEACONS: usize = 4;
 /// Time between two looks at the listed interfaces. Most changes are announced; what is not (an
 /// MTU, a driver that starts running only after its announcement) is seen by this.
 const WATCH_NS: u64 = 1_000_000_000;
-/// A beacon, or its answers, may be lost: this long after an interface came up another is sent.
-const SECOND_BEACON_NS: u64 = 1_000_000_000;
 
 /// What the hub's lock guards.
 pub(crate) struct Hub {
@@ -25,7 +23,6 @@ pub(crate) struct Hub {
     pub(crate) closing: bool,
     armed: Option<Instant>,
     watch: Option<Instant>,
-    second_beacon: Option<Instant>,
     clock: Instant,
 }
 
@@ -37,7 +34,6 @@ impl Hub {
             closing: false,
             armed: None,
             watch: None,
-            second_beacon: None,
             clock: Instant::from_nanos(0),
         }
     }
@@ -48,7 +44,7 @@ impl Hub {
     }
 
     fn next_timeout(&self) -> Option<Instant> {
-        [self.initiator.poll_timeout(), self.watch, self.second_beacon].into_iter().flatten().min()
+        [self.initiator.poll_timeout(), self.watch].into_iter().flatten().min()
     }
 }
 
@@ -86,10 +82,6 @@ pub(crate) fn timeout() {
         guard.watch = Some(now.after(WATCH_NS));
         ffi::ask_netif_work();
     }
-    if guard.second_beacon.is_some_and(|at| at <= now) {
-        guard.second_beacon = None;
-        guard.initiator.discover(now);
-    }
     guard.initiator.handle_timeout(now);
     drive(guard);
 }
@@ -99,9 +91,6 @@ pub(crate) fn handle_interface(id: NetifId, change: InterfaceChange) {
     let mut guard = HUB.lock();
     let now = guard.now();
     guard.initiator.handle_interface(now, id, change);
-    if change == InterfaceChange::Up {
-        guard.second_beacon = Some(now.after(SECOND_BEACON_NS));
-    }
     drive(guard);
 }
 

@@ -76,7 +76,9 @@ pub(crate) fn events(config: &Guard<Config>, cell: &Cell, events: Events) {
 /// Leaves out what another event of the same moment says already.
 const fn is_news(event: Event, all: Events) -> bool {
     match event {
-        Event::Up | Event::PathUp => !all.has(Event::Identified),
+        Event::Up => !all.has(Event::Identified),
+        Event::PathUp => !all.has(Event::Identified) && !all.has(Event::Up),
+        Event::PathDown => !all.has(Event::Down),
         Event::ConfigChanged | Event::Forget => false,
         _ => true,
     }

@@ -27,7 +27,7 @@ impl Display for Size {
 
 /// `net.aoe.devices`.
 pub(crate) fn devices(text: &mut Text<'_>, config: &Guard<Config>) -> fmt::Result {
-    write!(text, "\n{:<12} {:<8} {:>10}  paths", "disk", "state", "size")?;
+    write!(text, "\n{:<10} {:<8} {:>10}  paths", "target", "state", "size")?;
     let mut result = Ok(());
     cell::for_each(config, |cell| {
         let guard = cell.lock();
@@ -40,13 +40,13 @@ fn device(text: &mut Text<'_>, config: &Guard<Config>, target: &Target<'_>) -> f
     // Padding works on whole texts, so that the two with parts are made first.
     let mut room = [0; 24];
     let mut name = Text::new(&mut room);
-    write!(name, "aoe{}", target.addr())?;
+    write!(name, "{}", target.addr())?;
     let mut room = [0; 24];
     let mut size = Text::new(&mut room);
     write!(size, "{}", Size(target.sectors()))?;
     write!(
         text,
-        "\n{:<12} {:<8} {:>10} ",
+        "\n{:<10} {:<8} {:>10} ",
         core::str::from_utf8(name.as_bytes()).unwrap_or(""),
         target.state().name(),
         core::str::from_utf8(size.as_bytes()).unwrap_or(""),

@@ -30,7 +30,7 @@ pub(crate) fn run(cell: &Cell) -> Option<Unlisted> {
         cell.destroy_disk();
         return Some(leave(cell, &config));
     }
-    if !events.is_empty() {
+    if !events.is_empty() && !remove {
         report::events(&config, cell, events);
     }
     if disk == Disk::None && events.has(Event::Identified) && !remove && !config.closing {
