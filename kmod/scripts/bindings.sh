@@ -23,5 +23,39 @@ options=$(sed -e 's/#.*//' -e '/^[[:space:]]*$/d' "$kmod/bindgen.flags")
 set -f
 # The options hold no white space inside a word: splitting them is meant.
 # shellcheck disable=SC2086
-"$bindgen" $options --output "$out.tmp" "$kmod/include/aoe_shim.h" "$@"
+"$bindgen" $options --allowlist-function 'aoe_rs_[a-z0-9_]+' \
+    --output "$out.raw" "$kmod/include/aoe_shim.h" "$@"
+
+# What C calls is defined in Rust, so its declarations are of no use as such.
+# They become a macro that holds each definition against its prototype: a
+# function that differs from what C believes does not compile.
+awk '
+/^ *pub fn aoe_rs_/ { taking = 1; text = "" }
+taking {
+	text = text $0
+	if ($0 ~ /;$/) {
+		taking = 0
+		match(text, /aoe_rs_[a-z0-9_]+/)
+		name = substr(text, RSTART, RLENGTH)
+		rest = substr(text, RSTART + RLENGTH)
+		sub(/;$/, "", rest)
+		gsub(/[[:space:]]+/, " ", rest)
+		checks = checks "            const _: unsafe extern \"C\" fn" rest " = super::" name ";\n"
+	}
+	next
+}
+{ print }
+END {
+	print "macro_rules! check_entry_points {"
+	print "    () => {"
+	print "        mod prototypes {"
+	print "            #![allow(unused_imports, clippy::all)]"
+	print "            use $crate::ffi::raw::*;"
+	printf "%s", checks
+	print "        }"
+	print "    };"
+	print "}"
+	print "pub(crate) use check_entry_points;"
+}' "$out.raw" > "$out.tmp"
+rm -f "$out.raw"
 mv "$out.tmp" "$out"

@@ -15,6 +15,9 @@ use crate::input::{self, Frame};
 use crate::text::Text;
 use crate::{disk, drive, hub, module, netifs, sysctl, work};
 
+// Each function below is held against the prototype in aoe_shim.h that C calls it by.
+crate::ffi::raw::check_entry_points!();
+
 /// # Safety
 /// C calls it once, before every other function, with a pointer to valid tunables.
 #[unsafe(no_mangle)]
