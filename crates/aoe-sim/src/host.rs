@@ -159,7 +159,7 @@ impl<'p> World<'p> {
 
     /// A frame comes in by an interface.
     pub fn frame_in(&mut self, netif: usize, frame: &Rc<[u8]>) {
-        if !self.netifs.get(netif).is_some_and(|one| one.listed) {
+        if !self.is_usable(netif) {
             return;
         }
         let Ok((header, arg)) = Header::split(frame) else {

@@ -4,7 +4,26 @@
 use aoe_sim::{Options, run};
 
 /// Seeds that found something once; each stays clean from now on.
-const NAMED: [(u64, &str); 0] = [];
+const NAMED: [(u64, &str); 6] = [
+    (
+        854,
+        "a target that is silent on large frames was never asked what it takes now",
+    ),
+    (
+        887,
+        "one lost beacon left a target without a path for a minute",
+    ),
+    (
+        1189,
+        "a buffer count that fell was believed on one of two paths to the same address only",
+    ),
+    (2368, "the same, with seven frames for one buffer"),
+    (
+        2875,
+        "a read that an aborting target found too large failed instead of being cut anew",
+    ),
+    (3568, "the same, after a restart"),
+];
 
 fn clean(seed: u64) -> bool {
     let report = run(Options::draw(seed));

@@ -3,9 +3,9 @@
 
 pub(crate) use aoe_core::{Event, IoError, Op, State};
 pub(crate) use aoe_sim::net::Condition;
-pub(crate) use aoe_sim::options::{MS, PortOptions, SEC, ServerOptions, US};
+pub(crate) use aoe_sim::options::{MS, SEC, US};
 pub(crate) use aoe_sim::world::{netif_mac, port_mac};
-pub(crate) use aoe_sim::{Ended, Fault, Options, Plant, World, loans, pools};
+pub(crate) use aoe_sim::{Ended, Fault, Options, World, loans, pools};
 pub(crate) use aoe_target::{AoeFault, AtaFault, Profile, SectorLimit, Timing, Which};
 
 /// The target of most scenarios.
