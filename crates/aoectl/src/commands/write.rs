@@ -40,14 +40,14 @@ pub(crate) fn run(args: &Write, format: Format) -> Result<(), Failure> {
     let figures = transfer::run(&mut driver, &plan, &mut source, &progress)?;
     let flushed = transfer::flush(&mut driver, &plan, &progress)?;
     drop(progress);
-    if let (Some(asked), true) = (asked, source.at_end) {
-        if source.read_bytes < asked {
-            return Err(Failure::Failed(anyhow!(
-                "{} has only {} bytes of the {asked} that were asked for; they were written",
-                source.name,
-                source.read_bytes
-            )));
-        }
+    if let (Some(asked), true) = (asked, source.at_end)
+        && source.read_bytes < asked
+    {
+        return Err(Failure::Failed(anyhow!(
+            "{} has only {} bytes of the {asked} that were asked for; they were written",
+            source.name,
+            source.read_bytes
+        )));
     }
     if !flushed {
         eprintln!(
