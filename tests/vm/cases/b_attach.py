@@ -2,11 +2,13 @@
 """A disk appears, tells the truth about itself, and on every kind of interface."""
 
 import hashlib
+import os
 import re
 import socket
 import time
 
 from lib.case import MIB, Group
+from lib.config import TOP
 from lib.target import pattern
 from lib.util import need, same
 
@@ -37,12 +39,13 @@ def carries_data(t, server, seed):
         same(f.read(21), b"written by the guest\n", "what the target holds")
 
 
-def works_on(t, ifname, seed, **where):
+def works_on(t, guest_if, seed, **where):
     server = t.vblade(seed=seed, **where)
     t.load()
-    appears(t, ifname)
+    appears(t, guest_if)
     carries_data(t, server, seed)
-    need(ifname in t.guest.sysctl("net.aoe.devices"), f"net.aoe.devices does not name {ifname}")
+    same(t.leaf("path.0.interface"), guest_if, "interface of the path")
+    same(t.leaf("path.0.mac"), server.mac(), "address of the path")
 
 
 def nothing_appears(t):
@@ -84,7 +87,9 @@ def tools_tell_the_truth(t):
     same(t.leaf("serial"), serial, "serial")
     same(t.leaf("firmware"), "V25", "firmware")
     same(t.guest.sysctl("net.aoe.iflist"), "em0", "iflist")
-    need(re.search(r"\b7\.0\b.*\bup\b", t.guest.sysctl("net.aoe.devices")), "devices table")
+    table = t.guest.sysctl("net.aoe.devices")
+    need(re.search(r"^aoe7\.0\s+up\s+40 MiB\s+em0>[0-9a-f:]{17}=up", table, re.M), f"net.aoe.devices: {table}")
+    need(re.search(r"^em0\s+up\s+1500\s+" + t.machine.mac(0), t.guest.sysctl("net.aoe.interfaces"), re.M), "interfaces")
     need("aoe7.0" in t.guest.sysctl("kern.disks").split(), "kern.disks")
 
 
@@ -155,8 +160,8 @@ def absent_interface_is_pending_then_used(t):
     t.vblade(ifname=t.lab.segments[0].vlan_port(10), seed="pending")
     t.load("vlan10")
     same(t.guest.sysctl("net.aoe.iflist"), "vlan10", "iflist")
-    need(re.search(r"vlan10\b.*pending", t.guest.sysctl("net.aoe.devices")), "vlan10 is not shown as pending: " +
-         t.guest.sysctl("net.aoe.devices"))
+    table = t.guest.sysctl("net.aoe.interfaces")
+    need(re.search(r"vlan10\b.*pending", table), f"vlan10 is not shown as pending: {table}")
     begin = time.monotonic()
     t.guest.run("ifconfig vlan10 create vlan 10 vlandev em0 up")
     t.wait_disk(timeout=3)
@@ -191,8 +196,8 @@ def two_interfaces_one_disk(t):
     t.vblade(seg=1, file=file)
     t.load("em0 vtnet0")
     t.wait_disk()
-    t.guest.wait_for("sysctl -n net.aoe.devices | grep vtnet0 && sysctl -n net.aoe.devices | grep em0", 10,
-                     "both paths are listed")
+    t.guest.wait_for("test \"$(sysctl -n net.aoe.target.7.0.path.1.state)\" = up", 10, "the second path is up")
+    same({t.leaf("path.0.interface"), t.leaf("path.1.interface")}, {"em0", "vtnet0"}, "interfaces of the paths")
     same(t.guest.run("ls /dev | grep -c '^aoe[0-9]*[.][0-9]*$'"), "1", "disks")
     job = t.guest.spawn("dd if=/dev/aoe7.0 of=/dev/null bs=1m")
     a.kill()
@@ -208,3 +213,42 @@ def unload_leaves_nothing_in_dev(t):
     t.unload()
     same(t.guest.run("ls /dev /dev/etherd 2>/dev/null | grep -c aoe || true"), "0", "aoe devices after kldunload")
     t.guest.fails("sysctl net.aoe", "unknown oid")
+
+
+def documented():
+    """The rows of sysctl-docs as (pattern, row)."""
+    out = []
+    with open(os.path.join(TOP, "sysctl-docs", "net.aoe.tsv"), encoding="utf-8") as f:
+        for line in f.read().splitlines()[1:]:
+            row = line.split("\t")
+            name = re.escape(row[0])
+            for word in ("<shelf>", "<slot>", "<n>"):
+                name = name.replace(re.escape(word), "[0-9]+")
+            out.append((re.compile(name), row))
+    return out
+
+
+@G.test
+def every_sysctl_is_documented_and_there(t):
+    """Names, types and access of the running module against the table that its pages are made from."""
+    t.vblade(seg=0)
+    t.load("em0")
+    t.wait_disk()
+    there = {}
+    for line in t.guest.run("sysctl -aNt net.aoe 2>/dev/null || sysctl -aN net.aoe").splitlines():
+        name, _, kind = line.partition(":")
+        there[name.strip()] = kind.strip()
+    rows = documented()
+    for name in there:
+        need(any(p.fullmatch(name) for p, _ in rows), f"{name} is in the kernel but not in sysctl-docs")
+    for p, row in rows:
+        if row[1] == "node":
+            continue
+        found = [n for n in there if p.fullmatch(n)]
+        need(found, f"{row[0]} is in sysctl-docs but not in the kernel")
+        need(t.guest.run(f"sysctl -d {found[0]}").partition(": ")[2], f"{found[0]} has no description")
+        if row[4] == "ro":
+            t.guest.fails(f"sysctl {found[0]}=1", "read only|Operation not permitted")
+        default = row[3]
+        if default not in ("-", "(empty)") and "target" not in row[0]:
+            same(t.guest.sysctl(found[0]), default, f"default of {found[0]}")

@@ -59,10 +59,10 @@ def on_partition(t, seg, ifname, mtu):
     t.vblade(seg=seg, size=disk_size(t))
     t.load(ifname)
     disk = t.wait_disk()
-    payload = int(t.guest.run("sysctl net.aoe.target.7.0 | awk -F': ' '/payload/ { print $2; exit }'"))
-    same(payload, 1024 if mtu == 1500 else 8192, f"payload at MTU {mtu}")
     t.guest.run(f"gpart create -s gpt {disk} && gpart add -t freebsd-ufs -a 1m {disk}")
     fill_and_check(t, f"{disk}p1")
+    same(t.leaf("path.0.payload"), "1024" if mtu == 1500 else "8192", f"payload at MTU {mtu}")
+    same(t.leaf("errors"), "0", "errors")
     # A module that starts afresh finds the same bytes, so they are on the target and in no cache.
     t.unload()
     t.load(ifname)

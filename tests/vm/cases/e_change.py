@@ -77,7 +77,7 @@ def rename_keeps_the_paths(t):
     job = reader(t)
     t.guest.run("ifconfig em0 name aoewire0")
     t.guest.run("sleep 2", 30)
-    need("aoewire0" in t.guest.sysctl("net.aoe.devices"), "the path does not carry the new name")
+    same(t.leaf("path.0.interface"), "aoewire0", "interface of the path")
     need(job.running(), "the reader ended")
     same(t.leaf("state"), "up", "state")
     t.guest.run("ifconfig aoewire0 name em0")

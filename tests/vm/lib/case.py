@@ -7,7 +7,7 @@ import re
 
 from .scan import Scanner
 from .target import Server, make_disk, vblade
-from .util import TestFailure, need, wait_until
+from .util import TestFailure, need, same, wait_until
 from .wire import Injector, Sniffer
 
 MODULE = "/aoevm/aoe.ko"
@@ -56,7 +56,9 @@ class Context:
         self.rig, self.dir, self.say = rig, workdir, say
         self.guest, self.lab, self.machine, self.config = rig.guest, rig.lab, rig.machine, rig.config
         self.stack = contextlib.ExitStack()
-        self.allowed = []
+        self.guest_stack = contextlib.ExitStack()
+        self.allowed, self.servers = [], []
+        self.spoiled = False
         self.start_of_console = rig.machine.console.mark()
         os.makedirs(workdir, exist_ok=True)
 
@@ -71,6 +73,7 @@ class Context:
         ifname = ifname or self.lab.segments[seg].port(port)
         file = file or self.disk(f"{shelf}.{slot}.img", size, seed)
         server = vblade(self.lab, ifname, file, self.dir, shelf, slot, options)
+        self.servers.append(server)
         self.stack.callback(server.stop)
         return server.start() if start else server
 
@@ -81,6 +84,7 @@ class Context:
         argv = [self.config.find_target_program()] + target_arguments(ifname, shelf, slot, file, options)
         log = os.path.join(self.dir, f"aoe-target-{shelf}.{slot}-{ifname}.log")
         server = Server(self.lab, ifname, argv, log, file, (shelf, slot))
+        self.servers.append(server)
         self.stack.callback(server.stop)
         return server.start()
 
@@ -141,7 +145,7 @@ class Context:
 
     def defer(self, command, timeout=60):
         """A guest command for the end of the test, successful or not; it must succeed."""
-        self.stack.callback(lambda: self.guest.run(command, timeout))
+        self.guest_stack.callback(lambda: self.guest.run(command, timeout))
 
     # -- the end --------------------------------------------------------------------------------
 
@@ -151,10 +155,14 @@ class Context:
             raise TestFailure("the console says: " + " | ".join(found[:5]))
 
     def finish(self):
-        """Takes down what the test has put up. A module that cannot be unloaded now is a failure."""
-        self.stack.close()
-        self.guest.run(RESET, 120)
+        """Takes down what the test has put up. A module that cannot be unloaded now is a failure.
+
+        Targets go last: the kernel tastes a disk that has just been closed, and would wait for them."""
+        self.guest_stack.close()
+        done = self.guest.try_run(RESET, 120)
+        same(done.code, 0, f"exit of the clean-up ({done.out.strip()})")
         need(not self.loaded(), "aoe.ko is still loaded after the test")
+        self.stack.close()
         for seg in self.lab.segments:
             seg.reset()
 
@@ -165,10 +173,8 @@ for m in $(mount -p | awk '$2 ~ "^/mnt" { print $2 }' | sort -r); do umount -f $
 for g in $(gmirror status -s 2>/dev/null | awk '{ print $1 }' | sort -u); do gmirror destroy -f $g; done
 for p in $(geli status -s 2>/dev/null | awk '{ print $1 }'); do geli detach -f $p; done
 if kldstat -q -n aoe.ko; then kldunload aoe || { fstat; exit 1; }; fi
-for i in $(ifconfig -l); do case $i in
-	lagg*|vlan*|bridge*|epair*a|aoeclone*) ifconfig $i destroy || exit 1;;
-	em*|vtnet*) ifconfig $i up mtu 1500 || exit 1;;
-esac; done
+for i in $(ifconfig -l); do case $i in lagg*|bridge*|vlan*|epair*a) ifconfig $i destroy || exit 1;; esac; done
+for i in $(ifconfig -l); do case $i in em*|vtnet*) ifconfig $i up mtu 1500 || exit 1;; esac; done
 """
 
 

@@ -12,7 +12,9 @@ a run that was killed."""
 import ctypes
 import os
 import re
+import select
 import socket
+import struct
 import threading
 
 from .util import HarnessError, run
@@ -105,7 +107,7 @@ class Segment:
         self.lab, self.index, self.mtu = lab, index, mtu
         self.bridge = f"seg{index}"
         self.tap = f"tap{index}"
-        self.ports = []
+        self.ports, self.taggers = [], []
         lab.ip(f"link add {self.bridge} mtu {mtu} type bridge stp_state 0 mcast_snooping 0")
         lab.ip(f"link set {self.bridge} up")
         lab.ip(f"tuntap add {self.tap} mode tap")
@@ -121,28 +123,83 @@ class Segment:
             self.ports.append(name)
         return name
 
-    def vlan_port(self, tag, number=0):
-        """A tagged sub-interface of a server's port; frames on it carry an 802.1Q tag on the switch."""
-        parent = self.port(number)
-        name = f"{parent}.{tag}"
+    def vlan_port(self, tag):
+        """An interface whose frames carry this 802.1Q tag on the switch.
+
+        The tag is put on and taken off here, because not every host's kernel has VLANs."""
+        name = f"s{self.index}v{tag}"
         if name not in self.ports:
-            self.lab.ip(f"link add link {parent} name {name} type vlan id {tag}")
+            self.lab.ip(f"link add {name} mtu {self.mtu} type veth peer name {name}b mtu {self.mtu}")
+            self.lab.ip(f"link set {name}b up")
             self.lab.ip(f"link set {name} up")
             self.ports.append(name)
+            self.taggers.append(Tagger(self.lab, name + "b", self, tag))
         return name
 
     def set_mtu(self, mtu):
         """All of the segment; a server that is running keeps the MTU that it saw when it began."""
-        names = [self.tap] + [p for p in self.ports if "." not in p]
-        names += [p + "b" for p in self.ports if "." not in p] + [self.bridge]
-        for name in names:
+        for name in [self.tap] + self.ports + [p + "b" for p in self.ports] + [self.bridge]:
             self.lab.ip(f"link set {name} mtu {mtu}")
         self.mtu = mtu
 
     def reset(self, mtu=1500):
         """Back to the state after boot: no ports, the first MTU, tap in the switch and up."""
-        for p in reversed(self.ports):
+        for t in self.taggers:
+            t.close()
+        self.taggers = []
+        for p in self.ports:
             self.lab.ip(f"link del {p}", check=False)
         self.ports = []
         self.lab.ip(f"link set {self.tap} master {self.bridge} up")
         self.set_mtu(mtu)
+
+
+class Tagger:
+    """Carries frames between an untagged interface and a switch where they are tagged."""
+
+    SOL_PACKET, AUXDATA, VLAN_VALID, OUTGOING = 263, 8, 0x10, 4
+    ALL = 0x0003
+
+    def __init__(self, lab, plain, segment, tag):
+        self.tag = tag
+        self.plain = lab.packet_socket(plain, self.ALL)
+        self.uplink = lab.packet_socket(segment.bridge, self.ALL)
+        self.trunk = lab.packet_socket(segment.tap, self.ALL)
+        self.trunk.setsockopt(self.SOL_PACKET, self.AUXDATA, 1)
+        self.stopping = False
+        self.thread = threading.Thread(target=self._work, daemon=True)
+        self.thread.start()
+
+    def _work(self):
+        while not self.stopping:
+            for s in select.select([self.plain, self.trunk], [], [], 0.1)[0]:
+                try:
+                    self._to_switch() if s is self.plain else self._from_switch()
+                except OSError:
+                    # A frame too long, or an interface that is just going: lost, as on a wire.
+                    continue
+
+    def _to_switch(self):
+        raw, address = self.plain.recvfrom(65536)
+        if address[2] != self.OUTGOING:
+            self.uplink.send(raw[:12] + struct.pack(">HH", 0x8100, self.tag) + raw[12:])
+
+    def _from_switch(self):
+        raw, extra, _, address = self.trunk.recvmsg(65536, 64)
+        if address[2] == self.OUTGOING:
+            return
+        if raw[12:14] == b"\x81\x00" and int.from_bytes(raw[14:16], "big") & 0xFFF == self.tag:
+            self.plain.send(raw[:12] + raw[16:])
+            return
+        # The kernel has taken the tag out of the frame and tells it beside.
+        for level, kind, data in extra:
+            if level == self.SOL_PACKET and kind == self.AUXDATA:
+                status, tci = struct.unpack("I", data[:4])[0], struct.unpack("H", data[16:18])[0]
+                if status & self.VLAN_VALID and tci & 0xFFF == self.tag:
+                    self.plain.send(raw)
+
+    def close(self):
+        self.stopping = True
+        self.thread.join(2)
+        for s in (self.plain, self.uplink, self.trunk):
+            s.close()

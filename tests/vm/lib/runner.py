@@ -104,12 +104,13 @@ class Runner:
             self.failed.append(test.name)
             where = f"  [{context.machine.workdir}]" if context else ""
             print(f"FAIL  {test.name}  {took:.1f} s{where}\n      {words}", flush=True)
-        if test.own_vm or (words is not None and not isinstance(words, TestSkipped)):
+        if test.own_vm or context is None or context.spoiled:
             self.drop_rig()
 
     def judge(self, test, context):
         """Body, then the way back, then the console: the first that complains is the verdict."""
         verdict = self.guarded(lambda: self.body(test, context))
+        deaths = [d for d in (server.obituary() for server in context.servers) if d]
         if isinstance(verdict, (GuestDied, GuestHung)):
             context.guest.post_mortem()
             end = None
@@ -119,7 +120,9 @@ class Runner:
             end = self.guarded(context.finish)
         console = self.guarded(context.check_console)
         self.guarded(context.stack.close)
-        problems = [p for p in (verdict, end and f"cleaning up: {end}", console) if p]
+        # After a mere wrong answer the guest is as good as before; after the rest it is not.
+        context.spoiled = bool(end or console) or isinstance(verdict, HarnessError) or test.own_vm
+        problems = deaths + [p for p in (verdict, end and f"cleaning up: {end}", console) if p]
         if not problems:
             return None
         if isinstance(verdict, TestSkipped) and len(problems) == 1:

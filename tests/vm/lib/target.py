@@ -37,11 +37,13 @@ class Server:
         self.lab, self.ifname, self._argv, self.log_path = lab, ifname, argv, log_path
         self.file, self.address = file, address
         self.process = None
+        self.wanted = False
 
     def start(self):
         with open(self.log_path, "ab") as log:
             self.process = subprocess.Popen(self.lab.argv(self._argv), stdin=subprocess.DEVNULL, stdout=log,
                                             stderr=log, start_new_session=True)
+        self.wanted = True
         wait_until(f"{self._argv[0]} on {self.ifname}", self._listening, 10, 0.05)
         return self
 
@@ -64,6 +66,7 @@ class Server:
 
     def kill(self):
         """kill -9."""
+        self.wanted = False
         self.process.kill()
         self.process.wait()
 
@@ -73,7 +76,14 @@ class Server:
     def resume(self):
         self.process.send_signal(signal.SIGCONT)
 
+    def obituary(self):
+        """How the process ended although nobody here ended it; None while all is well."""
+        if self.wanted and not self.alive():
+            return f"{os.path.basename(self._argv[0])} on {self.ifname} ended by itself, exit {self.process.returncode}"
+        return None
+
     def stop(self):
+        self.wanted = False
         if self.alive():
             self.resume()
         stop(self.process)

@@ -1,0 +1,249 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""Targets that vblade cannot be: TRIM, other flushes, 28 bits, 4 KiB blocks, loss, reordering, errors.
+Served by this project's own aoe-target, which also counts and refuses requests that break a rule."""
+
+import hashlib
+import re
+
+from cases.c_files import compare, disk_size, fsck_clean
+from lib.case import MIB, Group
+from lib.target import file_hash, pattern
+from lib.util import need, same
+
+G = Group("target", nics=("em", "vtnet"), memory=1024, tree=True)
+
+
+def attached(t, *options, size=64 * MIB, **kw):
+    server = t.aoe_target(seg=1, size=size, seed="target", options=options, **kw)
+    t.load("vtnet0")
+    t.wait_disk()
+    return server
+
+
+def write_from_tree(t, count, unit="64k"):
+    t.guest.run(f"dd if=/dev/vtbd2 of=/dev/aoe7.0 bs={unit} count={count}", 300)
+    return t.guest.run(f"dd if=/dev/vtbd2 bs={unit} count={count} 2>/dev/null | sha256 -q", 120)
+
+
+def sum_of_disk(t, count, unit="64k"):
+    return t.guest.run(f"dd if=/dev/aoe7.0 bs={unit} count={count} 2>/dev/null | sha256 -q", 300)
+
+
+@G.test
+def trim(t):
+    """BIO_DELETE becomes DATA SET MANAGEMENT: the middle reads as zeros, its neighbours stay."""
+    server = attached(t, "--trim-blocks", "8")
+    need("Yes" in t.guest.run("diskinfo -v /dev/aoe7.0 | grep TRIM"), "diskinfo does not see TRIM")
+    write_from_tree(t, 512)
+    t.guest.run("trim -f -o 1m -l 8m /dev/aoe7.0", 60)
+    need(int(t.leaf("trims")) > 0, "no TRIM is counted")
+    zeros = t.guest.run("dd if=/dev/aoe7.0 bs=1m iseek=1 count=8 2>/dev/null | tr -d '\\000' | wc -c")
+    same(zeros.strip(), "0", "bytes in the trimmed range that are not zero")
+    t.guest.run("cmp -n 1048576 /dev/vtbd2 /dev/aoe7.0")
+    with open(server.file, "rb") as f:
+        f.seek(MIB)
+        same(f.read(8 * MIB).count(0), 8 * MIB, "zeros in the backing file")
+        need(f.read(64) != bytes(64), "the TRIM went past its end")
+
+
+@G.test(limit=900)
+def trim_by_the_filesystem(t):
+    server = attached(t, "--trim-blocks", "8", size=disk_size(t))
+    t.guest.run("newfs -U -t /dev/aoe7.0 && mkdir -p /mnt/a && mount /dev/aoe7.0 /mnt/a", 120)
+    t.guest.run("tar xf /dev/vtbd2 -C /mnt/a", 600)
+    t.guest.run("cp -R /mnt/a/d1 /mnt/a/copy && sync && rm -r /mnt/a/copy && sync && sleep 3", 300)
+    need(int(t.leaf("trims")) > 0, "removing files sent no TRIM")
+    t.guest.run("umount /mnt/a", 120)
+    fsck_clean(t, "/dev/aoe7.0")
+    t.guest.run("mount /dev/aoe7.0 /mnt/a")
+    compare(t, "/mnt/a")
+    t.guest.run("umount /mnt/a", 60)
+    need(server.alive(), "the target ended")
+
+
+@G.test
+def trim_claimed_but_aborted(t):
+    """A target that says TRIM and cannot: it is turned off, the disk lives on."""
+    attached(t, "--claim-trim")
+    t.guest.try_run("trim -f -o 1m -l 1m /dev/aoe7.0", 60)
+    want = write_from_tree(t, 64)
+    same(sum_of_disk(t, 64), want, "sum after a refused TRIM")
+    same(t.leaf("state"), "up", "state")
+
+
+def flushes(t, *options):
+    """A flush as GEOM sends it when a file system with soft updates is unmounted; the ATA opcodes seen."""
+    sniffer = t.sniff(1)
+    attached(t, *options)
+    t.guest.run("newfs -j /dev/aoe7.0 && mkdir -p /mnt/a && mount /dev/aoe7.0 /mnt/a && jot 1000 > /mnt/a/n && "
+                "fsync /mnt/a/n && umount /mnt/a", 120)
+    seen = {f[27] for f in sniffer.seen(to_guest=False) if f[19] == 0 and f[14] == 0x10}
+    same(t.leaf("errors"), "0", "errors")
+    return seen & {0xE7, 0xEA}, int(t.leaf("flushes"))
+
+
+@G.test
+def flush_ext_where_there_is_one(t):
+    opcodes, count = flushes(t)
+    same(opcodes, {0xEA}, "flush commands on the wire")
+    need(count > 0, "flushes are not counted")
+
+
+@G.test
+def flush_where_there_is_no_ext(t):
+    opcodes, count = flushes(t, "--no-flush-ext")
+    same(opcodes, {0xE7}, "flush commands on the wire")
+    need(count > 0, "flushes are not counted")
+
+
+@G.test
+def flush_ext_claimed_but_aborted(t):
+    """The claim is tried once, then the plain command is used; nobody above hears of it."""
+    opcodes, _ = flushes(t, "--claim-flush-ext")
+    same(opcodes, {0xEA, 0xE7}, "flush commands on the wire")
+
+
+@G.test
+def no_flush_at_all(t):
+    opcodes, _ = flushes(t, "--no-flush")
+    same(opcodes, set(), "flush commands on the wire")
+
+
+@G.test
+def flush_of_vblade_ggaoed_and_kvblade(t):
+    """Each answers FLUSH in its own wrong way."""
+    for kind in ("vblade", "ggaoed", "kvblade"):
+        flushes(t, "--kind", kind)
+        want = write_from_tree(t, 64)
+        same(sum_of_disk(t, 64), want, f"sum on {kind}")
+        t.finish()
+
+
+@G.test
+def target_without_48_bits(t):
+    sniffer = t.sniff(1)
+    attached(t, "--no-lba48")
+    want = write_from_tree(t, 128)
+    same(sum_of_disk(t, 128), want, "sum")
+    t.guest.run("dd if=/dev/aoe7.0 of=/dev/null bs=64k iseek=1000")
+    opcodes = {f[27] for f in sniffer.seen(to_guest=False) if f[19] == 0 and f[14] == 0x10}
+    need(opcodes <= {0x20, 0x30, 0xEC, 0xE7}, f"commands on the wire: {sorted(map(hex, opcodes))}")
+
+
+@G.test
+def physical_blocks_of_4k(t):
+    """Stripe size as GEOM shows it; no frame cuts a block where a whole one fits."""
+    t.lab.segments[1].port(0)
+    t.lab.segments[1].set_mtu(9000)
+    t.guest.run("ifconfig vtnet0 mtu 9000 up")
+    attached(t, "--physical", "4096")
+    need(re.search(r"^\s*4096\s+# stripesize", t.guest.run("diskinfo -v /dev/aoe7.0"), re.M), "stripe size")
+    sniffer = t.sniff(1)
+    want = write_from_tree(t, 32)
+    same(sum_of_disk(t, 32), want, "sum")
+    writes = [f for f in sniffer.seen(to_guest=False) if f[19] == 0 and f[14] == 0x10 and f[27] in (0x30, 0x34)]
+    need(writes, "no write was seen")
+    for f in writes:
+        need(f[26] % 8 == 0 and f[28] % 8 == 0, f"a write of {f[26]} sectors at {f[28]} cuts a 4 KiB block")
+
+
+@G.test(limit=900)
+def odd_number_of_sectors_per_frame(t):
+    """17 at MTU 9000 on a target that takes 17; and single sectors."""
+    attached(t, "--sectors", "1")
+    want = write_from_tree(t, 32)
+    same(sum_of_disk(t, 32), want, "sum with single sectors")
+
+
+@G.test(limit=900)
+def lossy_reordering_wire(t):
+    """2 % lost in each direction, some doubled, some overtaken: slower, never wrong."""
+    server = attached(t, "--loss", "2", "--duplicate", "2", "--reorder", "5", "--seed", "11", size=32 * MIB)
+    count = 128 if t.config.quick else 448
+    want = write_from_tree(t, count)
+    same(sum_of_disk(t, count), want, "sum as read back")
+    same(t.leaf("errors"), "0", "errors")
+    need(int(t.leaf("retransmits")) > 0, "nothing was lost, so nothing was tried")
+    t.unload()
+    same(file_hash_of(server.file, count * 65536), want, "sum of the backing file")
+
+
+def file_hash_of(path, length):
+
+    with open(path, "rb") as f:
+        return hashlib.sha256(f.read(length)).hexdigest()
+
+
+@G.test(limit=900)
+def headers_damaged_on_the_wire(t):
+    attached(t, "--corrupt", "1", "--seed", "3", size=32 * MIB)
+    want = write_from_tree(t, 128)
+    same(sum_of_disk(t, 128), want, "sum")
+
+
+@G.test(limit=900)
+def target_that_works_in_any_order(t):
+    attached(t, "--workers", "8", "--shuffle", "--service", "50..3000", size=32 * MIB)
+    want = write_from_tree(t, 128)
+    same(sum_of_disk(t, 128), want, "sum")
+
+
+@G.test
+def read_only_target(t):
+    """Not to be known in advance; the write fails, reading goes on, the target stays up."""
+    server = attached(t, "--read-only")
+    before = file_hash(server.file)
+    t.guest.fails("dd if=/dev/zero of=/dev/aoe7.0 bs=64k count=4", "Input/output error|Read-only|not permitted")
+    t.guest.run("dd if=/dev/aoe7.0 of=/dev/null bs=64k count=4")
+    same(t.leaf("state"), "up", "state")
+    same(file_hash(server.file), before, "the backing file")
+
+
+@G.test
+def bad_sector(t):
+    """EIO for what covers it, data for its neighbours, and no end of the disk."""
+    attached(t, "--bad-sector", "100")
+    t.guest.fails("dd if=/dev/aoe7.0 of=/dev/null bs=512 iseek=100 count=1", "Input/output error", 60)
+    t.guest.run("dd if=/dev/aoe7.0 of=/dev/null bs=512 iseek=99 count=1 && "
+                "dd if=/dev/aoe7.0 of=/dev/null bs=512 iseek=101 count=1")
+    same(t.leaf("state"), "up", "state")
+    need(int(t.leaf("errors")) > 0, "the error is not counted")
+
+
+@G.test
+def answers_from_another_address(t):
+    """The specification lets a server answer from another interface."""
+    server = attached(t, "--reply-mac", "02:00:00:aa:bb:cc")
+    want = write_from_tree(t, 32)
+    same(sum_of_disk(t, 32), want, "sum")
+    need(server.alive(), "the target ended")
+
+
+@G.test
+def config_string_is_shown(t):
+    attached(t, "--config", "owner=test machine")
+    same(t.leaf("config"), "owner=test machine", "config string")
+    same(t.leaf("serial"), "7.0", "serial")
+    same(t.guest.run("dd if=/dev/aoe7.0 bs=16 count=32 2>/dev/null | od -An -tx1 | tr -d ' \\n'")[:64],
+         pattern("target", 32).hex(), "first bytes")
+
+
+@G.test
+def one_buffer_only(t):
+    attached(t, "--buffers", "1")
+    want = write_from_tree(t, 16)
+    same(sum_of_disk(t, 16), want, "sum")
+    same(t.leaf("path.0.buffers"), "1", "buffers")
+
+
+@G.test
+def more_targets_than_one_on_an_interface(t):
+    count = 6 if t.config.quick else 20
+    for slot in range(count):
+        t.vblade(seg=0, shelf=20, slot=slot, size=MIB + slot * 512)
+    t.load("em0")
+    for slot in range(count):
+        t.wait_disk(20, slot)
+    for slot in range(count):
+        same(t.leaf("size", 20, slot), str(MIB + slot * 512), f"size of 20.{slot}")
+    same(t.guest.run("ls /dev | grep -c '^aoe20[.]'"), str(count), "disks")
