@@ -20,6 +20,15 @@ bindgen=${BINDGEN:-$(first_command bindgen)} ||
 # One option a line in bindgen.flags; '#' starts a comment.
 set -- -- "$@" -I"$kmod/include"
 options=$(sed -e 's/#.*//' -e '/^[[:space:]]*$/d' "$kmod/bindgen.flags")
+# What follows reads line by line, so the text must have lines.  Ours is built
+# with a formatter of its own; the packaged one of FreeBSD calls rustfmt.
+: > "$out.h"
+if "$bindgen" --formatter prettyplease "$out.h" >/dev/null 2>&1; then
+	options="$options --formatter prettyplease"
+else
+	options="$options --formatter rustfmt"
+fi
+rm -f "$out.h"
 set -f
 # The options hold no white space inside a word: splitting them is meant.
 # shellcheck disable=SC2086
@@ -56,6 +65,7 @@ END {
 	print "    };"
 	print "}"
 	print "pub(crate) use check_entry_points;"
-}' "$out.raw" > "$out.tmp"
+	exit (checks == "")
+}' "$out.raw" > "$out.tmp" || die "no aoe_rs function was found in the bindings"
 rm -f "$out.raw"
 mv "$out.tmp" "$out"
