@@ -388,17 +388,31 @@ aoe_shim_net_link(uint32_t netif, struct aoe_link *link)
 	NET_EPOCH_EXIT(et);
 }
 
-/* Called with the config lock, which keeps the interface attached. */
+/*
+ * Throws away what the interface has queued.  if_qflush() empties the queues
+ * of software.  What is in the hardware's ring would leave when the link comes
+ * back; an interface without link loses nothing by being initialised again,
+ * which empties the ring of iflib drivers.  Who saw the link while it was up
+ * is waited for first.  Called with the config lock, which keeps the interface
+ * attached.
+ */
 void
 aoe_shim_net_flush(uint32_t netif)
 {
 	struct ifnet *ifp;
 
 	ifp = aoe_net_ifp(netif);
-	if (ifp == NULL || ifp->if_qflush == NULL)
+	if (ifp == NULL)
 		return;
+	NET_EPOCH_WAIT();
 	CURVNET_SET(if_getvnet(ifp));
-	ifp->if_qflush(ifp);
+	if (ifp->if_qflush != NULL)
+		ifp->if_qflush(ifp);
+	if (if_gettype(ifp) == IFT_ETHER && ifp->if_init != NULL &&
+	    (if_getflags(ifp) & IFF_UP) != 0 &&
+	    (if_getdrvflags(ifp) & IFF_DRV_RUNNING) != 0 &&
+	    if_getlinkstate(ifp) == LINK_STATE_DOWN)
+		ifp->if_init(ifp->if_softc);
 	CURVNET_RESTORE();
 }
 

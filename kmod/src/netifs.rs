@@ -237,12 +237,12 @@ fn refresh(config: &mut Guard<Config>, id: NetifId) {
         _ => None,
     };
     netif.told = link;
-    if let Some(change) = change {
-        tell(config, id, change);
-    }
     if change == Some(InterfaceChange::Down) {
         // What waits in it would leave when the link is back, and strike newer data.
         ffi::flush_netif(id);
+    }
+    if let Some(change) = change {
+        tell(config, id, change);
     }
     ffi::refill_netif(id);
 }

@@ -26,7 +26,8 @@ pub trait Links {
 pub enum InterfaceChange {
     /// It may be used: it was listed, came up, or got its link (again).
     Up,
-    /// It is still there but nothing may be sent on it now. What was queued in it may leave later.
+    /// It is still there but nothing may be sent on it now. What was queued in it has been thrown
+    /// away, as far as its driver allows.
     Down,
     /// It left, or was taken off the list: its paths go with it.
     Gone,

@@ -42,6 +42,7 @@ impl Target<'_> {
 
     fn link_down(&mut self, now: Instant, index: u8) {
         self.paths.at(index).link_up = false;
+        self.restart_quarantine(now, index, false);
         if matches!(
             self.paths.get(index).state,
             PathState::Up | PathState::Checking

@@ -9,7 +9,11 @@
 //!   sent a good while after the copy: what the target or the path had queued before it has gone by.
 //!   A target that works on several requests at once may, after a stall, take the newest first,
 //!   however much later it was sent: for such a one this proves nothing (simulator seed 2292);
-//! * a long time has passed in which the copy could leave this host and be executed.
+//! * a long time has passed since the copy could last leave this host.
+//!
+//! An interface that goes down may keep frames and send them when it is up again. The caller empties
+//! it before it says so, as far as the driver lets it; what a driver does not give away is the
+//! residue of risk, and time runs anew from the day the interface is up.
 
 use super::frames::FrameState;
 use super::paths::PathState;
@@ -69,11 +73,16 @@ impl Target<'_> {
         }
         let ghost = *self.frames.get(index);
         let when = now.max(ghost.last_sent.after(NETWORK_REORDER_NS));
-        for path_index in self.paths.indices() {
-            let path = self.paths.at(path_index);
-            let used = ghost.paths_used & (1 << path_index) != 0;
-            if used && path.state == PathState::Up && path.probe.is_idle() {
-                path.probe.ask(ProbeKind::Config, when);
+        for used in self.paths.indices() {
+            if ghost.paths_used & (1 << used) == 0 {
+                continue;
+            }
+            let mac = self.paths.get(used).mac;
+            for index in self.paths.indices() {
+                let path = self.paths.at(index);
+                if path.mac == mac && path.state == PathState::Up && path.probe.is_idle() {
+                    path.probe.ask(ProbeKind::Config, when);
+                }
             }
         }
     }
@@ -96,24 +105,28 @@ impl Target<'_> {
 
     fn is_dead(&self, now: Instant, index: u16) -> bool {
         let ghost = self.frames.get(index);
-        let mut paths = self
-            .paths
-            .indices()
-            .filter(|path| ghost.paths_used & (1 << path) != 0);
         if ghost.is_answered() {
             return true;
         }
         if !self.unordered && !ghost.orphaned {
             let proof = ghost.last_sent.after(NETWORK_REORDER_NS);
-            if paths
-                .clone()
-                .all(|path| self.paths.get(path).answered_sent >= proof)
-            {
+            let mut paths = self
+                .paths
+                .indices()
+                .filter(|path| ghost.paths_used & (1 << path) != 0);
+            if paths.all(|path| self.is_alive_since(path, proof)) {
                 return true;
             }
         }
-        paths.all(|path| self.paths.get(path).link_up)
-            && now.since(ghost.last_sent) >= QUARANTINE_NS
+        now.since(ghost.last_sent) >= QUARANTINE_NS
+    }
+
+    /// Something sent at `proof` or later was answered by the target's end of this path, over
+    /// whatever interface: what had reached that end before has gone by.
+    fn is_alive_since(&self, path: u8, proof: Instant) -> bool {
+        let mac = self.paths.get(path).mac;
+        self.paths
+            .any(|other| other.mac == mac && other.answered_sent >= proof)
     }
 
     /// When to look again whether time alone has proven a ghost dead.
@@ -121,7 +134,7 @@ impl Target<'_> {
         self.ghosts.head().map(|_| self.ghosts_checked.after(SEC))
     }
 
-    /// Copies that a path's interface may still hold can leave only now.
+    /// Copies that a path's interface held may have left until now.
     pub(super) fn restart_quarantine(&mut self, now: Instant, path_index: u8, orphan: bool) {
         let bit = 1 << path_index;
         for index in self.frames.indices() {
