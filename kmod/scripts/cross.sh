@@ -119,7 +119,7 @@ cflags="-target $zigarch-unknown-freebsd${OSVERSION%?????}.0
     -D_KERNEL -DKLD_MODULE -nostdinc -include $global $includes
     -O2 -pipe -fno-strict-aliasing -fno-common -ffreestanding -fwrapv
     -fno-omit-frame-pointer -mno-omit-leaf-frame-pointer -fstack-protector
-    -std=gnu99 -gdwarf-4 -fdebug-prefix-map=$top=."
+    -std=gnu99 -gdwarf-4 -ffile-prefix-map=$top/="
 case $ARCH in
 amd64)
 	cflags="$cflags -mno-aes -mno-avx -mcmodel=kernel -mno-red-zone
