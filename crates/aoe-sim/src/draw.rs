@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: BSD-2-Clause
 //! A whole run out of one number.
 
+use crate::more;
 use aoe_core::{IoError, Tunables};
 use aoe_target::rng::Rng;
 use aoe_target::{Profile, SectorLimit, Timing};
@@ -12,7 +13,7 @@ use crate::options::{
 };
 
 /// Faults happen within this time.
-const FAULTY: u64 = 12 * SEC;
+pub(crate) const FAULTY: u64 = 12 * SEC;
 
 impl Options {
     /// The run that belongs to this seed.
@@ -35,6 +36,8 @@ impl Options {
             options.allowed.push(IoError::Failed);
         }
         draw_faults(&mut options, &mut rng);
+        // From numbers of their own, so that older seeds keep what they had.
+        more::draw(&mut options, &mut Rng::new(seed ^ 0x6d6f_7265));
         options
     }
 }

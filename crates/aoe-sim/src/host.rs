@@ -706,6 +706,7 @@ impl<'p> World<'p> {
             return;
         };
         self.initiator.target_removed(slot.identified);
+        self.buried.add(&crate::Counted::of(slot.target.counters()));
         let (target, io) = slot.target.reclaim();
         let io = io.or(slot.io);
         target.paths.fill(Path::EMPTY);

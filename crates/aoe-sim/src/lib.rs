@@ -9,6 +9,7 @@ pub mod disk;
 mod draw;
 pub mod host;
 pub mod ledger;
+mod more;
 pub mod net;
 pub mod options;
 pub mod pcap;
@@ -31,6 +32,58 @@ pub struct Report {
     pub steps: u64,
     /// Requests that ended.
     pub requests: usize,
+    /// Requests among them that ended with an error (one that was allowed).
+    pub failed: usize,
+    /// What the engine counted, over all targets.
+    pub counted: Counted,
+}
+
+/// Sums of the engine's counters, to see that a run was worth it.
+#[derive(Copy, Clone, PartialEq, Eq, Debug, Default)]
+pub struct Counted {
+    /// I/O frames sent.
+    pub frames: u64,
+    /// Sent again.
+    pub retransmits: u64,
+    /// Time-outs.
+    pub timeouts: u64,
+    /// Frames found lost because later ones were answered.
+    pub overtaken: u64,
+    /// Answers that came too late.
+    pub late: u64,
+    /// Writes with copies at large.
+    pub quarantined: u64,
+    /// Requests that waited for those.
+    pub quarantine_waits: u64,
+    /// Other disks seen.
+    pub conflicts: u64,
+}
+
+impl Counted {
+    /// Adds another sum.
+    pub fn add(&mut self, other: &Self) {
+        self.frames += other.frames;
+        self.retransmits += other.retransmits;
+        self.timeouts += other.timeouts;
+        self.overtaken += other.overtaken;
+        self.late += other.late;
+        self.quarantined += other.quarantined;
+        self.quarantine_waits += other.quarantine_waits;
+        self.conflicts += other.conflicts;
+    }
+
+    pub(crate) fn of(counters: &aoe_core::Counters) -> Self {
+        Self {
+            frames: counters.frames_sent,
+            retransmits: counters.retransmits,
+            timeouts: counters.timeouts,
+            overtaken: counters.overtaken,
+            late: counters.late_answers,
+            quarantined: counters.quarantined,
+            quarantine_waits: counters.quarantine_waits,
+            conflicts: counters.conflicts,
+        }
+    }
 }
 
 /// Memory for as many targets as the options name, and some to spare.
@@ -64,5 +117,7 @@ pub fn report(world: &World<'_>) -> Report {
         virtual_ns: world.now(),
         steps: world.steps(),
         requests: world.requests(),
+        failed: world.failed(),
+        counted: world.counted(),
     }
 }

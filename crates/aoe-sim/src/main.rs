@@ -9,7 +9,7 @@ use std::path::PathBuf;
 
 use anyhow::{Context, Result, bail};
 use aoe_sim::pcap::Pcap;
-use aoe_sim::{Options, World, loans, pools, report};
+use aoe_sim::{Counted, Options, Report, World, loans, pools, report};
 use clap::Parser;
 
 /// Runs the engine in a simulated world.
@@ -42,7 +42,7 @@ fn parse_range(text: &str) -> Result<Range<u64>, String> {
     Ok(number(from)?..number(to)?)
 }
 
-fn one(seed: u64, arguments: &Arguments) -> Result<Vec<String>> {
+fn one(seed: u64, arguments: &Arguments) -> Result<Report> {
     let options = Options::draw(seed);
     if arguments.show {
         println!("{options:#?}");
@@ -59,8 +59,9 @@ fn one(seed: u64, arguments: &Arguments) -> Result<Vec<String>> {
     let report = report(&world);
     if arguments.seed.is_some() {
         println!(
-            "seed {seed}: {} requests in {:.3} virtual seconds, {} steps",
+            "seed {seed}: {} requests, {} failed, in {:.3} virtual seconds, {} steps",
             report.requests,
+            report.failed,
             std::time::Duration::from_nanos(report.virtual_ns).as_secs_f64(),
             report.steps
         );
@@ -68,7 +69,7 @@ fn one(seed: u64, arguments: &Arguments) -> Result<Vec<String>> {
     for line in &report.trouble {
         println!("seed {seed}: {line}");
     }
-    Ok(report.trouble)
+    Ok(report)
 }
 
 fn main() -> Result<()> {
@@ -78,14 +79,25 @@ fn main() -> Result<()> {
         .map_or_else(|| arguments.seeds.clone(), |seed| seed..seed + 1);
     let count = seeds.end.saturating_sub(seeds.start);
     let mut bad = Vec::new();
+    let mut sum = Counted::default();
+    let (mut requests, mut failed, mut nanos) = (0, 0, 0);
     for seed in seeds {
-        if !one(seed, &arguments)?.is_empty() {
+        let report = one(seed, &arguments)?;
+        requests += report.requests;
+        failed += report.failed;
+        nanos += report.virtual_ns;
+        sum.add(&report.counted);
+        if !report.trouble.is_empty() {
             bad.push(seed);
             if !arguments.keep_going {
                 break;
             }
         }
     }
+    println!(
+        "{requests} requests, {failed} failed, in {} virtual seconds; {sum:?}",
+        nanos / 1_000_000_000
+    );
     if bad.is_empty() {
         println!("{count} seeds, nothing wrong");
         return Ok(());

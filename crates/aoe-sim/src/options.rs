@@ -2,7 +2,7 @@
 //! What a run is made of. Everything can be drawn from a seed.
 
 use aoe_core::{IoError, Tunables};
-use aoe_target::{Profile, Timing};
+use aoe_target::{AoeFault, AtaFault, Mac, Profile, Timing};
 
 use crate::net::Condition;
 
@@ -177,6 +177,14 @@ pub enum Fault {
     ServerMtu(usize, u32),
     /// A server advertises, and has, another buffer count.
     BufferCount(usize, u16),
+    /// ATA commands of a server fail.
+    Ata(usize, AtaFault),
+    /// ATA commands of a server are answered with an AoE error.
+    Aoe(usize, AoeFault),
+    /// A server answers from the address of another of its ports, or from the right one again.
+    ReplyFrom(usize, Option<usize>),
+    /// An interface has another address.
+    NetifMac(usize, Mac),
     /// A disk has another size.
     Resize(usize, u64),
     /// The operator ends all waiting.

@@ -130,6 +130,8 @@ pub struct World<'p> {
     /// What went wrong.
     pub trouble: Trouble,
     pub(crate) last_fault: u64,
+    /// Counters of the targets that are gone.
+    pub(crate) buried: crate::Counted,
     /// Some fault has happened.
     pub(crate) disturbed: bool,
     /// No more targets are made.
@@ -222,6 +224,7 @@ impl<'p> World<'p> {
             results: BTreeMap::new(),
             trouble,
             last_fault: 0,
+            buried: crate::Counted::default(),
             disturbed: false,
             ending: false,
             log: options.log.then(Vec::new),
@@ -313,6 +316,25 @@ impl<'p> World<'p> {
     #[must_use]
     pub fn requests(&self) -> usize {
         self.results.len()
+    }
+
+    /// Requests that ended with an error so far.
+    #[must_use]
+    pub fn failed(&self) -> usize {
+        self.results
+            .values()
+            .filter(|ended| ended.result.is_err())
+            .count()
+    }
+
+    /// What the targets counted, those that are gone included.
+    #[must_use]
+    pub fn counted(&self) -> crate::Counted {
+        let mut sum = self.buried;
+        for slot in self.slots.values() {
+            sum.add(&crate::Counted::of(slot.target().counters()));
+        }
+        sum
     }
 
     pub(crate) fn schedule(&mut self, at: u64, what: What) {
@@ -557,6 +579,14 @@ impl<'p> World<'p> {
                     self.tell_interface(netif, InterfaceChange::Changed);
                 }
             }
+            Fault::NetifMac(netif, mac) => {
+                if let Some(one) = self.netifs.get_mut(netif) {
+                    one.mac = mac;
+                }
+                if self.is_usable(netif) {
+                    self.tell_interface(netif, InterfaceChange::Changed);
+                }
+            }
             Fault::FailHeld => self.for_each_target(aoe_core::Target::fail_held),
             Fault::Revalidate => self.for_each_target(aoe_core::Target::revalidate),
             Fault::Discover => {
@@ -579,6 +609,9 @@ impl<'p> World<'p> {
         | Fault::Kill(number)
         | Fault::Start(number)
         | Fault::ServerMtu(number, _)
+        | Fault::Ata(number, _)
+        | Fault::Aoe(number, _)
+        | Fault::ReplyFrom(number, _)
         | Fault::BufferCount(number, _)) = *fault
         else {
             return;
@@ -595,6 +628,14 @@ impl<'p> World<'p> {
                 for port in 0..server.ports().len() {
                     server.set_mtu(port, mtu);
                 }
+            }
+            Fault::Ata(_, fault) => server.model_mut().add_ata_fault(fault),
+            Fault::Aoe(_, fault) => server.model_mut().set_aoe_fault(Some(fault)),
+            Fault::ReplyFrom(_, port) => {
+                let mac = port
+                    .and_then(|port| server.ports().get(port))
+                    .map(|port| port.mac);
+                server.model_mut().set_reply_mac(mac);
             }
             Fault::BufferCount(_, count) => server.model_mut().profile_mut().buffer_count = count,
             _ => {}
@@ -619,6 +660,10 @@ impl<'p> World<'p> {
                 .is_some_and(|server| server.alive);
             if planned && let Some(one) = self.servers.get_mut(server).filter(|s| !s.is_alive()) {
                 one.start();
+            }
+            if let Some(one) = self.servers.get_mut(server) {
+                one.model_mut().clear_faults();
+                one.model_mut().set_reply_mac(None);
             }
             self.poll_server(server);
         }

@@ -1,0 +1,185 @@
+// SPDX-License-Identifier: BSD-2-Clause
+//! Rarer faults, drawn on top of the others.
+
+use aoe_core::IoError;
+use aoe_target::rng::Rng;
+use aoe_target::{AoeFault, AtaFault, Which};
+
+use crate::draw::FAULTY;
+use crate::net::Condition;
+use crate::options::{Fault, MS, Options, SEC};
+
+const EVERY_ERROR: [IoError; 5] = [
+    IoError::Failed,
+    IoError::Reserved,
+    IoError::ReadOnly,
+    IoError::Unsupported,
+    IoError::Invalid,
+];
+
+/// Adds some of them to a third of the runs.
+pub(crate) fn draw(options: &mut Options, rng: &mut Rng) {
+    if !rng.chance(350_000) {
+        return;
+    }
+    let kinds: [fn(&mut Options, &mut Rng); 7] = [
+        black_hole, overtaking, errors, sizes, damage, addresses, many_small,
+    ];
+    for _ in 0..rng.between(1, 2) {
+        if let Some(kind) = rng.pick(&kinds) {
+            kind(options, rng);
+        }
+    }
+    options.faults.sort_by_key(|(at, _)| *at);
+}
+
+/// What changes the wires without taking away what they do already.
+fn on_wires(options: &mut Options, rng: &mut Rng, change: impl Fn(&mut Condition, &mut Condition)) {
+    let mut any = false;
+    for (_, fault) in &mut options.faults {
+        if let Fault::Conditions(_, to_target, to_host) = fault {
+            change(to_target, to_host);
+            any = true;
+        }
+    }
+    if !any {
+        let (mut to_target, mut to_host) = (Condition::GOOD, Condition::GOOD);
+        change(&mut to_target, &mut to_host);
+        let segment = usize::try_from(rng.below(options.segments as u64)).unwrap_or(0);
+        let fault = Fault::Conditions(segment, to_target, to_host);
+        options.faults.push((rng.below(FAULTY / 2), fault));
+    }
+}
+
+/// A switch that swallows large frames, in one direction or both.
+fn black_hole(options: &mut Options, rng: &mut Rng) {
+    let longest = *rng.pick(&[1514, 4096, 8000]).unwrap_or(&1514);
+    let both = rng.chance(500_000);
+    on_wires(options, rng, |to_target, to_host| {
+        to_target.drop_longer = Some(longest);
+        to_host.drop_longer = both.then_some(longest);
+    });
+}
+
+/// Frames overtake each other on the way to the target, by less than the engine reckons with.
+fn overtaking(options: &mut Options, rng: &mut Rng) {
+    let chance = *rng.pick(&[1_000, 20_000, 200_000]).unwrap_or(&1_000);
+    let longest = *rng.pick(&[MS / 10, 5 * MS, 30 * MS]).unwrap_or(&MS);
+    on_wires(options, rng, |to_target, _| {
+        to_target.fifo = false;
+        to_target.spike = chance;
+        to_target.spike_delay = (0, longest);
+    });
+}
+
+/// The target refuses things.
+fn errors(options: &mut Options, rng: &mut Rng) {
+    options.allowed.extend(EVERY_ERROR);
+    for _ in 0..rng.between(1, 4) {
+        let at = rng.below(FAULTY);
+        let server = usize::try_from(rng.below(options.servers.len() as u64)).unwrap_or(0);
+        let times = u32::try_from(rng.between(1, 30)).unwrap_or(1);
+        let fault = if rng.chance(500_000) {
+            let code = *rng.pick(&[1, 2, 3, 5, 6, 77]).unwrap_or(&1);
+            Fault::Aoe(
+                server,
+                AoeFault {
+                    code,
+                    times,
+                    identify: rng.chance(200_000),
+                },
+            )
+        } else {
+            let which = [
+                Which::All,
+                Which::Reads,
+                Which::Writes,
+                Which::Flushes,
+                Which::Trims,
+            ];
+            let registers = [
+                (0x41, 0x04),
+                (0x41, 0x10),
+                (0x41, 0x40),
+                (0x01, 0x04),
+                (0x80, 0),
+                (0x61, 0),
+            ];
+            let (status, error) = *rng.pick(&registers).unwrap_or(&(0x41, 0x04));
+            let which = *rng.pick(&which).unwrap_or(&Which::All);
+            Fault::Ata(
+                server,
+                AtaFault {
+                    which,
+                    status,
+                    error,
+                    times,
+                },
+            )
+        };
+        options.faults.push((at, fault));
+    }
+}
+
+/// Disks grow and shrink, but not into where the load is.
+fn sizes(options: &mut Options, rng: &mut Rng) {
+    options.work.region = options.work.region.min(512);
+    // A path may say one thing, another path another, until both have looked again.
+    options.allowed.extend([IoError::Failed, IoError::Invalid]);
+    for _ in 0..rng.between(1, 3) {
+        let disk = usize::try_from(rng.below(options.disks.len() as u64)).unwrap_or(0);
+        let sectors = *rng.pick(&[1024, 1025, 2048, 4096]).unwrap_or(&2048);
+        options
+            .faults
+            .push((rng.below(FAULTY), Fault::Resize(disk, sectors)));
+        if rng.chance(500_000) {
+            options.faults.push((rng.below(FAULTY), Fault::Revalidate));
+        }
+    }
+}
+
+/// Headers of answers arrive with a wrong byte. (On real wires the frame check finds that.)
+fn damage(options: &mut Options, rng: &mut Rng) {
+    options.allowed.extend(EVERY_ERROR);
+    let chance = *rng.pick(&[1_000, 10_000, 100_000]).unwrap_or(&1_000);
+    on_wires(options, rng, |_, to_host| to_host.corrupt = chance);
+}
+
+/// Addresses change under way.
+fn addresses(options: &mut Options, rng: &mut Rng) {
+    for _ in 0..rng.between(1, 3) {
+        let at = rng.below(FAULTY);
+        if rng.chance(500_000) {
+            let netif = rng.below(options.netifs.len() as u64);
+            let last = u8::try_from(rng.between(0x10, 0xff)).unwrap_or(0x10);
+            let mac = [2, 0, 0, 0, last, u8::try_from(netif).unwrap_or(0)];
+            options.faults.push((
+                at,
+                Fault::NetifMac(usize::try_from(netif).unwrap_or(0), mac),
+            ));
+        } else {
+            let server = usize::try_from(rng.below(options.servers.len() as u64)).unwrap_or(0);
+            options.faults.push((at, Fault::ReplyFrom(server, Some(1))));
+            let end = at + rng.between(MS, 3 * SEC);
+            options.faults.push((end, Fault::ReplyFrom(server, None)));
+        }
+    }
+}
+
+/// Interfaces flap fast.
+fn many_small(options: &mut Options, rng: &mut Rng) {
+    let mut at = rng.below(FAULTY / 2);
+    for _ in 0..rng.between(5, 40) {
+        let netif = usize::try_from(rng.below(options.netifs.len() as u64)).unwrap_or(0);
+        let gone = rng.chance(200_000);
+        let fault = if gone {
+            Fault::NetifGone(netif)
+        } else {
+            Fault::NetifDown(netif)
+        };
+        options.faults.push((at, fault));
+        at += rng.below(20 * MS);
+        options.faults.push((at, Fault::NetifUp(netif)));
+        at += rng.below(50 * MS);
+    }
+}
