@@ -24,7 +24,11 @@ impl<const N: usize> Batch<N> {
     const SMALL_ENOUGH: () = assert!(N <= BATCH);
 
     pub(crate) const fn new() -> Self {
-        Self { frames: [const { MaybeUninit::uninit() }; N], tickets: [None; N], used: 0 }
+        Self {
+            frames: [const { MaybeUninit::uninit() }; N],
+            tickets: [None; N],
+            used: 0,
+        }
     }
 
     pub(crate) const fn is_full(&self) -> bool {
@@ -37,9 +41,10 @@ impl<const N: usize> Batch<N> {
 
     /// Adds a frame; there must be room.
     pub(crate) fn push(&mut self, frame: &Transmit) {
-        if let (Some(slot), Some(ticket)) =
-            (self.frames.get_mut(self.used), self.tickets.get_mut(self.used))
-        {
+        if let (Some(slot), Some(ticket)) = (
+            self.frames.get_mut(self.used),
+            self.tickets.get_mut(self.used),
+        ) {
             slot.write(convert(frame));
             *ticket = frame.ticket;
             self.used += 1;

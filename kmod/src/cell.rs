@@ -8,7 +8,9 @@ use core::ops::{Deref, DerefMut};
 use core::ptr::NonNull;
 use core::sync::atomic::{AtomicPtr, Ordering};
 
-use aoe_core::{Frame, Info, Instant, Io, IoStorage, Path, Target, TargetStorage, Tunables, limits};
+use aoe_core::{
+    Frame, Info, Instant, Io, IoStorage, Path, Target, TargetStorage, Tunables, limits,
+};
 use aoe_wire::TargetAddr;
 
 use crate::batch::{BATCH, Batch};
@@ -91,7 +93,9 @@ impl Buffer {
         let memory = unsafe { raw::aoe_shim_mem_alloc(len, 0) };
         let first = NonNull::new(memory)?.cast::<u8>();
         // SAFETY: `len` zeroed bytes that nobody else knows of.
-        Some(Self(unsafe { core::slice::from_raw_parts_mut(first.as_ptr(), len) }))
+        Some(Self(unsafe {
+            core::slice::from_raw_parts_mut(first.as_ptr(), len)
+        }))
     }
 }
 
@@ -129,7 +133,10 @@ impl<T> Guarded<T> {
     pub(crate) fn lock(&'static self) -> Guard<T> {
         // SAFETY: the lock exists from before the first call of Rust until after the last.
         unsafe { (self.lock)() };
-        Guard { of: self, here: PhantomData }
+        Guard {
+            of: self,
+            here: PhantomData,
+        }
     }
 }
 
@@ -316,7 +323,10 @@ impl Cell {
     pub(crate) fn lock(&self) -> CellGuard<'_> {
         // SAFETY: the C half exists as long as this one.
         unsafe { raw::aoe_shim_lock_cell(self.shim.as_ptr()) };
-        CellGuard { cell: self, here: PhantomData }
+        CellGuard {
+            cell: self,
+            here: PhantomData,
+        }
     }
 
     /// Asks the work thread to look at this target.
@@ -360,7 +370,12 @@ impl Cell {
         // SAFETY: a claim names a request that the engine keeps until the claim is committed, and
         // a range inside it.
         unsafe {
-            frame.copy_to_bio(aoe_wire::ATA_HEADER_LEN, claim.token, claim.offset, claim.len)
+            frame.copy_to_bio(
+                aoe_wire::ATA_HEADER_LEN,
+                claim.token,
+                claim.offset,
+                claim.len,
+            )
         }
     }
 }
@@ -397,7 +412,9 @@ static TABLE: [AtomicPtr<Cell>; BUCKETS] =
 
 fn bucket(addr: TargetAddr) -> &'static AtomicPtr<Cell> {
     // Neighbours in shelf and slot get places of their own.
-    let hash = usize::from(addr.shelf()).wrapping_mul(31).wrapping_add(usize::from(addr.slot()));
+    let hash = usize::from(addr.shelf())
+        .wrapping_mul(31)
+        .wrapping_add(usize::from(addr.slot()));
     &TABLE[hash % BUCKETS]
 }
 
@@ -419,7 +436,9 @@ pub(crate) fn list<'e>(cell: Unlisted, _hub: &Guard<Hub>, _epoch: &Epoch<'e>) ->
     // SAFETY: the cell was written completely.
     let cell_ref: &'e Cell = unsafe { &*cell.0.as_ptr() };
     let head = bucket(cell_ref.addr);
-    cell_ref.next.store(head.load(Ordering::Relaxed), Ordering::Relaxed);
+    cell_ref
+        .next
+        .store(head.load(Ordering::Relaxed), Ordering::Relaxed);
     head.store(cell.0.as_ptr(), Ordering::Release);
     cell_ref
 }
@@ -516,8 +535,13 @@ impl<'a> CellGuard<'a> {
 
     /// The first request that waits.
     pub(crate) fn first_queued(&mut self) -> Option<raw::aoe_request> {
-        let mut request =
-            raw::aoe_request { ar_bio: 0, ar_offset: 0, ar_length: 0, ar_cmd: 0, ar_flags: 0 };
+        let mut request = raw::aoe_request {
+            ar_bio: 0,
+            ar_offset: 0,
+            ar_length: 0,
+            ar_cmd: 0,
+            ar_flags: 0,
+        };
         // SAFETY: the lock is held; C fills the structure when it returns a request.
         let some =
             unsafe { raw::aoe_shim_bio_first(self.cell.shim.as_ptr(), &raw mut request) } != 0;
@@ -541,7 +565,7 @@ impl<'a> CellGuard<'a> {
 
     /// Ends what [`CellGuard::become_sender`] began.
     pub(crate) fn end_sending(&mut self, sender: Sender<'a>) {
-        core::mem::forget(sender);
+        let Sender { cell: _ } = sender;
         self.sending = false;
     }
 }

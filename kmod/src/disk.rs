@@ -32,10 +32,19 @@ fn translate(request: &aoe_request) -> Result<Request, Errno> {
     if offset % SECTOR != 0 || length % SECTOR != 0 {
         return Err(errno::EINVAL);
     }
-    let (lba, sectors) =
-        if op == Op::Flush { (0, 0) } else { (offset / SECTOR, length / SECTOR) };
+    let (lba, sectors) = if op == Op::Flush {
+        (0, 0)
+    } else {
+        (offset / SECTOR, length / SECTOR)
+    };
     let ordered = i32::from(request.ar_flags) & raw::BIO_ORDERED != 0;
-    Ok(Request { token: request.ar_bio, op, lba, sectors, ordered })
+    Ok(Request {
+        token: request.ar_bio,
+        op,
+        lba,
+        sectors,
+        ordered,
+    })
 }
 
 /// GEOM hands a request over. One that finds the engine full waits; none overtakes it.
@@ -58,7 +67,9 @@ pub(crate) fn submit(cell: &Cell, request: &aoe_request) {
 pub(crate) fn submit_queued(guard: &mut CellGuard<'_>) -> bool {
     let mut went = false;
     while guard.target.has_room() {
-        let Some(request) = guard.first_queued() else { break };
+        let Some(request) = guard.first_queued() else {
+            break;
+        };
         // Out of its queue first: the engine may end it, and with that its link, at once.
         guard.unqueue_bio();
         let now = guard.now();
@@ -128,7 +139,9 @@ impl Display for Ident<'_> {
 
 /// Fills in what the disk of this target is made of; false while it is not identified.
 pub(crate) fn describe(target: &Target<'_>, params: &mut aoe_disk_params) -> bool {
-    let Some(identify) = target.identity() else { return false };
+    let Some(identify) = target.identity() else {
+        return false;
+    };
     let addr = target.addr();
     let (shelf, slot) = (addr.shelf(), addr.slot());
     *params = ffi::NO_DISK;
@@ -151,7 +164,10 @@ pub(crate) fn describe(target: &Target<'_>, params: &mut aoe_disk_params) -> boo
             fill_c_string(&mut params.ad_old_alias, format_args!("aoed{shelf}"));
         }
     }
-    fill_c_string(&mut params.ad_ident, format_args!("{}", Ident(addr, identify)));
+    fill_c_string(
+        &mut params.ad_ident,
+        format_args!("{}", Ident(addr, identify)),
+    );
     fill_c_string(&mut params.ad_descr, format_args!("{}", identify.model));
     fill_c_string(&mut params.ad_physpath, format_args!("aoe/{addr}"));
     true

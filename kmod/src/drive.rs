@@ -87,7 +87,9 @@ fn settle(guard: &mut CellGuard<'_>) {
 
 /// Sets the timer when the engine's next deadline comes before the one it is set for.
 fn arm(guard: &mut CellGuard<'_>) {
-    let Some(at) = guard.target.poll_timeout() else { return };
+    let Some(at) = guard.target.poll_timeout() else {
+        return;
+    };
     if !guard.closing && guard.armed.is_none_or(|armed| at < armed) {
         guard.arm(at);
     }

@@ -125,9 +125,21 @@ unsafe extern "C" fn aoe_rs_frame_input(
     };
     // SAFETY: as C promises.
     let (start, mbuf, epoch) = unsafe {
-        (core::slice::from_raw_parts(data, contiguous), Mbuf::new(m, len), Epoch::entered())
+        (
+            core::slice::from_raw_parts(data, contiguous),
+            Mbuf::new(m, len),
+            Epoch::entered(),
+        )
     };
-    input::input(&Frame { netif: NetifId(netif), start, len, mbuf }, &epoch)
+    input::input(
+        &Frame {
+            netif: NetifId(netif),
+            start,
+            len,
+            mbuf,
+        },
+        &epoch,
+    )
 }
 
 /// # Safety
@@ -150,7 +162,10 @@ unsafe extern "C" fn aoe_rs_netif_arrive(
 ) {
     // SAFETY: as C promises.
     let (ifp, name) = unsafe {
-        (Ifnet::from_event(ifp), core::slice::from_raw_parts(name.cast::<u8>(), len))
+        (
+            Ifnet::from_event(ifp),
+            core::slice::from_raw_parts(name.cast::<u8>(), len),
+        )
     };
     if let (Some(ifp), Ok(name)) = (ifp, core::str::from_utf8(name)) {
         netifs::arrive(ifp, name, renamed != 0);
@@ -216,8 +231,12 @@ unsafe extern "C" fn aoe_rs_sysctl_text(
     room: usize,
 ) -> usize {
     // SAFETY: as C promises.
-    let (cell, room) =
-        unsafe { (target(rs), core::slice::from_raw_parts_mut(buf.cast::<u8>(), room)) };
+    let (cell, room) = unsafe {
+        (
+            target(rs),
+            core::slice::from_raw_parts_mut(buf.cast::<u8>(), room),
+        )
+    };
     let mut text = Text::new(room);
     // Text has no error but being full, which `wanted` tells.
     let _ = sysctl::text(cell, id, &mut text);

@@ -46,13 +46,13 @@ pub(crate) const fn errno_of(result: Result<(), Errno>) -> Errno {
 /// Constants as the types they are used with.
 pub(crate) mod errno {
     use super::raw;
-    pub(crate) const EBUSY: i32 = raw::EBUSY as i32;
-    pub(crate) const EINVAL: i32 = raw::EINVAL as i32;
-    pub(crate) const EIO: i32 = raw::EIO as i32;
-    pub(crate) const ENOENT: i32 = raw::ENOENT as i32;
-    pub(crate) const ENXIO: i32 = raw::ENXIO as i32;
-    pub(crate) const EOPNOTSUPP: i32 = raw::EOPNOTSUPP as i32;
-    pub(crate) const EROFS: i32 = raw::EROFS as i32;
+    pub(crate) const EBUSY: i32 = raw::EBUSY;
+    pub(crate) const EINVAL: i32 = raw::EINVAL;
+    pub(crate) const EIO: i32 = raw::EIO;
+    pub(crate) const ENOENT: i32 = raw::ENOENT;
+    pub(crate) const ENXIO: i32 = raw::ENXIO;
+    pub(crate) const EOPNOTSUPP: i32 = raw::EOPNOTSUPP;
+    pub(crate) const EROFS: i32 = raw::EROFS;
 }
 
 pub(crate) fn now() -> Instant {
@@ -205,10 +205,17 @@ pub(crate) fn netif_link(id: NetifId) -> Option<Link> {
     if usize::from(id.0) >= MAX_NETIFS {
         return None;
     }
-    let mut link = aoe_link { al_mtu: 0, al_mac: [0; 6], al_usable: 0 };
+    let mut link = aoe_link {
+        al_mtu: 0,
+        al_mac: [0; 6],
+        al_usable: 0,
+    };
     // SAFETY: the number is in range, and C fills the whole structure.
     unsafe { raw::aoe_shim_net_link(u32::from(id.0), &raw mut link) };
-    (link.al_usable != 0).then_some(Link { mtu: link.al_mtu, mac: MacAddr(link.al_mac) })
+    (link.al_usable != 0).then_some(Link {
+        mtu: link.al_mtu,
+        mac: MacAddr(link.al_mac),
+    })
 }
 
 /// Puts the input hook in, or takes it out and waits until nobody is in it; sleeps.
@@ -228,7 +235,11 @@ impl Mbuf<'_> {
     /// # Safety
     /// `raw` must be a chain of at least `len` bytes that stays unchanged for the lifetime.
     pub(crate) const unsafe fn new(raw: NonNull<mbuf>, len: usize) -> Self {
-        Self { raw, len, life: core::marker::PhantomData }
+        Self {
+            raw,
+            len,
+            life: core::marker::PhantomData,
+        }
     }
 
     const fn holds(&self, from: usize, len: usize) -> bool {

@@ -30,7 +30,10 @@ impl Hub {
     pub(crate) const fn new() -> Self {
         Self {
             initiator: Initiator::new(),
-            tunables: Tunables { dead_secs: 0, write_cache: None },
+            tunables: Tunables {
+                dead_secs: 0,
+                write_cache: None,
+            },
             closing: false,
             armed: None,
             watch: None,
@@ -44,7 +47,10 @@ impl Hub {
     }
 
     fn next_timeout(&self) -> Option<Instant> {
-        [self.initiator.poll_timeout(), self.watch].into_iter().flatten().min()
+        [self.initiator.poll_timeout(), self.watch]
+            .into_iter()
+            .flatten()
+            .min()
     }
 }
 
@@ -66,7 +72,9 @@ fn drive(mut guard: Guard<Hub>) {
         batch.send();
         guard = HUB.lock();
     }
-    let Some(at) = guard.next_timeout() else { return };
+    let Some(at) = guard.next_timeout() else {
+        return;
+    };
     if !guard.closing && guard.armed.is_none_or(|armed| at < armed) {
         guard.armed = Some(at);
         ffi::arm_initiator(at);

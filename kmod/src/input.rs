@@ -22,7 +22,7 @@ pub(crate) struct Frame<'f> {
 
 /// The counter of a reason to drop a frame.
 pub(crate) const fn drop_counter(reason: DropReason) -> u32 {
-    AOE_COUNT_DROPS as u32 + reason.index() as u32
+    AOE_COUNT_DROPS + reason.index() as u32
 }
 
 fn dropped(reason: DropReason) -> aoe_verdict {
@@ -37,30 +37,40 @@ pub(crate) fn input(frame: &Frame<'_>, epoch: &Epoch<'_>) -> aoe_verdict {
     };
     if !header.is_response() {
         // For a target on this machine, if for anybody.
-        ffi::count(AOE_COUNT_REFUSED as u32);
+        ffi::count(AOE_COUNT_REFUSED);
         return AOE_PASS;
     }
-    ffi::count(AOE_COUNT_FRAMES_IN as u32);
+    ffi::count(AOE_COUNT_FRAMES_IN);
     if header.command == Command::ATA || frame.start.len() >= frame.len {
         return deliver(frame, &header, arg, epoch);
     }
     // Other answers are wanted whole; the longest that means anything is a config answer.
     let len = frame.len.min(CONFIG_HEADER_LEN + CONFIG_STRING_MAX);
     let Some(mut whole) = Buffer::try_new(len) else {
-        ffi::count(AOE_COUNT_NO_MEMORY as u32);
+        ffi::count(AOE_COUNT_NO_MEMORY);
         return AOE_CONSUME;
     };
     if !frame.mbuf.copy_to(0, &mut whole) {
         return dropped(DropReason::Short);
     }
-    deliver(frame, &header, whole.get(HEADER_LEN..).unwrap_or(&[]), epoch)
+    deliver(
+        frame,
+        &header,
+        whole.get(HEADER_LEN..).unwrap_or(&[]),
+        epoch,
+    )
 }
 
 fn deliver(frame: &Frame<'_>, header: &Header, arg: &[u8], epoch: &Epoch<'_>) -> aoe_verdict {
     let Ok(addr) = header.responder() else {
         return dropped(DropReason::BadAddress);
     };
-    let rx = Received { netif: frame.netif, header, arg, len: frame.len };
+    let rx = Received {
+        netif: frame.netif,
+        header,
+        arg,
+        len: frame.len,
+    };
     let cell = match cell::find(addr, epoch) {
         Some(cell) => cell,
         None => match admit(&rx, epoch) {
@@ -127,7 +137,7 @@ fn admit<'e>(rx: &Received<'_>, epoch: &Epoch<'e>) -> Result<Option<&'e Cell>, D
             Some(cell) => Ok(Some(cell::list(cell, &hub, epoch))),
             None => {
                 hub.initiator.target_removed(false);
-                ffi::count(AOE_COUNT_NO_MEMORY as u32);
+                ffi::count(AOE_COUNT_NO_MEMORY);
                 Ok(None)
             }
         },

@@ -46,7 +46,9 @@ pub(crate) fn load(iflist: &str, tunables: &aoe_tunables) -> Result<(), Errno> {
     };
     sysctl::create(&mut config)?;
     if netifs::set_list(&mut config, iflist).is_err() {
-        report::module(format_args!("net.aoe.iflist=\"{iflist}\" is not valid; ignored"));
+        report::module(format_args!(
+            "net.aoe.iflist=\"{iflist}\" is not valid; ignored"
+        ));
     }
     Ok(())
 }
@@ -97,7 +99,9 @@ pub(crate) fn unload() -> Result<(), Errno> {
     }
     hub::close();
     ffi::wait_no_cells(GONE_SECS).map_err(|_| {
-        report::module(format_args!("targets do not go; still loaded, without interfaces"));
+        report::module(format_args!(
+            "targets do not go; still loaded, without interfaces"
+        ));
         errno::EBUSY
     })
 }

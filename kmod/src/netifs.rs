@@ -37,11 +37,17 @@ impl Config {
 
     /// The name of an interface, for people.
     pub(crate) fn netif_name(&self, id: NetifId) -> &str {
-        self.netifs.get(usize::from(id.0)).and_then(Option::as_ref).map_or("?", Netif::name)
+        self.netifs
+            .get(usize::from(id.0))
+            .and_then(Option::as_ref)
+            .map_or("?", Netif::name)
     }
 
     fn position(&self, wanted: impl Fn(&Netif) -> bool) -> Option<NetifId> {
-        let at = self.netifs.iter().position(|netif| netif.as_ref().is_some_and(&wanted))?;
+        let at = self
+            .netifs
+            .iter()
+            .position(|netif| netif.as_ref().is_some_and(&wanted))?;
         u8::try_from(at).ok().map(NetifId)
     }
 
@@ -71,7 +77,12 @@ pub(crate) struct Netif {
 
 impl Netif {
     fn new(name: &str) -> Self {
-        let mut netif = Self { name: [0; _], name_len: 0, present: false, told: None };
+        let mut netif = Self {
+            name: [0; _],
+            name_len: 0,
+            present: false,
+            told: None,
+        };
         netif.rename(name);
         netif
     }
@@ -173,8 +184,12 @@ fn set_hook(config: &mut Guard<Config>, on: bool) -> Result<(), Errno> {
 }
 
 fn add(config: &mut Guard<Config>, name: &str) {
-    let Some(free) = config.netifs.iter().position(Option::is_none) else { return };
-    let Ok(id) = u8::try_from(free).map(NetifId) else { return };
+    let Some(free) = config.netifs.iter().position(Option::is_none) else {
+        return;
+    };
+    let Ok(id) = u8::try_from(free).map(NetifId) else {
+        return;
+    };
     if let Some(slot) = config.netifs.get_mut(free) {
         *slot = Some(Netif::new(name));
     }
@@ -189,14 +204,18 @@ fn attach(config: &mut Guard<Config>, id: NetifId, ifp: Ifnet) {
         report::netif(config.netif_name(id), &unfit);
         return;
     }
-    let Some(netif) = config.netif(id) else { return };
+    let Some(netif) = config.netif(id) else {
+        return;
+    };
     netif.present = true;
     ifp.attach(id);
     refresh(config, id);
 }
 
 fn detach(config: &mut Guard<Config>, id: NetifId) {
-    let Some(netif) = config.netif(id) else { return };
+    let Some(netif) = config.netif(id) else {
+        return;
+    };
     if netif.present {
         netif.present = false;
         netif.told = None;
@@ -225,7 +244,9 @@ fn tell(config: &Guard<Config>, id: NetifId, change: InterfaceChange) {
 
 /// Looks at an interface and tells of what changed.
 fn refresh(config: &mut Guard<Config>, id: NetifId) {
-    let Some(netif) = config.netif(id) else { return };
+    let Some(netif) = config.netif(id) else {
+        return;
+    };
     if !netif.present {
         return;
     }

@@ -28,18 +28,18 @@ fn print(cause: u32, line: Arguments<'_>) {
 
 /// About the module itself.
 pub(crate) fn module(line: Arguments<'_>) {
-    print(AOE_CAUSE_MODULE as u32, line);
+    print(AOE_CAUSE_MODULE, line);
 }
 
 /// About an interface.
 pub(crate) fn netif(name: &str, what: &dyn Display) {
-    print(AOE_CAUSE_NETIF as u32, format_args!("{name}: {what}"));
+    print(AOE_CAUSE_NETIF, format_args!("{name}: {what}"));
 }
 
 /// A disk that is open became smaller.
 pub(crate) fn shrunk(cell: &Cell, old: u64, new: u64) {
     print(
-        AOE_CAUSE_SHRINK as u32,
+        AOE_CAUSE_SHRINK,
         format_args!(
             "aoe{}: shrank from {} to {} sectors while open; the rest gives errors",
             cell.addr(),
@@ -52,8 +52,11 @@ pub(crate) fn shrunk(cell: &Cell, old: u64, new: u64) {
 /// The engine found its own books wrong and failed the target's requests.
 pub(crate) fn broken(cell: &Cell) {
     print(
-        AOE_CAUSE_TARGET as u32,
-        format_args!("aoe{}: internal error, its I/O fails; please report this", cell.addr()),
+        AOE_CAUSE_TARGET,
+        format_args!(
+            "aoe{}: internal error, its I/O fails; please report this",
+            cell.addr()
+        ),
     );
 }
 
@@ -68,7 +71,7 @@ pub(crate) fn events(config: &Guard<Config>, cell: &Cell, events: Events) {
                 // Text has no error but being full.
                 let _ = describe(&mut text, config, &guard.target, event);
             }
-            ffi::print(AOE_CAUSE_EVENT as u32 + event.index() as u32, text.as_bytes());
+            ffi::print(AOE_CAUSE_EVENT + event.index() as u32, text.as_bytes());
         }
     }
 }
@@ -138,5 +141,9 @@ fn paths(
         some = true;
         write!(text, " {}>{}", config.netif_name(path.netif()), path.mac())?;
     }
-    if some { Ok(()) } else { text.write_str(" none") }
+    if some {
+        Ok(())
+    } else {
+        text.write_str(" none")
+    }
 }

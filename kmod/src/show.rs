@@ -27,7 +27,11 @@ impl Display for Size {
 
 /// `net.aoe.devices`.
 pub(crate) fn devices(text: &mut Text<'_>, config: &Guard<Config>) -> fmt::Result {
-    write!(text, "\n{:<10} {:<8} {:>10}  paths", "target", "state", "size")?;
+    write!(
+        text,
+        "\n{:<10} {:<8} {:>10}  paths",
+        "target", "state", "size"
+    )?;
     let mut result = Ok(());
     cell::for_each(config, |cell| {
         let guard = cell.lock();
@@ -60,7 +64,11 @@ fn device(text: &mut Text<'_>, config: &Guard<Config>, target: &Target<'_>) -> f
 
 /// `net.aoe.interfaces`.
 pub(crate) fn interfaces(text: &mut Text<'_>, config: &Guard<Config>) -> fmt::Result {
-    write!(text, "\n{:<16} {:<8} {:>5}  address", "interface", "state", "MTU")?;
+    write!(
+        text,
+        "\n{:<16} {:<8} {:>5}  address",
+        "interface", "state", "MTU"
+    )?;
     for netif in config.netifs.iter().flatten() {
         write!(text, "\n{:<16} {:<8}", netif.name(), netif.state())?;
         if let Some(link) = netif.told {

@@ -14,12 +14,12 @@ use crate::ffi::raw::{
     AOE_LEAF_INT, AOE_LEAF_TEXT, AOE_LEAF_U64, aoe_leaf_type,
 };
 use crate::ffi::{self, Errno, Node, Owner, errno};
+use crate::hub;
 use crate::input::drop_counter;
 use crate::module::{MAX_BEACON_SECS, request_removal, write_cache};
 use crate::netifs::{self, Config};
 use crate::show;
 use crate::text::Text;
-use crate::hub;
 
 /// Columns: node, type, unit, default, access, meaning.
 const TABLE: &str = include_str!("../../sysctl-docs/net.aoe.tsv");
@@ -59,13 +59,20 @@ fn rows() -> impl Iterator<Item = Row> {
             "int" => AOE_LEAF_INT,
             _ => AOE_LEAF_U64,
         };
-        Some(Row { node, kind, writable: access.starts_with("rw"), meaning })
+        Some(Row {
+            node,
+            kind,
+            writable: access.starts_with("rw"),
+            meaning,
+        })
     })
 }
 
 /// The meaning of a node that is no leaf.
 fn meaning(node: &str) -> &'static str {
-    rows().find(|row| row.node == node).map_or("", |row| row.meaning)
+    rows()
+        .find(|row| row.node == node)
+        .map_or("", |row| row.meaning)
 }
 
 /// The rows of the leaves directly below `prefix`, with their names.
@@ -102,14 +109,17 @@ const MODULE_LEAVES: [(&str, ModuleLeaf); 18] = [
     ("beacon_secs", ModuleLeaf::BeaconSecs),
     ("fail_on_shutdown", ModuleLeaf::FailOnShutdown),
     ("version", ModuleLeaf::Version),
-    ("frames_in", ModuleLeaf::Counter(AOE_COUNT_FRAMES_IN as u32)),
-    ("frames_out", ModuleLeaf::Counter(AOE_COUNT_FRAMES_OUT as u32)),
-    ("send_errors", ModuleLeaf::Counter(AOE_COUNT_SEND_ERRORS as u32)),
-    ("no_interface", ModuleLeaf::Counter(AOE_COUNT_NO_INTERFACE as u32)),
-    ("mbuf_failures", ModuleLeaf::Counter(AOE_COUNT_MBUF_FAILURES as u32)),
-    ("reserve_used", ModuleLeaf::Counter(AOE_COUNT_RESERVE_USED as u32)),
-    ("no_memory", ModuleLeaf::Counter(AOE_COUNT_NO_MEMORY as u32)),
-    ("refused", ModuleLeaf::Counter(AOE_COUNT_REFUSED as u32)),
+    ("frames_in", ModuleLeaf::Counter(AOE_COUNT_FRAMES_IN)),
+    ("frames_out", ModuleLeaf::Counter(AOE_COUNT_FRAMES_OUT)),
+    ("send_errors", ModuleLeaf::Counter(AOE_COUNT_SEND_ERRORS)),
+    ("no_interface", ModuleLeaf::Counter(AOE_COUNT_NO_INTERFACE)),
+    (
+        "mbuf_failures",
+        ModuleLeaf::Counter(AOE_COUNT_MBUF_FAILURES),
+    ),
+    ("reserve_used", ModuleLeaf::Counter(AOE_COUNT_RESERVE_USED)),
+    ("no_memory", ModuleLeaf::Counter(AOE_COUNT_NO_MEMORY)),
+    ("refused", ModuleLeaf::Counter(AOE_COUNT_REFUSED)),
 ];
 
 /// A leaf of a target.
@@ -137,22 +147,46 @@ const TARGET_LEAVES: [(&str, TargetLeaf); 26] = [
     ("conflict", TargetLeaf::Conflict),
     ("revalidate", TargetLeaf::Revalidate),
     ("remove", TargetLeaf::Remove),
-    ("size", Number(|target| target.sectors().saturating_mul(512))),
-    ("outstanding", Number(|target| u64::from(target.outstanding()))),
+    (
+        "size",
+        Number(|target| target.sectors().saturating_mul(512)),
+    ),
+    (
+        "outstanding",
+        Number(|target| u64::from(target.outstanding())),
+    ),
     ("reads", Number(|target| target.counters().reads)),
     ("writes", Number(|target| target.counters().writes)),
     ("flushes", Number(|target| target.counters().flushes)),
     ("trims", Number(|target| target.counters().trims)),
     ("bytes_read", Number(|target| target.counters().bytes_read)),
-    ("bytes_written", Number(|target| target.counters().bytes_written)),
+    (
+        "bytes_written",
+        Number(|target| target.counters().bytes_written),
+    ),
     ("errors", Number(|target| target.counters().errors)),
-    ("frames_sent", Number(|target| target.counters().frames_sent)),
-    ("retransmits", Number(|target| target.counters().retransmits)),
+    (
+        "frames_sent",
+        Number(|target| target.counters().frames_sent),
+    ),
+    (
+        "retransmits",
+        Number(|target| target.counters().retransmits),
+    ),
     ("timeouts", Number(|target| target.counters().timeouts)),
     ("overtaken", Number(|target| target.counters().overtaken)),
-    ("late_answers", Number(|target| target.counters().late_answers)),
-    ("quarantined", Number(|target| target.counters().quarantined)),
-    ("quarantine_waits", Number(|target| target.counters().quarantine_waits)),
+    (
+        "late_answers",
+        Number(|target| target.counters().late_answers),
+    ),
+    (
+        "quarantined",
+        Number(|target| target.counters().quarantined),
+    ),
+    (
+        "quarantine_waits",
+        Number(|target| target.counters().quarantine_waits),
+    ),
     ("conflicts", Number(|target| target.counters().conflicts)),
     ("refusals", Number(|target| target.counters().refusals)),
 ];
@@ -170,13 +204,25 @@ const PATH_LEAVES: [(&str, PathLeaf); 14] = [
     ("interface", PathLeaf::Interface),
     ("mac", PathLeaf::Mac),
     ("state", PathLeaf::State),
-    ("payload", PathLeaf::Number(|path| u64::from(path.payload_sectors()) * 512)),
+    (
+        "payload",
+        PathLeaf::Number(|path| u64::from(path.payload_sectors()) * 512),
+    ),
     ("srtt_us", PathLeaf::Number(|path| path.srtt_ns() / 1000)),
     ("rto_us", PathLeaf::Number(|path| path.rto_ns() / 1000)),
     ("window", PathLeaf::Number(|path| u64::from(path.window()))),
-    ("outstanding", PathLeaf::Number(|path| u64::from(path.outstanding()))),
-    ("buffers", PathLeaf::Number(|path| u64::from(path.buffer_count()))),
-    ("firmware", PathLeaf::Number(|path| u64::from(path.firmware()))),
+    (
+        "outstanding",
+        PathLeaf::Number(|path| u64::from(path.outstanding())),
+    ),
+    (
+        "buffers",
+        PathLeaf::Number(|path| u64::from(path.buffer_count())),
+    ),
+    (
+        "firmware",
+        PathLeaf::Number(|path| u64::from(path.firmware())),
+    ),
     ("sent", PathLeaf::Number(Path::sent)),
     ("retransmitted", PathLeaf::Number(Path::retransmitted)),
     ("lost", PathLeaf::Number(Path::lost)),
@@ -207,7 +253,9 @@ impl Leaf {
         match u32::from(class) {
             CLASS_MODULE => MODULE_LEAVES.get(index).map(|leaf| Self::Module(leaf.1)),
             CLASS_TARGET => TARGET_LEAVES.get(index).map(|leaf| Self::Target(leaf.1)),
-            CLASS_PATH => PATH_LEAVES.get(index).map(|leaf| Self::Path(usize::from(path), leaf.1)),
+            CLASS_PATH => PATH_LEAVES
+                .get(index)
+                .map(|leaf| Self::Path(usize::from(path), leaf.1)),
             CLASS_DROP => DropReason::ALL
                 .get(index)
                 .map(|reason| Self::Module(ModuleLeaf::Counter(drop_counter(*reason)))),
@@ -233,7 +281,9 @@ fn add_leaves(
 
 /// Where a name stands in one of the lists above, as the number that C keeps.
 fn find_in<T>(list: &[(&str, T)], class: u32, path: u32, name: &str) -> Option<u32> {
-    list.iter().position(|leaf| leaf.0 == name).map(|index| id(class, path, index))
+    list.iter()
+        .position(|leaf| leaf.0 == name)
+        .map(|index| id(class, path, index))
 }
 
 /// Makes the module's nodes.
@@ -245,9 +295,13 @@ pub(crate) fn create(config: &mut Guard<Config>) -> Result<(), Errno> {
     let root = node(None, "aoe", "net.aoe")?;
     let drops = node(Some(root), "drops", "net.aoe.drops")?;
     config.nodes.target = Some(node(Some(root), "target", "net.aoe.target")?);
-    add_leaves(owner, root, MODULE, |name| find_in(&MODULE_LEAVES, CLASS_MODULE, 0, name))?;
+    add_leaves(owner, root, MODULE, |name| {
+        find_in(&MODULE_LEAVES, CLASS_MODULE, 0, name)
+    })?;
     add_leaves(owner, drops, DROPS, |name| {
-        let index = DropReason::ALL.iter().position(|reason| reason.name() == name)?;
+        let index = DropReason::ALL
+            .iter()
+            .position(|reason| reason.name() == name)?;
         Some(id(CLASS_DROP, 0, index))
     })
 }
@@ -263,15 +317,19 @@ fn add_number_node(owner: Owner, parent: Node, number: u32, full: &str) -> Optio
 /// Makes a target's nodes. Without memory for them the disk works all the same.
 pub(crate) fn add_target(cell: &Cell, config: &Guard<Config>) {
     let owner = cell.owner();
-    let (shelf, slot) = (u32::from(cell.addr().shelf()), u32::from(cell.addr().slot()));
+    let (shelf, slot) = (
+        u32::from(cell.addr().shelf()),
+        u32::from(cell.addr().slot()),
+    );
     let node = config
         .nodes
         .target
         .and_then(|parent| add_number_node(owner, parent, shelf, "net.aoe.target.<shelf>"))
         .and_then(|parent| add_number_node(owner, parent, slot, "net.aoe.target.<shelf>.<slot>"));
     let Some(node) = node else { return };
-    let added =
-        add_leaves(owner, node, TARGET, |name| find_in(&TARGET_LEAVES, CLASS_TARGET, 0, name));
+    let added = add_leaves(owner, node, TARGET, |name| {
+        find_in(&TARGET_LEAVES, CLASS_TARGET, 0, name)
+    });
     if added.is_ok() {
         cell.lock().node = Some(node);
         add_paths(cell);
@@ -437,7 +495,9 @@ fn target_text(leaf: TargetLeaf, cell: &Cell, to: &mut Text<'_>) -> fmt::Result 
 fn path_text(leaf: PathLeaf, cell: &Cell, index: usize, to: &mut Text<'_>) -> fmt::Result {
     let config = CONFIG.lock();
     let guard = cell.lock();
-    let Some(path) = guard.target.paths().nth(index) else { return Ok(()) };
+    let Some(path) = guard.target.paths().nth(index) else {
+        return Ok(());
+    };
     match leaf {
         PathLeaf::Interface => to.write_str(config.netif_name(path.netif())),
         PathLeaf::Mac => write!(to, "{}", path.mac()),

@@ -67,7 +67,9 @@ fn look(cell: &Cell) -> (Events, Disk, bool) {
 
 /// Gives an identified target its memory, its sysctl nodes and its disk.
 fn show(cell: &Cell, config: &Guard<Config>) {
-    let Some(storage) = cell::take_io_storage() else { return };
+    let Some(storage) = cell::take_io_storage() else {
+        return;
+    };
     let mut params = ffi::NO_DISK;
     {
         let mut guard = cell.lock();
