@@ -6,6 +6,7 @@ import os
 import subprocess
 import tarfile
 
+from .kernelfile import packaged_version
 from .util import HarnessError
 
 HERE = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
@@ -91,6 +92,8 @@ class Config:
                               ("OSVERSION", "AOE_VM_OSVERSION")):
             if os.environ.get(env):
                 argv.append(f"{variable}={os.environ[env]}")
+        if self.kernel and not os.environ.get("AOE_VM_SYSDIR") and not os.environ.get("AOE_VM_OSVERSION"):
+            argv.append(f"OSVERSION={packaged_version(self.kernel)}")
         done = subprocess.run(argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
                               text=True, timeout=1800, check=False)
         if done.returncode != 0 or not os.path.exists(out):
