@@ -38,6 +38,8 @@ impl Options {
         draw_faults(&mut options, &mut rng);
         // From numbers of their own, so that older seeds keep what they had.
         more::draw(&mut options, &mut Rng::new(seed ^ 0x6d6f_7265));
+        let last = options.faults.iter().map(|(at, _)| *at).max().unwrap_or(0);
+        options.faults.push((last.max(FAULTY), Fault::Calm));
         options
     }
 }
@@ -174,7 +176,7 @@ fn draw_host(rng: &mut Rng) -> HostOptions {
         timer_delay: *rng.pick(&[0, 100 * US, MS, 10 * MS]).unwrap_or(&0),
         frames: usize::try_from(*rng.pick(&[64, 128, 384, 496]).unwrap_or(&384)).unwrap_or(384),
         ios: usize::try_from(*rng.pick(&[1, 4, 16, 256]).unwrap_or(&256)).unwrap_or(256),
-        hold_when_down: rng.chance(500_000),
+        notice_delay: if rng.chance(500_000) { 20 * MS } else { 0 },
     }
 }
 
@@ -229,7 +231,6 @@ fn draw_faults(options: &mut Options, rng: &mut Rng) {
             }
         }
     }
-    faults.push((FAULTY, Fault::Calm));
     faults.sort_by_key(|(at, _)| *at);
     options.faults = faults;
 }

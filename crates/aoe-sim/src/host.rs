@@ -597,13 +597,12 @@ impl<'p> World<'p> {
 
     /// A frame goes to its interface, which may have gone down since it was polled.
     fn send(&mut self, netif: usize, frame: &Rc<[u8]>) {
-        let hold = self.options.host.hold_when_down;
         let Some(one) = self.netifs.get_mut(netif) else {
             return;
         };
         if one.up && one.listed {
             self.wire_from_host(netif, frame);
-        } else if hold && one.listed {
+        } else if one.listed && !one.told_down {
             one.held.push(frame.clone());
         }
     }

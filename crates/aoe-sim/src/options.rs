@@ -117,8 +117,9 @@ pub struct HostOptions {
     pub frames: usize,
     /// Requests lent to a target.
     pub ios: usize,
-    /// Frames wait in a dead interface until its link is back, instead of being lost.
-    pub hold_when_down: bool,
+    /// Longest time from the loss of a link until the caller has noticed, emptied the interface, and told
+    /// the engine. Until then the interface keeps what it is given, and sends it when the link is back.
+    pub notice_delay: u64,
 }
 
 /// A deliberate mistake, to prove that the checkers see it.
@@ -268,7 +269,7 @@ impl Options {
                 timer_delay: 0,
                 frames: 384,
                 ios: 256,
-                hold_when_down: false,
+                notice_delay: 0,
             },
             tunables: Tunables {
                 dead_secs: 0,

@@ -39,6 +39,7 @@ pub(crate) enum What {
     Server(usize),
     Work(Addr),
     Fault(Fault),
+    NoticeDown(usize),
     Repeat(usize, Rc<[u8]>),
 }
 
@@ -83,6 +84,8 @@ pub struct Netif {
     pub listed: bool,
     /// It has link.
     pub up: bool,
+    /// The engine knows that it has no link; it has been emptied, and nobody gives it anything more.
+    pub(crate) told_down: bool,
     /// Frames that wait for the link.
     pub(crate) held: Vec<Rc<[u8]>>,
 }
@@ -197,6 +200,7 @@ impl<'p> World<'p> {
                 segment: netif.segment,
                 listed: netif.listed,
                 up: true,
+                told_down: false,
                 held: Vec::new(),
             })
             .collect();
@@ -393,6 +397,7 @@ impl<'p> World<'p> {
             }
             What::Work(addr) => self.work(addr),
             What::Fault(fault) => self.apply(&fault),
+            What::NoticeDown(netif) => self.notice_down(netif),
             What::Repeat(netif, frame) => self.wire_from_host(netif, &frame),
         }
     }
@@ -674,9 +679,26 @@ impl<'p> World<'p> {
             return;
         };
         one.up = false;
-        if one.listed && self.options.plant != Some(Plant::IgnoreDown) {
-            self.tell_interface(netif, InterfaceChange::Down);
+        let delay = self.rng.below(self.options.host.notice_delay + 1);
+        if delay == 0 {
+            self.notice_down(netif);
+        } else {
+            self.schedule(self.now + delay, What::NoticeDown(netif));
         }
+    }
+
+    /// The caller has noticed that a link is gone: the interface is emptied, then the engine is told.
+    fn notice_down(&mut self, netif: usize) {
+        let lie = self.options.plant == Some(Plant::IgnoreDown);
+        let Some(one) = self.netifs.get_mut(netif) else {
+            return;
+        };
+        if one.up || !one.listed || one.told_down || lie {
+            return;
+        }
+        one.told_down = true;
+        one.held.clear();
+        self.tell_interface(netif, InterfaceChange::Down);
     }
 
     fn netif_up(&mut self, netif: usize) {
@@ -691,13 +713,15 @@ impl<'p> World<'p> {
         if one.up && one.listed == planned {
             return;
         }
+        let news = one.told_down || !one.listed;
         one.up = true;
+        one.told_down = false;
         one.listed = planned;
         let held = std::mem::take(&mut one.held);
         for frame in held {
             self.wire_from_host(netif, &frame);
         }
-        if planned {
+        if planned && news {
             self.tell_interface(netif, InterfaceChange::Up);
         }
     }
@@ -708,6 +732,7 @@ impl<'p> World<'p> {
         };
         one.listed = false;
         one.up = false;
+        one.told_down = false;
         one.held.clear();
         self.tell_interface(netif, InterfaceChange::Gone);
     }

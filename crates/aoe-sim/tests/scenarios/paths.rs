@@ -202,7 +202,7 @@ fn answers_from_another_address_of_the_target_are_taken() {
 #[test]
 fn a_write_that_a_dead_link_kept_does_not_overwrite_a_newer_one() {
     let mut options = two_paths(Options::simple(1));
-    options.host.hold_when_down = true;
+    options.host.notice_delay = 5 * MS;
     // Frames take their time from the engine to the wire.
     options.host.send_delay = 90 * US;
     scenario(options, |world| {
