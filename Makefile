@@ -17,6 +17,9 @@
 
 all: kmod
 
+# BSD make would go to an object folder if there is one; GNU make sees a target.
+.OBJDIR: ./
+
 demo:
 	sh scripts/demo
 
