@@ -7,6 +7,7 @@ import pathlib
 import shutil
 import subprocess
 import tempfile
+import threading
 import time
 
 HERE = pathlib.Path(__file__).resolve().parent
@@ -14,6 +15,14 @@ ROOT = HERE.parent.parent
 ETHER = HERE / "ether"
 # No command of a test may take longer than this, in seconds.
 PATIENCE = 180
+MIB = 1 << 20
+TESTS = []
+
+
+def test(function):
+    """Mark a function as a test; its docstring says what is expected."""
+    TESTS.append(function)
+    return function
 
 
 class Skip(Exception):
@@ -195,3 +204,60 @@ class Lab:
         """Send an AoE message (hex, from byte 14 of the frame on); return the answers."""
         out = sh("ip", "netns", "exec", self.ns("i"), ETHER, "exchange", interface, request)
         return out.split()
+
+
+def copy_there_and_back(lab, size, disk, interfaces="i0", extra=()):
+    """Write random bytes, read them back, compare three ways."""
+    source = lab.random_file(size, "source")
+    back = lab.dir / "back"
+    lab.aoectl("write", "-i", interfaces, "7.0", source, "--yes", *extra)
+    lab.aoectl("read", "-i", interfaces, "7.0", back, "--length", size, *extra)
+    assert sha256(source) == sha256(back), "what was read is not what was written"
+    assert sha256(source) == sha256(disk, 0, size), "the target's file is not what was written"
+    lab.aoectl("verify", "-i", interfaces, "7.0", source, *extra)
+
+
+def one_target(lab, **kwargs):
+    """The only target that discover lists."""
+    targets = lab.aoectl("discover", *kwargs.get("interfaces", ["i0"]), "--libxo", "json").json()["target"]
+    assert len(targets) == 1, targets
+    return targets[0]
+
+
+class SlowWrite:
+    """aoectl writing what is fed to it in two halves, so that something can happen in between."""
+
+    def __init__(self, lab, size, *args):
+        self.lab = lab
+        self.source = lab.random_file(size, "source")
+        self.size = size
+        command = ["ip", "netns", "exec", lab.ns("i"), lab.aoectl_path, "write", "7.0", "-", "--yes",
+                   *map(str, args)]
+        self.child = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                                      stderr=subprocess.PIPE)
+        lab.children.append(self.child)
+        self.file = open(self.source, "rb")
+
+    def feed(self, size):
+        """Give it so many bytes more. It takes them only as fast as the target does."""
+        self.child.stdin.write(self.file.read(size))
+        self.child.stdin.flush()
+
+    def feed_rest(self):
+        """Give it the rest without waiting for it."""
+        # From here on the pipe belongs to the thread; communicate must not touch it.
+        stdin, self.child.stdin = self.child.stdin, None
+
+        def work():
+            try:
+                shutil.copyfileobj(self.file, stdin, 1 << 16)
+                stdin.close()
+            except BrokenPipeError:
+                pass
+        threading.Thread(target=work, daemon=True).start()
+
+    def end(self, status=0):
+        """See it end, and what it said."""
+        out, err = self.child.communicate(timeout=PATIENCE)
+        assert self.child.returncode == status, f"status {self.child.returncode}: {out!r} {err!r}"
+        return out.decode(), err.decode()
