@@ -22,6 +22,8 @@ class Result:
 
 class Guest:
     BOOT_LIMIT = 420
+    #: Bytes of a command that are sent at once.
+    PIECE = 120
 
     def __init__(self, machine):
         self.machine = machine
@@ -81,8 +83,11 @@ class Guest:
         tag = f"@{self.serial:06d}"
         ctl = self.machine.control
         start = ctl.mark()
-        ctl.send(f"printf '\\001B{tag}\\n'; ( eval {shlex.quote(command)} ) </dev/null 2>&1; "
-                 f"printf '\\001E{tag} %d\\n' $?\n")
+        body = shlex.quote(command)
+        if len(body) > self.PIECE:
+            self._send_pieces(command, tag)
+            body = '"$C"'
+        ctl.send(f"printf '\\001B{tag}\\n'; ( eval {body} ) </dev/null 2>&1; printf '\\001E{tag} %d\\n' $?\n")
         frame = rb"\x01B" + tag.encode() + rb"\n(.*?)\x01E" + tag.encode() + rb" (\d+)\n"
         try:
             found = ctl.expect(frame, timeout, start, self.machine.check_alive)
@@ -93,6 +98,18 @@ class Guest:
             self.broken = f"{command!r} hung"
             raise GuestHung(f"no end within {limit(timeout):g} s: {command}")
         return Result(command, int(found[2]), found[1].decode(errors="replace"))
+
+    def _send_pieces(self, command, tag):
+        """Puts a long command into the shell's variable C. The guest's UART driver has room for some
+        hundred bytes, and drops what it has no room for; so each piece waits for the one before."""
+        ctl = self.machine.control
+        for at in range(0, len(command), self.PIECE):
+            start = ctl.mark()
+            piece = shlex.quote(command[at:at + self.PIECE])
+            ctl.send(f"C={'$C' if at else ''}{piece}; printf '\\001A{tag}\\n'\n")
+            if not ctl.expect(rb"\x01A" + tag.encode() + rb"\n", 60, start, self.machine.check_alive):
+                self.broken = "the control line does not answer"
+                raise GuestHung(self.broken)
 
     def run(self, command, timeout=30):
         """Runs a command that must succeed; its output without the last newline."""
