@@ -12,8 +12,10 @@
 #include "aoe_var.h"
 
 #include <sys/eventhandler.h>
+#include <sys/proc.h>
 #include <sys/reboot.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
 
 #include <net/if.h>
 #include <net/if_var.h>
@@ -83,6 +85,26 @@ aoe_event_shutdown(void *arg __unused, int howto)
 {
 	if ((howto & RB_NOSYNC) == 0 && !SCHEDULER_STOPPED())
 		aoe_rs_module_shutdown();
+}
+
+/*
+ * init(8) calls sync(2) once in its life: when the machine goes down, before
+ * it calls reboot(2), and with that before the kernel announces anything.  A
+ * file system whose disk does not answer holds it there for ever.
+ */
+int
+aoe_shim_init_syncs(void)
+{
+	struct thread *td;
+	bool syncs;
+
+	if (initproc == NULL)
+		return (0);
+	PROC_LOCK(initproc);
+	td = FIRST_THREAD_IN_PROC(initproc);
+	syncs = td != NULL && td->td_sa.code == SYS_sync && TD_ON_SLEEPQ(td);
+	PROC_UNLOCK(initproc);
+	return (syncs);
 }
 
 void

@@ -225,6 +225,9 @@ void	aoe_shim_bio_take(struct aoe_cell *cell);
 void	aoe_shim_bio_copy(uint64_t bio, uint32_t offset, struct mbuf *m,
 	    uint32_t from, uint32_t len);
 
+/* aoe_event.c */
+int	aoe_shim_init_syncs(void);	/* init waits in sync(2): going down */
+
 /* aoe_net.c */
 struct ifnet *aoe_shim_net_find(const char *name, size_t len);	/* a ref. */
 int	aoe_shim_net_type(struct ifnet *ifp);

@@ -98,6 +98,12 @@ pub(crate) fn epoch_wait() {
     unsafe { raw::aoe_shim_epoch_wait() }
 }
 
+/// Whether init waits for its last sync(2): the machine is going down.
+pub(crate) fn init_syncs() -> bool {
+    // SAFETY: looks at a process that never ends, with its lock.
+    unsafe { raw::aoe_shim_init_syncs() != 0 }
+}
+
 /// Asks for `aoe_rs_netif_work`.
 pub(crate) fn ask_netif_work() {
     // SAFETY: enqueues a task that lives as long as the module.

@@ -10,7 +10,7 @@ use crate::cell::{self, CONFIG, Guard};
 use crate::drive::drive;
 use crate::ffi::{self, Errno, Ifnet, errno, raw};
 use crate::report;
-use crate::{hub, sysctl};
+use crate::{hub, module, sysctl};
 
 /// What the configuration lock guards.
 pub(crate) struct Config {
@@ -270,9 +270,15 @@ fn refresh(config: &mut Guard<Config>, id: NetifId) {
 
 /// Something changed, or some time passed; in the work thread.
 pub(crate) fn refresh_all() {
-    let mut config = CONFIG.lock();
-    for id in ids() {
-        refresh(&mut config, id);
+    {
+        let mut config = CONFIG.lock();
+        for id in ids() {
+            refresh(&mut config, id);
+        }
+    }
+    // The kernel announces a shutdown only after init has synced, which may wait for a target.
+    if !module::is_shutting_down() && ffi::init_syncs() {
+        module::shutdown();
     }
 }
 
