@@ -121,12 +121,16 @@ impl Target<'_> {
         now.since(ghost.last_sent) >= QUARANTINE_NS
     }
 
-    /// Something sent at `proof` or later was answered by the target's end of this path, over
-    /// whatever interface: what had reached that end before has gone by.
-    fn is_alive_since(&self, path: u8, proof: Instant) -> bool {
-        let mac = self.paths.get(path).mac;
-        self.paths
-            .any(|other| other.mac == mac && other.answered_sent >= proof)
+    /// Something sent at `proof` or later was answered on this very path: what had left by it before
+    /// has gone by. Another interface proves as much only when this one has no link and was emptied:
+    /// a paused or clogged one may hold the copy while answers come in by others.
+    fn is_alive_since(&self, index: u8, proof: Instant) -> bool {
+        let used = self.paths.get(index);
+        used.answered_sent >= proof
+            || (!used.link_up
+                && self
+                    .paths
+                    .any(|other| other.mac == used.mac && other.answered_sent >= proof))
     }
 
     /// When to look again whether time alone has proven a ghost dead.
