@@ -38,6 +38,7 @@ impl Options {
         draw_faults(&mut options, &mut rng);
         // From numbers of their own, so that older seeds keep what they had.
         more::draw(&mut options, &mut Rng::new(seed ^ 0x6d6f_7265));
+        more::draw_pauses(&mut options, &mut Rng::new(seed ^ 0x7061_7573));
         let last = options.faults.iter().map(|(at, _)| *at).max().unwrap_or(0);
         options.faults.push((last.max(FAULTY), Fault::Calm));
         options

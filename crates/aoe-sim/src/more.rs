@@ -33,6 +33,19 @@ pub(crate) fn draw(options: &mut Options, rng: &mut Rng) {
     options.faults.sort_by_key(|(at, _)| *at);
 }
 
+/// Interfaces that are told to pause, in some of the runs: what they were given leaves late.
+pub(crate) fn draw_pauses(options: &mut Options, rng: &mut Rng) {
+    if !rng.chance(200_000) {
+        return;
+    }
+    for _ in 0..rng.between(1, 3) {
+        let netif = usize::try_from(rng.below(options.netifs.len() as u64)).unwrap_or(0);
+        let pause = Fault::NetifPause(netif, rng.between(MS, 3 * SEC));
+        options.faults.push((rng.below(FAULTY), pause));
+    }
+    options.faults.sort_by_key(|(at, _)| *at);
+}
+
 /// What changes the wires without taking away what they do already.
 fn on_wires(options: &mut Options, rng: &mut Rng, change: impl Fn(&mut Condition, &mut Condition)) {
     let mut any = false;

@@ -164,6 +164,8 @@ pub enum Fault {
     NetifDown(usize),
     /// An interface has its link (again); it comes back when it was gone.
     NetifUp(usize),
+    /// An interface passes nothing on for so long (its peer says pause), and then everything.
+    NetifPause(usize, u64),
     /// An interface is taken off the list.
     NetifGone(usize),
     /// An interface has another MTU.

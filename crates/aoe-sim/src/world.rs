@@ -40,6 +40,7 @@ pub(crate) enum What {
     Work(Addr),
     Fault(Fault),
     NoticeDown(usize),
+    Unpause(usize, Rc<[u8]>, u64),
     Repeat(usize, Rc<[u8]>),
 }
 
@@ -86,6 +87,10 @@ pub struct Netif {
     pub up: bool,
     /// The engine knows that it has no link; it has been emptied, and nobody gives it anything more.
     pub(crate) told_down: bool,
+    /// It passes nothing on before then.
+    pub(crate) paused_until: u64,
+    /// How often it was emptied.
+    pub(crate) emptied: u64,
     /// Frames that wait for the link.
     pub(crate) held: Vec<Rc<[u8]>>,
 }
@@ -201,6 +206,8 @@ impl<'p> World<'p> {
                 listed: netif.listed,
                 up: true,
                 told_down: false,
+                paused_until: 0,
+                emptied: 0,
                 held: Vec::new(),
             })
             .collect();
@@ -397,6 +404,15 @@ impl<'p> World<'p> {
             }
             What::Work(addr) => self.work(addr),
             What::Fault(fault) => self.apply(&fault),
+            What::Unpause(netif, frame, emptied) => {
+                if self
+                    .netifs
+                    .get(netif)
+                    .is_some_and(|one| one.emptied == emptied)
+                {
+                    self.wire_from_host(netif, &frame);
+                }
+            }
             What::NoticeDown(netif) => self.notice_down(netif),
             What::Repeat(netif, frame) => self.wire_from_host(netif, &frame),
         }
@@ -436,6 +452,15 @@ impl<'p> World<'p> {
 
     /// A frame leaves an interface of the initiator.
     pub(crate) fn wire_from_host(&mut self, netif: usize, frame: &Rc<[u8]>) {
+        if let Some(one) = self
+            .netifs
+            .get(netif)
+            .filter(|one| one.paused_until > self.now)
+        {
+            let (until, emptied) = (one.paused_until, one.emptied);
+            self.schedule(until, What::Unpause(netif, frame.clone(), emptied));
+            return;
+        }
         self.capture(frame);
         if let Some(log) = self.log.as_mut() {
             log.push(Sent {
@@ -573,6 +598,11 @@ impl<'p> World<'p> {
                     segment.clogged_until = self.now + nanos;
                 }
             }
+            Fault::NetifPause(netif, nanos) => {
+                if let Some(one) = self.netifs.get_mut(netif) {
+                    one.paused_until = self.now + nanos;
+                }
+            }
             Fault::NetifDown(netif) => self.netif_down(netif),
             Fault::NetifUp(netif) => self.netif_up(netif),
             Fault::NetifGone(netif) => self.netif_gone(netif),
@@ -656,6 +686,9 @@ impl<'p> World<'p> {
         }
         for netif in 0..self.netifs.len() {
             self.netif_up(netif);
+            if let Some(one) = self.netifs.get_mut(netif) {
+                one.paused_until = 0;
+            }
         }
         for server in 0..self.servers.len() {
             let planned = self
@@ -697,6 +730,7 @@ impl<'p> World<'p> {
             return;
         }
         one.told_down = true;
+        one.emptied += 1;
         one.held.clear();
         self.tell_interface(netif, InterfaceChange::Down);
     }
@@ -733,6 +767,7 @@ impl<'p> World<'p> {
         one.listed = false;
         one.up = false;
         one.told_down = false;
+        one.emptied += 1;
         one.held.clear();
         self.tell_interface(netif, InterfaceChange::Gone);
     }

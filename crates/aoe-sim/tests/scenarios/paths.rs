@@ -222,6 +222,62 @@ fn a_write_that_a_dead_link_kept_does_not_overwrite_a_newer_one() {
 }
 
 #[test]
+fn a_write_that_a_paused_interface_keeps_does_not_overwrite_a_newer_one() {
+    // Two interfaces reach the same address of the target: the other one's answers prove nothing.
+    let mut options = two_paths(Options::simple(1));
+    options.netifs[1].segment = 0;
+    options.servers[0].ports.truncate(1);
+    scenario(options, |world| {
+        up(world);
+        let mut waited = 0;
+        for round in 0..10 {
+            world.apply(&Fault::NetifPause(round % 2, 2 * SEC));
+            let old = world.submit(ADDR, Op::Write, 0, 32, false);
+            assert_eq!(
+                wait(world, old, SEC).result,
+                Ok(()),
+                "the other interface serves it"
+            );
+            let new = world.submit(ADDR, Op::Write, 0, 32, false);
+            world.run_for(SEC);
+            waited += usize::from(world.ended(new).is_none());
+            assert_eq!(wait(world, new, 20 * SEC).result, Ok(()));
+            world.run_for(3 * SEC);
+            good(world, Op::Read, 0, 32);
+        }
+        assert!(
+            waited > 0,
+            "no copy was at large: the scenario shows nothing"
+        );
+    });
+}
+
+#[test]
+fn a_pulled_cable_does_not_keep_its_sectors_closed() {
+    let mut options = two_paths(Options::simple(1));
+    options.netifs[1].segment = 0;
+    options.servers[0].ports.truncate(1);
+    options.host.notice_delay = 5 * MS;
+    scenario(options, |world| {
+        up(world);
+        for round in 0..10 {
+            let old = world.submit(ADDR, Op::Write, 0, 32, false);
+            world.run_for(round * 20 * US);
+            world.apply(&Fault::NetifDown(0));
+            assert_eq!(wait(world, old, SEC).result, Ok(()));
+            let new = good(world, Op::Write, 0, 32);
+            assert!(
+                new.at - new.accepted < 200 * MS,
+                "{} ms",
+                (new.at - new.accepted) / MS
+            );
+            world.apply(&Fault::NetifUp(0));
+            world.run_for(2 * SEC);
+        }
+    });
+}
+
+#[test]
 fn what_a_dead_link_may_hold_is_dead_when_the_interface_is_given_up() {
     scenario(two_paths(Options::simple(1)), |world| {
         up(world);
