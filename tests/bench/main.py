@@ -17,7 +17,7 @@ from lib.config import CACHE, Config, parser
 from lib.guest import Guest
 from lib.qemu import Machine, check_tools
 from lib.target import make_disk, vblade
-from lib.util import HarnessError, run
+from lib.util import HarnessError, TestFailure, run
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 ZIG = "ziglang==0.15.2"
@@ -114,7 +114,9 @@ class Bench:
             guest.run(f"ifconfig {nic} mtu {mtu} up && sysctl net.aoe.iflist={nic}")
             guest.wait_for("test -c /dev/aoe7.0", 20)
             return "/dev/aoe7.0"
-        guest.run(f"ip link set eth0 mtu {mtu} up && insmod /modules/aoe.ko aoe_iflist=eth0")
+        guest.run(f"ip link set eth0 mtu {mtu} up")
+        guest.wait_for("test $(cat /sys/class/net/eth0/carrier) = 1", 20, step="0.2")
+        guest.run("insmod /modules/aoe.ko aoe_iflist=eth0")
         guest.wait_for("test -b /dev/etherd/e7.0", 20, step="0.2")
         return "/dev/etherd/e7.0"
 
@@ -190,7 +192,7 @@ def main(argv):
         for name in ("freebsd", "linux") if opts.guest == "both" else (opts.guest,):
             bench.system(name)
         bench.compare()
-    except HarnessError as e:
+    except (HarnessError, TestFailure) as e:
         print(f"tests/bench/run: {e}  [logs in {workdir}]", file=sys.stderr)
         return 1
     if not opts.work:

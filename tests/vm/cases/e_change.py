@@ -242,7 +242,7 @@ def fifty_load_unload_cycles_leak_nothing(t):
     same(grown(before, kernel_memory(t), cycles), {}, f"malloc types that grew over {cycles} cycles")
     # The kernel's per-CPU caches of these come and go with traffic.
     leaks = {k: v for k, v in grown(zones_before, zones(t), cycles).items() if not re.match(r"mbuf|\d+ Bucket|buffer|VM", k)}
-    leaks = {k: v for k, v in leaks.items() if not re.match(r"malloc-|vm|MAP|PROC|THREAD|VNODE|BUF|NAMEI|TMPFS|RADIX", k, re.I)}
+    leaks = {k: v for k, v in leaks.items() if not re.match(r"malloc-|UMA|vm|MAP|PROC|THREAD|VNODE|BUF|NAMEI|TMPFS|RADIX", k, re.I)}
     same(leaks, {}, f"zones that grew over {cycles} cycles")
     need("aoe" not in " ".join(kernel_memory(t)), "a malloc type of aoe is left")
     same(t.guest.run("procstat -kka | grep -c aoe || true"), "0", "threads of aoe that are left")

@@ -118,6 +118,8 @@ class Context:
     def wait_disk(self, shelf=7, slot=0, timeout=15):
         name = f"/dev/aoe{shelf}.{slot}"
         self.guest.wait_for(f"test -c {name}", timeout, f"{name} appears")
+        # Comes back when GEOM has tasted the disk; until then it cannot be opened exclusively.
+        self.guest.run("sysctl -n kern.geom.conftxt >/dev/null", timeout)
         return name
 
     def wait_gone(self, shelf=7, slot=0, timeout=15):
