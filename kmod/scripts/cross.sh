@@ -33,13 +33,18 @@ esac
 "$here/tools.sh" "$build"
 . "$build/tools/env"
 
-# The newest releases of the two series, for headers that carry no version.
+# The packaged headers are of releases, and a series keeps its structures from
+# its first release on.  Of the versions between two series only those are known
+# here that were compared structure by structure.
 if [ -z "$SYSDIR" ]; then
 	case ${OSVERSION:=1500068} in
-	14?????) series=14 ;;
-	15?????) series=15 ;;
+	14*) series=14 first=1400097 ;;
+	15*) series=15 first=1500068 ;;
 	*) die "packaged headers exist for 14 and 15 only; OSVERSION=$OSVERSION" ;;
 	esac
+	[ "$OSVERSION" -ge $first ] || [ "$OSVERSION" = 1500026 ] ||
+	    die "$OSVERSION is a development version, and the packaged headers are of
+$first and later: its kernel structures differ.  Give its sources by SYSDIR"
 	name=headers-$OSVERSION-$ARCH
 else
 	[ -f "$SYSDIR/sys/param.h" ] || die "SYSDIR=$SYSDIR is not a FreeBSD sys/ tree"
@@ -102,6 +107,14 @@ if [ -n "$SYSDIR" ]; then
 	fi
 else
 	headers=$("$here/headers.sh" "$build" "$series")
+	rm -rf sys
+	if [ "$OSVERSION" = 1500026 ]; then
+		# struct thread had no extended errors yet, and the macros of the
+		# virtual network stack write into what comes after them.
+		mkdir sys
+		grep -v -e 'struct kexterr[[:space:]]*td_kexterr;' -e 'td_exterr_ptr;' \
+		    "$headers/generic-freebsd/sys/proc.h" > sys/proc.h
+	fi
 	includes="$includes -I$headers/$zigarch-freebsd-none -I$headers/generic-freebsd
 	    -I$headers/ck"
 fi
