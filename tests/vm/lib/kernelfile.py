@@ -8,6 +8,8 @@ from .util import HarnessError
 #: First release of each series whose headers `make kmod` gets by itself. A module built for it fits
 #: every later kernel of the series.
 FIRST_RELEASE = {14: 1400097, 15: 1500068}
+#: Development versions that `make kmod` knows the differences of.
+KNOWN_DEVELOPMENT = {1500026}
 
 
 def osreldate(path):
@@ -43,6 +45,8 @@ def _sections(data):
 def packaged_version(path):
     """The OSVERSION whose packaged headers fit this kernel."""
     version = osreldate(path)
+    if version in KNOWN_DEVELOPMENT:
+        return version
     first = FIRST_RELEASE.get(version // 100000)
     if first is None or version < first:
         raise HarnessError(
