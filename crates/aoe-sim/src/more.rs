@@ -38,9 +38,9 @@ pub(crate) fn draw_pauses(options: &mut Options, rng: &mut Rng) {
     if !rng.chance(200_000) {
         return;
     }
-    for _ in 0..rng.between(1, 3) {
-        let netif = usize::try_from(rng.below(options.netifs.len() as u64)).unwrap_or(0);
-        let pause = Fault::NetifPause(netif, rng.between(MS, 3 * SEC));
+    // Once each: stall, clog, delay and pause together stay below what the engine waits for.
+    for netif in 0..options.netifs.len() {
+        let pause = Fault::NetifPause(netif, rng.between(MS, 2 * SEC));
         options.faults.push((rng.below(FAULTY), pause));
     }
     options.faults.sort_by_key(|(at, _)| *at);

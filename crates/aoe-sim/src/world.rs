@@ -40,7 +40,7 @@ pub(crate) enum What {
     Work(Addr),
     Fault(Fault),
     NoticeDown(usize),
-    Unpause(usize, Rc<[u8]>, u64),
+    Unpause(usize),
     Repeat(usize, Rc<[u8]>),
 }
 
@@ -89,8 +89,8 @@ pub struct Netif {
     pub(crate) told_down: bool,
     /// It passes nothing on before then.
     pub(crate) paused_until: u64,
-    /// How often it was emptied.
-    pub(crate) emptied: u64,
+    /// Frames that wait for the end of the pause.
+    pub(crate) pausing: Vec<Rc<[u8]>>,
     /// Frames that wait for the link.
     pub(crate) held: Vec<Rc<[u8]>>,
 }
@@ -207,7 +207,7 @@ impl<'p> World<'p> {
                 up: true,
                 told_down: false,
                 paused_until: 0,
-                emptied: 0,
+                pausing: Vec::new(),
                 held: Vec::new(),
             })
             .collect();
@@ -404,15 +404,7 @@ impl<'p> World<'p> {
             }
             What::Work(addr) => self.work(addr),
             What::Fault(fault) => self.apply(&fault),
-            What::Unpause(netif, frame, emptied) => {
-                if self
-                    .netifs
-                    .get(netif)
-                    .is_some_and(|one| one.emptied == emptied)
-                {
-                    self.wire_from_host(netif, &frame);
-                }
-            }
+            What::Unpause(netif) => self.unpause(netif),
             What::NoticeDown(netif) => self.notice_down(netif),
             What::Repeat(netif, frame) => self.wire_from_host(netif, &frame),
         }
@@ -452,13 +444,10 @@ impl<'p> World<'p> {
 
     /// A frame leaves an interface of the initiator.
     pub(crate) fn wire_from_host(&mut self, netif: usize, frame: &Rc<[u8]>) {
-        if let Some(one) = self
-            .netifs
-            .get(netif)
-            .filter(|one| one.paused_until > self.now)
-        {
-            let (until, emptied) = (one.paused_until, one.emptied);
-            self.schedule(until, What::Unpause(netif, frame.clone(), emptied));
+        let now = self.now;
+        let paused = |one: &&mut Netif| one.paused_until > now;
+        if let Some(one) = self.netifs.get_mut(netif).filter(paused) {
+            one.pausing.push(frame.clone());
             return;
         }
         self.capture(frame);
@@ -494,6 +483,19 @@ impl<'p> World<'p> {
                     self.schedule(at, What::ToServer(server, port, frame));
                 }
             }
+        }
+    }
+
+    fn unpause(&mut self, netif: usize) {
+        let now = self.now;
+        let over = |one: &&mut Netif| one.paused_until <= now;
+        let waiting = self
+            .netifs
+            .get_mut(netif)
+            .filter(over)
+            .map(|one| std::mem::take(&mut one.pausing));
+        for frame in waiting.unwrap_or_default() {
+            self.wire_from_host(netif, &frame);
         }
     }
 
@@ -600,7 +602,9 @@ impl<'p> World<'p> {
             }
             Fault::NetifPause(netif, nanos) => {
                 if let Some(one) = self.netifs.get_mut(netif) {
-                    one.paused_until = self.now + nanos;
+                    one.paused_until = one.paused_until.max(self.now + nanos);
+                    let until = one.paused_until;
+                    self.schedule(until, What::Unpause(netif));
                 }
             }
             Fault::NetifDown(netif) => self.netif_down(netif),
@@ -689,6 +693,7 @@ impl<'p> World<'p> {
             if let Some(one) = self.netifs.get_mut(netif) {
                 one.paused_until = 0;
             }
+            self.unpause(netif);
         }
         for server in 0..self.servers.len() {
             let planned = self
@@ -730,7 +735,7 @@ impl<'p> World<'p> {
             return;
         }
         one.told_down = true;
-        one.emptied += 1;
+        one.pausing.clear();
         one.held.clear();
         self.tell_interface(netif, InterfaceChange::Down);
     }
@@ -767,7 +772,7 @@ impl<'p> World<'p> {
         one.listed = false;
         one.up = false;
         one.told_down = false;
-        one.emptied += 1;
+        one.pausing.clear();
         one.held.clear();
         self.tell_interface(netif, InterfaceChange::Gone);
     }
