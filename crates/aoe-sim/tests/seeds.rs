@@ -4,7 +4,7 @@
 use aoe_sim::{Options, run};
 
 /// Seeds that found something once; each stays clean from now on.
-const NAMED: [(u64, &str); 6] = [
+const NAMED: [(u64, &str); 10] = [
     (
         854,
         "a target that is silent on large frames was never asked what it takes now",
@@ -23,6 +23,13 @@ const NAMED: [(u64, &str); 6] = [
         "a read that an aborting target found too large failed instead of being cut anew",
     ),
     (3568, "the same, after a restart"),
+    (
+        5249,
+        "an answer by one interface was taken as proof for a copy that another one held",
+    ),
+    (6879, "the same, with a restart in between"),
+    (8867, "the same, with a fallen buffer count"),
+    (9528, "the same, after a change of address"),
 ];
 
 fn clean(seed: u64) -> bool {
