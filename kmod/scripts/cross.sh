@@ -110,8 +110,12 @@ else
 	rm -rf sys
 	if [ "$OSVERSION" = 1500026 ]; then
 		# struct thread had no extended errors yet, and the macros of the
-		# virtual network stack write into what comes after them.
+		# virtual network stack write into what comes after them; there
+		# were two address families less, and struct ifnet has an array of
+		# them before its methods.
 		mkdir sys
+		sed 's/^\(#define[[:space:]]*AF_MAX[[:space:]]*\)46/\144/' \
+		    "$headers/generic-freebsd/sys/socket.h" > sys/socket.h
 		grep -v -e 'struct kexterr[[:space:]]*td_kexterr;' -e 'td_exterr_ptr;' \
 		    "$headers/generic-freebsd/sys/proc.h" > sys/proc.h
 	fi
