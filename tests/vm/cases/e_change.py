@@ -219,8 +219,9 @@ def zones(t):
 
 
 def grown(before, after, cycles):
-    """What grew by at least one for every two cycles: a leak, not noise of a living system."""
-    noise = max(cycles // 2, 5)
+    """What grew by at least one for every two cycles. Less is the noise of a living system, which
+    takes threads and their like in batches of 16."""
+    noise = max(cycles // 2, 20)
     return {k: (before.get(k, 0), v) for k, v in after.items() if v - before.get(k, 0) >= noise}
 
 

@@ -101,6 +101,7 @@ class Context:
     # -- the guest's side -----------------------------------------------------------------------
 
     def load(self, iflist=None):
+        self.guest.run("rm -f /tmp/stop /tmp/close")
         self.guest.run(f"kldload {MODULE}", 30)
         if iflist is not None:
             self.guest.set_sysctl("net.aoe.iflist", iflist)
@@ -171,10 +172,17 @@ class Context:
 
 #: Ends what holds a disk, unloads the module, and puts the interfaces back to where boot left them.
 RESET = r"""
+touch /tmp/stop /tmp/close
+pkill -x dd; pkill -x tar
+rm -f /tmp/job*
 for m in $(mount -p | awk '$2 ~ "^/mnt" { print $2 }' | sort -r); do umount -f $m || exit 1; done
-for g in $(gmirror status -s 2>/dev/null | awk '{ print $1 }' | sort -u); do gmirror destroy -f $g; done
+for n in 1 2 3; do
+	# A mirror that is stopped is tasted again, and may start again, until its metadata are gone.
+	for g in $(gmirror status -s 2>/dev/null | awk '{ print $1 }' | sort -u); do gmirror stop -f ${g#mirror/}; done
+	for d in $(geom disk status -s 2>/dev/null | awk '$1 ~ "^aoe" { print $1 }'); do gmirror clear $d 2>/dev/null; done
+done
 for p in $(geli status -s 2>/dev/null | awk '{ print $1 }'); do geli detach -f $p; done
-if kldstat -q -n aoe.ko; then kldunload aoe || { fstat; exit 1; }; fi
+if kldstat -q -n aoe.ko; then kldunload aoe || { geom disk list | grep -A9 aoe; exit 1; }; fi
 for i in $(ifconfig -l); do case $i in lagg*|bridge*|vlan*|epair*a) ifconfig $i destroy || exit 1;; esac; done
 for i in $(ifconfig -l); do case $i in em*|vtnet*) ifconfig $i up mtu 1500 || exit 1;; esac; done
 """

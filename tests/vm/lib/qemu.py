@@ -162,7 +162,7 @@ class Qmp:
         self.lines.readline()
         self.command("qmp_capabilities")
 
-    def command(self, name, **arguments):
+    def command(self, name, /, **arguments):
         self.sock.sendall((json.dumps({"execute": name, "arguments": arguments}) + "\n").encode())
         while True:
             line = self.lines.readline()
