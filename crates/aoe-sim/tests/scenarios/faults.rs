@@ -345,6 +345,27 @@ fn a_stalled_target_executes_old_copies_late_and_nothing_is_overwritten() {
 }
 
 #[test]
+fn a_reordering_target_may_take_the_newest_first_and_nothing_is_overwritten() {
+    let mut options = with(Profile::kvblade());
+    // Two workers, and a queue from which they take anything.
+    options.server().timing = Timing::reordering((5 * MS, 40 * MS), 2);
+    scenario(options, |world| {
+        up(world);
+        for _ in 0..12 {
+            // Copies of the first write, and questions sent seconds later, pile up in the queue.
+            world.apply(&Fault::Stall(0, 6 * SEC));
+            let old = world.submit(ADDR, Op::Write, 0, 16, false);
+            world.run_for(100 * MS);
+            let new = world.submit(ADDR, Op::Write, 0, 16, false);
+            for token in [old, new] {
+                assert_eq!(wait(world, token, 60 * SEC).result, Ok(()));
+            }
+            good(world, Op::Read, 0, 16);
+        }
+    });
+}
+
+#[test]
 fn a_copy_that_a_slow_path_holds_does_not_overwrite_newer_data() {
     scenario(two_paths(Options::simple(1)), |world| {
         up(world);
