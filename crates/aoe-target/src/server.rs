@@ -18,7 +18,7 @@ pub struct Timing {
     pub workers: usize,
     /// A free worker takes any waiting frame, not the first.
     pub shuffle: bool,
-    /// Frames of one port that may wait beside those in work; `None`: the profile's buffer count.
+    /// Frames of one port that may be waiting or in work; `None`: the profile's buffer count.
     pub queue: Option<usize>,
 }
 
