@@ -7,12 +7,14 @@
 
 pub mod disk;
 mod draw;
+mod faults;
 pub mod host;
 pub mod ledger;
 mod more;
 pub mod net;
 pub mod options;
 pub mod pcap;
+mod requests;
 mod watch;
 mod work;
 pub mod world;

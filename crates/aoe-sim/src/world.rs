@@ -6,15 +6,15 @@ use std::cmp::Ordering;
 use std::collections::{BTreeMap, BinaryHeap};
 use std::rc::Rc;
 
-use aoe_core::{Claim, Initiator, InterfaceChange, NetifId, Transmit};
+use aoe_core::{Claim, Initiator, InterfaceChange, Transmit};
 use aoe_target::rng::Rng;
 use aoe_target::{Address, Mac, Model, Port, Server};
 
 use crate::disk::{Disk, DiskHandle, SharedDisk};
 use crate::host::{Loan, Slot};
 use crate::ledger::{Ledger, Trouble};
-use crate::net::{Condition, End, Segment};
-use crate::options::{Fault, Options, Plant};
+use crate::net::{End, Segment};
+use crate::options::{Fault, Options};
 use crate::pcap::Pcap;
 use crate::watch::Watch;
 
@@ -486,7 +486,7 @@ impl<'p> World<'p> {
         }
     }
 
-    fn unpause(&mut self, netif: usize) {
+    pub(crate) fn unpause(&mut self, netif: usize) {
         let now = self.now;
         let over = |one: &&mut Netif| one.paused_until <= now;
         let waiting = self
@@ -582,207 +582,6 @@ impl<'p> World<'p> {
                 self.schedule(at, What::ToHost(netif, frame));
             }
         }
-    }
-
-    /// Makes a fault happen now.
-    pub fn apply(&mut self, fault: &Fault) {
-        self.last_fault = self.last_fault.max(self.now);
-        self.disturbed |= *fault != Fault::Calm;
-        match *fault {
-            Fault::Conditions(segment, to_target, to_host) => {
-                if let Some(segment) = self.segments.get_mut(segment) {
-                    segment.to_target = to_target;
-                    segment.to_host = to_host;
-                }
-            }
-            Fault::Clog(segment, nanos) => {
-                if let Some(segment) = self.segments.get_mut(segment) {
-                    segment.clogged_until = self.now + nanos;
-                }
-            }
-            Fault::NetifPause(netif, nanos) => {
-                if let Some(one) = self.netifs.get_mut(netif) {
-                    one.paused_until = one.paused_until.max(self.now + nanos);
-                    let until = one.paused_until;
-                    self.schedule(until, What::Unpause(netif));
-                }
-            }
-            Fault::NetifDown(netif) => self.netif_down(netif),
-            Fault::NetifUp(netif) => self.netif_up(netif),
-            Fault::NetifGone(netif) => self.netif_gone(netif),
-            Fault::NetifMtu(netif, mtu) => {
-                if let Some(one) = self.netifs.get_mut(netif) {
-                    one.mtu = mtu;
-                }
-                if self.is_usable(netif) {
-                    self.tell_interface(netif, InterfaceChange::Changed);
-                }
-            }
-            Fault::NetifMac(netif, mac) => {
-                if let Some(one) = self.netifs.get_mut(netif) {
-                    one.mac = mac;
-                }
-                if self.is_usable(netif) {
-                    self.tell_interface(netif, InterfaceChange::Changed);
-                }
-            }
-            Fault::FailHeld => self.for_each_target(aoe_core::Target::fail_held),
-            Fault::Revalidate => self.for_each_target(aoe_core::Target::revalidate),
-            Fault::Discover => {
-                let now = self.instant();
-                self.initiator.discover(now);
-                self.drain_initiator();
-            }
-            Fault::Resize(disk, sectors) => {
-                if let Some(disk) = self.disks.get(disk) {
-                    disk.borrow_mut().resize(sectors);
-                }
-            }
-            Fault::Calm => self.calm(),
-            _ => self.apply_to_server(fault),
-        }
-    }
-
-    fn apply_to_server(&mut self, fault: &Fault) {
-        let (Fault::Stall(number, _)
-        | Fault::Kill(number)
-        | Fault::Start(number)
-        | Fault::ServerMtu(number, _)
-        | Fault::Ata(number, _)
-        | Fault::Aoe(number, _)
-        | Fault::ReplyFrom(number, _)
-        | Fault::BufferCount(number, _)) = *fault
-        else {
-            return;
-        };
-        let now = self.now;
-        let Some(server) = self.servers.get_mut(number) else {
-            return;
-        };
-        match *fault {
-            Fault::Stall(_, nanos) => server.stall(now + nanos),
-            Fault::Kill(_) => server.kill(),
-            Fault::Start(_) if !server.is_alive() => server.start(),
-            Fault::ServerMtu(_, mtu) => {
-                for port in 0..server.ports().len() {
-                    server.set_mtu(port, mtu);
-                }
-            }
-            Fault::Ata(_, fault) => server.model_mut().add_ata_fault(fault),
-            Fault::Aoe(_, fault) => server.model_mut().set_aoe_fault(Some(fault)),
-            Fault::ReplyFrom(_, port) => {
-                let mac = port
-                    .and_then(|port| server.ports().get(port))
-                    .map(|port| port.mac);
-                server.model_mut().set_reply_mac(mac);
-            }
-            Fault::BufferCount(_, count) => server.model_mut().profile_mut().buffer_count = count,
-            _ => {}
-        }
-        self.poll_server(number);
-    }
-
-    fn calm(&mut self) {
-        for segment in &mut self.segments {
-            segment.to_target = Condition::GOOD;
-            segment.to_host = Condition::GOOD;
-            segment.clogged_until = 0;
-        }
-        for netif in 0..self.netifs.len() {
-            self.netif_up(netif);
-            if let Some(one) = self.netifs.get_mut(netif) {
-                one.paused_until = 0;
-            }
-            self.unpause(netif);
-        }
-        for server in 0..self.servers.len() {
-            let planned = self
-                .options
-                .servers
-                .get(server)
-                .is_some_and(|server| server.alive);
-            if planned && let Some(one) = self.servers.get_mut(server).filter(|s| !s.is_alive()) {
-                one.start();
-            }
-            if let Some(one) = self.servers.get_mut(server) {
-                one.model_mut().clear_faults();
-                one.model_mut().set_reply_mac(None);
-            }
-            self.poll_server(server);
-        }
-    }
-
-    fn netif_down(&mut self, netif: usize) {
-        let Some(one) = self.netifs.get_mut(netif).filter(|one| one.up) else {
-            return;
-        };
-        one.up = false;
-        let delay = self.rng.below(self.options.host.notice_delay + 1);
-        if delay == 0 {
-            self.notice_down(netif);
-        } else {
-            self.schedule(self.now + delay, What::NoticeDown(netif));
-        }
-    }
-
-    /// The caller has noticed that a link is gone: the interface is emptied, then the engine is told.
-    fn notice_down(&mut self, netif: usize) {
-        let lie = self.options.plant == Some(Plant::IgnoreDown);
-        let Some(one) = self.netifs.get_mut(netif) else {
-            return;
-        };
-        if one.up || !one.listed || one.told_down || lie {
-            return;
-        }
-        one.told_down = true;
-        one.pausing.clear();
-        one.held.clear();
-        self.tell_interface(netif, InterfaceChange::Down);
-    }
-
-    fn netif_up(&mut self, netif: usize) {
-        let planned = self
-            .options
-            .netifs
-            .get(netif)
-            .is_some_and(|netif| netif.listed);
-        let Some(one) = self.netifs.get_mut(netif) else {
-            return;
-        };
-        if one.up && one.listed == planned {
-            return;
-        }
-        let news = one.told_down || !one.listed;
-        one.up = true;
-        one.told_down = false;
-        one.listed = planned;
-        let held = std::mem::take(&mut one.held);
-        for frame in held {
-            self.wire_from_host(netif, &frame);
-        }
-        if planned && news {
-            self.tell_interface(netif, InterfaceChange::Up);
-        }
-    }
-
-    fn netif_gone(&mut self, netif: usize) {
-        let Some(one) = self.netifs.get_mut(netif).filter(|one| one.listed) else {
-            return;
-        };
-        one.listed = false;
-        one.up = false;
-        one.told_down = false;
-        one.pausing.clear();
-        one.held.clear();
-        self.tell_interface(netif, InterfaceChange::Gone);
-    }
-
-    fn tell_interface(&mut self, netif: usize, change: InterfaceChange) {
-        let now = self.instant();
-        let id = NetifId(u8::try_from(netif).unwrap_or(u8::MAX));
-        self.initiator.handle_interface(now, id, change);
-        self.drain_initiator();
-        self.for_each_target(|target, now| target.handle_interface(now, id, change));
     }
 
     /// Something may be sent on it.

@@ -1,0 +1,237 @@
+// SPDX-License-Identifier: BSD-2-Clause
+//! Requests and targets from their beginning to their end, as the caller of the engine sees them.
+
+use aoe_core::{Completion, Event, Frame, Info, Io, IoError, Op, Path, Request};
+
+use crate::host::{Ended, Loan};
+use crate::ledger::{Open, stamp};
+use crate::options::Plant;
+use crate::world::{Addr, World};
+
+impl World<'_> {
+    /// Submits what found the engine full; true when something was accepted.
+    pub(crate) fn refill(&mut self, addr: Addr) -> bool {
+        let mut any = false;
+        loop {
+            let Some(slot) = self.slots.get_mut(&addr) else {
+                return any;
+            };
+            if !slot.target.has_room() || slot.io.is_some() && slot.identified {
+                return any;
+            }
+            let Some((token, open)) = slot.waiting.pop_front() else {
+                return any;
+            };
+            self.try_submit(addr, token, open);
+            any = true;
+        }
+    }
+
+    pub(crate) fn completed(&mut self, addr: Addr, done: &Completion) {
+        let Some(slot) = self.slots.get_mut(&addr) else {
+            return;
+        };
+        slot.completions += 1;
+        let nth = slot.completions;
+        if self.planted(Plant::LoseCompletion) && nth == 20 {
+            return;
+        }
+        let Some(ledger) = self.ledgers.get(&addr).cloned() else {
+            return;
+        };
+        if self.planted(Plant::CompleteEarly) && !ledger.borrow().open.contains_key(&done.token) {
+            return;
+        }
+        self.finish(addr, done.token, done.result);
+        if self.planted(Plant::CompleteTwice) && nth == 20 {
+            self.finish(addr, done.token, done.result);
+        }
+    }
+
+    pub(crate) fn finish(&mut self, addr: Addr, token: u64, result: Result<(), IoError>) {
+        let Some(ledger) = self.ledgers.get(&addr).cloned() else {
+            return;
+        };
+        let request = ledger.borrow_mut().complete(token, result);
+        let Some(request) = request else { return };
+        if let Err(error) = result
+            && !self.options.allowed.contains(&error)
+        {
+            self.trouble.note(
+                self.now,
+                format!(
+                    "{:?} {token} at {}+{} failed: {error:?}",
+                    request.op, request.lba, request.sectors
+                ),
+            );
+        }
+        if result.is_ok() {
+            self.watch_done(addr, token, &request);
+        }
+        let ended = Ended {
+            result,
+            accepted: request.at,
+            at: self.now,
+        };
+        self.results.insert(token, ended);
+        self.more_work(addr);
+    }
+
+    pub(crate) fn event(&mut self, addr: Addr, event: Event) {
+        let now = self.instant();
+        let Some(slot) = self.slots.get_mut(&addr) else {
+            return;
+        };
+        slot.events.push((now.as_nanos(), event));
+        match event {
+            Event::Identified if !slot.identified => {
+                slot.identified = true;
+                self.initiator.target_identified();
+                if let Some(io) = slot.io.take() {
+                    slot.target.lend(io);
+                }
+                slot.target.set_in_use(now, true);
+                self.more_work(addr);
+            }
+            Event::Identified => self
+                .trouble
+                .note(self.now, "identified for the first time twice"),
+            Event::Forget => {
+                slot.closing = true;
+                slot.target.abort(now);
+            }
+            _ => {}
+        }
+    }
+
+    /// Takes a target away; what is left of it ends first.
+    pub fn remove(&mut self, addr: Addr) {
+        let now = self.instant();
+        if let Some(slot) = self.slots.get_mut(&addr) {
+            slot.closing = true;
+            slot.target.abort(now);
+        }
+        self.drain(addr);
+    }
+
+    pub(crate) fn bury(&mut self, addr: Addr) {
+        let ready = self.slots.get(&addr).is_some_and(|slot| {
+            slot.closing && slot.borrowed == 0 && slot.target.is_idle() && slot.waiting.is_empty()
+        });
+        if !ready {
+            return;
+        }
+        let Some(slot) = self.slots.remove(&addr) else {
+            return;
+        };
+        self.initiator.target_removed(slot.identified);
+        self.buried.add(&crate::Counted::of(slot.target.counters()));
+        let (target, io) = slot.target.reclaim();
+        let io = io.or(slot.io);
+        target.paths.fill(Path::EMPTY);
+        *target.info = Info::EMPTY;
+        match io {
+            Some(io) => {
+                let (frames, ios) = (self.options.host.frames, self.options.host.ios);
+                if (io.frames.len(), io.ios.len()) != (frames, ios) {
+                    self.trouble.note(
+                        self.now,
+                        "the engine gave back other memory than it was lent",
+                    );
+                }
+                io.frames.fill(Frame::EMPTY);
+                io.ios.fill(Io::EMPTY);
+                self.loans.push(Loan { target, io });
+            }
+            None => self
+                .trouble
+                .note(self.now, "the engine did not give back its memory"),
+        }
+        if let Some(ledger) = self.ledgers.get(&addr)
+            && !ledger.borrow().open.is_empty()
+        {
+            self.trouble
+                .note(self.now, "a target is idle, but requests of it are open");
+        }
+    }
+
+    /// Makes a request of a target. Its token tells how it ends.
+    pub fn submit(&mut self, addr: Addr, op: Op, lba: u64, sectors: u64, ordered: bool) -> u64 {
+        let token = self.next_token;
+        self.next_token += 1;
+        let len = match op {
+            Op::Read | Op::Write => usize::try_from(sectors).unwrap_or(0) * 512,
+            Op::Flush | Op::Trim => 0,
+        };
+        let mut data = vec![0xcc; len];
+        if op == Op::Write {
+            for (lba, sector) in (lba..).zip(data.chunks_exact_mut(512)) {
+                sector.copy_from_slice(&stamp(token, lba));
+            }
+        }
+        let open = Open {
+            op,
+            lba,
+            sectors,
+            ordered,
+            accepted: 0,
+            at: 0,
+            data,
+        };
+        match self.slots.get_mut(&addr) {
+            // First come, first served.
+            Some(slot) if !slot.waiting.is_empty() => slot.waiting.push_back((token, open)),
+            _ => self.try_submit(addr, token, open),
+        }
+        self.drain(addr);
+        token
+    }
+
+    fn try_submit(&mut self, addr: Addr, token: u64, open: Open) {
+        let now = self.instant();
+        let ordered = open.ordered && !self.planted(Plant::IgnoreOrdered);
+        let request = Request {
+            token,
+            op: open.op,
+            lba: open.lba,
+            sectors: open.sectors,
+            ordered,
+        };
+        let (Some(slot), Some(ledger)) = (self.slots.get_mut(&addr), self.ledgers.get(&addr))
+        else {
+            return;
+        };
+        let ledger = ledger.clone();
+        if self.options.plant == Some(Plant::SkipFlush) && open.op == Op::Flush {
+            ledger.borrow_mut().accept(token, open);
+            self.finish(addr, token, Ok(()));
+            return;
+        }
+        let room = slot.target.has_room();
+        match slot.target.submit(now, request) {
+            Ok(()) => {
+                if !room {
+                    self.trouble
+                        .note(self.now, "a request was accepted without room");
+                }
+                let write = open.op == Op::Write;
+                ledger.borrow_mut().accept(token, open);
+                if self.options.plant == Some(Plant::CompleteEarly) && write {
+                    self.finish(addr, token, Ok(()));
+                }
+            }
+            Err(aoe_core::Full) => {
+                if room {
+                    self.trouble.note(self.now, "full, though there was room");
+                }
+                slot.waiting.push_back((token, open));
+            }
+        }
+    }
+
+    /// How a request ended, once it did.
+    #[must_use]
+    pub fn ended(&self, token: u64) -> Option<Ended> {
+        self.results.get(&token).copied()
+    }
+}
