@@ -4,5 +4,6 @@
 mod common;
 mod discovery;
 mod faults;
+mod hostile;
 mod paths;
 mod transfer;
