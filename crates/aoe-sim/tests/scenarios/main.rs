@@ -5,5 +5,6 @@ mod common;
 mod discovery;
 mod faults;
 mod hostile;
+mod loss;
 mod paths;
 mod transfer;
