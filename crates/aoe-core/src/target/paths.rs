@@ -146,7 +146,8 @@ impl Path {
         self.state
     }
 
-    /// Sectors per frame when the last frame was cut, 0 before the first.
+    /// Sectors per frame of a long request, in whole physical blocks, when the last frame was cut; 0
+    /// before the first.
     #[must_use]
     pub const fn payload_sectors(&self) -> u32 {
         self.payload as u32

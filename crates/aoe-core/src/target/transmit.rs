@@ -214,7 +214,8 @@ impl Target<'_> {
         frame.lba = lba;
         frame.sectors = sectors;
         self.ios.note_cut(io_index, u64::from(sectors).max(1));
-        self.paths.at(path).payload = u16::try_from(payload).unwrap_or(u16::MAX);
+        let whole = cut_sectors(0, u64::MAX, payload, self.physical_sectors());
+        self.paths.at(path).payload = u16::try_from(whole).unwrap_or(u16::MAX);
         Some(self.send(now, index, path, link))
     }
 
