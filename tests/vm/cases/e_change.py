@@ -61,9 +61,8 @@ def mtu_up_and_down_under_load(t):
 
 
 def payload_sectors(mtu):
-    """Rounded down to a whole number of 4 KiB when it is that large."""
-    sectors = (mtu - 36) // 512
-    return sectors if sectors < 8 else sectors // 8 * 8
+    """What vblade, whose physical block is one sector, takes at this MTU."""
+    return (mtu - 36) // 512
 
 
 def len_of(frame):

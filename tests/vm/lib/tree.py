@@ -54,6 +54,6 @@ class Tree:
                 tar.addfile(info, io.BytesIO(data))
 
     #: In the guest, inside the directory that holds the tree: the same listing, hashed.
-    DIGEST = "find . -type f | LC_ALL=C sort | xargs sha256 -r | sha256 -q"
+    DIGEST = "find . -type f ! -name .sujournal | LC_ALL=C sort | xargs sha256 -r | sha256 -q"
     #: And where it differs, for the report.
-    LISTING = "find . -type f | LC_ALL=C sort | xargs sha256 -r"
+    LISTING = "find . -type f ! -name .sujournal | LC_ALL=C sort | xargs sha256 -r"
