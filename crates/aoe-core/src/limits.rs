@@ -38,9 +38,10 @@ pub const MIN_RTO_NS: u64 = 3 * MS;
 /// Longest retransmission time-out, back-off included.
 pub const MAX_RTO_NS: u64 = SEC;
 /// Time-outs in a row, without a single answer, after which a path counts as lost.
-pub const PATH_TIMEOUTS: u8 = 4;
-/// The same where another path is up: trying the other one is cheap.
-pub const PATH_TIMEOUTS_WITH_SPARE: u8 = 2;
+pub const PATH_TIMEOUTS: u8 = 6;
+/// The same where another path is up. Each frame that times out goes by the other one at once; giving
+/// the path up is for one that is silent for longer than a disk takes to seek.
+pub const PATH_TIMEOUTS_WITH_SPARE: u8 = 4;
 /// Least time between two probes of a lost path.
 pub const MIN_PROBE_NS: u64 = 100 * MS;
 /// An answered question takes no longer than this on a LAN, so the same one is not asked sooner.
