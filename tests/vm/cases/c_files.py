@@ -61,7 +61,7 @@ def on_partition(t, seg, ifname, mtu):
     disk = t.wait_disk()
     t.guest.run(f"gpart create -s gpt {disk} && gpart add -t freebsd-ufs -a 1m {disk}")
     fill_and_check(t, f"{disk}p1")
-    same(t.leaf("path.0.payload"), "1024" if mtu == 1500 else "8704", f"payload at MTU {mtu}")
+    same(t.leaf("path.0.payload"), "1024" if mtu == 1500 else "8192", f"payload at MTU {mtu}")
     same(t.leaf("errors"), "0", "errors")
     # A module that starts afresh finds the same bytes, so they are on the target and in no cache.
     t.unload()

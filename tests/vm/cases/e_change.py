@@ -61,8 +61,9 @@ def mtu_up_and_down_under_load(t):
 
 
 def payload_sectors(mtu):
-    """What vblade, whose physical block is one sector, takes at this MTU."""
-    return (mtu - 36) // 512
+    """What vblade takes at this MTU, rounded down to whole blocks of 4 KiB when it is that large."""
+    sectors = (mtu - 36) // 512
+    return sectors if sectors < 8 else sectors // 8 * 8
 
 
 def len_of(frame):
