@@ -124,7 +124,8 @@ def journal_replays_after_power_loss(t):
     t.wait_disk()
     said = t.guest.run(f"fsck_ffs -y {disk}", 300)
     need(re.search(r"[Jj]ournal", said), f"fsck did not use the journal:\n{said}")
-    need(not FSCK_COMPLAINT.search(t.guest.run(f"fsck_ffs -fn {disk}", 300)), "faults are left after the journal")
+    left = t.guest.run(f"fsck_ffs -fn {disk}", 300)
+    need(not FSCK_COMPLAINT.search(left), f"faults are left after the journal:\n{left}\nwhich had said:\n{said}")
 
 
 def class_or_skip(t, tool, module):
