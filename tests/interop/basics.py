@@ -105,11 +105,15 @@ def two_paths(lab):
     lab.vblade(disk, "t0")
     lab.vblade(disk, "t1")
     copy_there_and_back(lab, 64 * MIB, disk, "i0,i1")
-    result = lab.aoectl("read", "-i", "i0,i1", "7.0", "/dev/null", "--libxo=json").json()
-    paths = {path["interface"]: path for path in result["target"][0]["path"]}
-    assert set(paths) == {"i0", "i1"}, paths
-    for path in paths.values():
-        assert path["state"] == "up" and path["sent"] > 1000, path
+    # On a machine that is busy with other things a path may be silent for long enough to be given up for a
+    # moment; it has to come back.
+    for _ in range(10):
+        result = lab.aoectl("read", "-i", "i0,i1", "7.0", "/dev/null", "--libxo=json").json()
+        paths = {path["interface"]: path for path in result["target"][0]["path"]}
+        assert set(paths) == {"i0", "i1"}, paths
+        if all(path["state"] == "up" and path["sent"] > 1000 for path in paths.values()):
+            return
+    raise AssertionError(f"the paths are not both used: {paths}")
 
 
 @test
