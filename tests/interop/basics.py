@@ -10,7 +10,7 @@ from lab import MIB, copy_there_and_back, one_target, sha256, test
 def with_mtu(lab, mtu, payload, frames):
     """One target on a wire of this MTU, 64 MiB there and back.
 
-    `payload` is what a frame can carry, `frames` how many a mebibyte takes in requests of 128 KiB."""
+    `payload` is what a frame carries, `frames` how many a mebibyte takes in requests of 128 KiB."""
     lab.wire(mtu)
     disk = lab.disk(64 * MIB)
     lab.vblade(disk)
@@ -45,13 +45,13 @@ def mtu_4132(lab):
 @test
 def mtu_9000(lab):
     """MTU 9000: seventeen sectors fit; frames of sixteen are whole blocks."""
-    with_mtu(lab, 9000, 17 * 512, 128)
+    with_mtu(lab, 9000, 16 * 512, 128)
 
 
 @test
 def mtu_65535(lab):
     """MTU 65535: 127 sectors fit; frames of 120 are whole blocks."""
-    with_mtu(lab, 65535, 127 * 512, 24)
+    with_mtu(lab, 65535, 120 * 512, 24)
 
 
 @test
@@ -127,7 +127,7 @@ def two_paths_with_different_mtu(lab):
     copy_there_and_back(lab, 16 * MIB, disk, "i0,i1")
     result = lab.aoectl("read", "-i", "i0,i1", "7.0", "/dev/null", "--libxo=json").json()
     paths = {path["interface"]: path["payload"] for path in result["target"][0]["path"]}
-    assert paths == {"i0": 2 * 512, "i1": 17 * 512}, paths
+    assert paths == {"i0": 2 * 512, "i1": 16 * 512}, paths
 
 
 @test
