@@ -8,7 +8,7 @@ use crate::limits::{
     MIN_PROBE_GAP_NS, MIN_RECHECK_NS, QUARREL_ROUNDS,
 };
 use crate::{Claim, DropReason, Event, Handled, Instant, Received};
-use aoe_wire::{ConfigReply, Identify, SECTOR_SIZE};
+use aoe_wire::{ConfigReply, Identify, MacAddr, SECTOR_SIZE};
 
 use super::tag::generation_bits;
 
@@ -53,10 +53,11 @@ impl Target<'_> {
         if !rx.header.src.is_unicast() {
             return Handled::Dropped(DropReason::BadAddress);
         }
-        let Some(index) = self.path_or_candidate(rx) else {
+        let candidate = self.path_or_candidate(rx);
+        self.note_config(rx.header.src, &config);
+        let Some(index) = candidate else {
             return Handled::Dropped(DropReason::Full);
         };
-        self.note_config(index, &config);
         let path = self.paths.at(index);
         path.heard_at = now;
         let trusted = !matches!(path.state, PathState::New | PathState::Conflict);
@@ -75,9 +76,9 @@ impl Target<'_> {
         Handled::Done
     }
 
-    /// What the remote side takes holds for every path to it.
-    fn note_config(&mut self, index: u8, config: &ConfigReply<'_>) {
-        let mac = self.paths.get(index).mac;
+    /// What the remote side takes holds for every path to it, also when the answer came by an
+    /// interface for which there was no room in the table.
+    fn note_config(&mut self, mac: MacAddr, config: &ConfigReply<'_>) {
         for other in self.paths.indices() {
             let path = self.paths.at(other);
             if path.mac != mac || path.state == PathState::Unused {

@@ -76,7 +76,7 @@ impl Target<'_> {
         if frame.state == FrameState::Ghost {
             return self.note_ghost_answered(now, path, answered);
         }
-        match self.judge_answer(rx, &frame) {
+        match self.judge_answer(rx, &frame, answered.newest) {
             Verdict::Mismatch(reason) => self.note_mismatch(now, answered.index, reason),
             verdict => {
                 self.note_answered(now, path, answered);
@@ -156,10 +156,15 @@ impl Target<'_> {
     }
 
     /// What the answer says, judged by our own record of the request and not by what it repeats.
-    fn judge_answer(&self, rx: &Received<'_>, frame: &Frame) -> Verdict {
+    ///
+    /// A frame that is too large may be refused once for every copy that was sent before the first
+    /// refusal came: only a refusal of what was sent after that is the last word.
+    fn judge_answer(&self, rx: &Received<'_>, frame: &Frame, newest: bool) -> Verdict {
+        let sent_since = newest && frame.state == FrameState::InFlight;
+        let first_refusal = frame.refusals == 0 || !sent_since;
         let op = self.ios.get(frame.io).op;
         if let Some(error) = rx.header.is_error() {
-            return judge_aoe_error(error, frame.refusals);
+            return judge_aoe_error(error, first_refusal);
         }
         let Ok(reply) = AtaReply::parse(rx.arg) else {
             return Verdict::Mismatch(DropReason::Short);
@@ -169,7 +174,7 @@ impl Target<'_> {
             _ => reply.failed(),
         };
         if failed {
-            return self.judge_fault(op, reply.fault(), frame);
+            return self.judge_fault(op, reply.fault(), frame, first_refusal);
         }
         if op != Op::Read {
             return Verdict::Done;
@@ -189,9 +194,9 @@ impl Target<'_> {
         }
     }
 
-    fn judge_fault(&self, op: Op, fault: AtaFault, frame: &Frame) -> Verdict {
+    fn judge_fault(&self, op: Op, fault: AtaFault, frame: &Frame, first_refusal: bool) -> Verdict {
         // ggaoed refuses a frame that is too large for it with ABRT, and so may its MTU change.
-        let perhaps_too_large = frame.sectors > 1 && frame.refusals == 0;
+        let perhaps_too_large = frame.sectors > 1 && first_refusal;
         match (fault, op) {
             (AtaFault::Busy, _) => Verdict::Later,
             (AtaFault::Aborted, Op::Flush) if self.flush == FlushMode::Ext => Verdict::Again,
@@ -395,10 +400,10 @@ const fn copy_identify(path: u8, generation: u32) -> Handled {
 }
 
 /// AoE-level errors (AoEr11 section 2.4): what they say of the request.
-const fn judge_aoe_error(error: AoeError, refusals: u8) -> Verdict {
+const fn judge_aoe_error(error: AoeError, first_refusal: bool) -> Verdict {
     match error {
         // Too large for what the target takes now, perhaps: ask what it takes, cut anew, once.
-        AoeError::BAD_ARGUMENT if refusals == 0 => Verdict::Recheck(ProbeKind::Config),
+        AoeError::BAD_ARGUMENT if first_refusal => Verdict::Recheck(ProbeKind::Config),
         AoeError::DEVICE_UNAVAILABLE => Verdict::Recheck(ProbeKind::Identify),
         AoeError::RESERVED => Verdict::Failed(IoError::Reserved),
         _ => Verdict::Failed(IoError::Failed),
