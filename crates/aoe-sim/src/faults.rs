@@ -79,6 +79,9 @@ impl World<'_> {
         else {
             return;
         };
+        if matches!(fault, Fault::Start(_)) && self.is_too_early(number) {
+            return;
+        }
         let now = self.now;
         let Some(server) = self.servers.get_mut(number) else {
             return;
@@ -104,6 +107,19 @@ impl World<'_> {
             _ => {}
         }
         self.poll_server(number);
+    }
+
+    /// A rival that came up before the right disk was identified would be the right one.
+    fn is_too_early(&self, server: usize) -> bool {
+        let Some(options) = self.options.servers.get(server) else {
+            return true;
+        };
+        let foreign = self
+            .options
+            .disks
+            .get(options.disk)
+            .is_some_and(|disk| disk.foreign);
+        foreign && !self.slot(options.addr).is_some_and(|slot| slot.identified)
     }
 
     fn calm(&mut self) {

@@ -4,7 +4,7 @@
 use aoe_sim::{Options, run};
 
 /// Seeds that found something once; each stays clean from now on.
-const NAMED: [(u64, &str); 11] = [
+const NAMED: [(u64, &str); 13] = [
     (
         854,
         "a target that is silent on large frames was never asked what it takes now",
@@ -33,6 +33,14 @@ const NAMED: [(u64, &str); 11] = [
     ),
     (6879, "the same, with a restart in between"),
     (8867, "the same, with a fallen buffer count"),
+    (
+        16719,
+        "a second copy's refusal as too large was taken for the last word",
+    ),
+    (
+        16906,
+        "a buffer count that fell was not believed when it was told over a path without room in the table",
+    ),
     (9528, "the same, after a change of address"),
 ];
 
