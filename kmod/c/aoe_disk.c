@@ -43,6 +43,17 @@ aoe_disk_describe(struct bio *bp, struct aoe_request *request)
 	request->ar_flags = bp->bio_flags;
 }
 
+static void
+aoe_disk_result(struct bio *bp, int error)
+{
+	bp->bio_error = error;
+	bp->bio_resid = 0;
+	if (error != 0) {
+		bp->bio_flags |= BIO_ERROR;
+		bp->bio_resid = bp->bio_bcount;
+	}
+}
+
 /*
  * The epoch keeps the target in memory: the request may have ended, and the
  * disk may be gone, before Rust is through with what the request let it send.
@@ -54,6 +65,12 @@ aoe_disk_strategy(struct bio *bp)
 	struct aoe_cell *cell = bp->bio_disk->d_drv1;
 	struct aoe_request request;
 
+	/* After a panic no answer will be heard. */
+	if (SCHEDULER_STOPPED()) {
+		aoe_disk_result(bp, ENXIO);
+		biodone(bp);
+		return;
+	}
 	aoe_disk_describe(bp, &request);
 	NET_EPOCH_ENTER(et);
 	aoe_rs_disk_submit(cell->ac_rs, &request);
@@ -178,12 +195,7 @@ aoe_shim_bio_done(struct aoe_cell *cell, uint64_t bio, int error)
 	bool idle;
 
 	mtx_assert(&cell->ac_mtx, MA_OWNED);
-	bp->bio_error = error;
-	bp->bio_resid = 0;
-	if (error != 0) {
-		bp->bio_flags |= BIO_ERROR;
-		bp->bio_resid = bp->bio_bcount;
-	}
+	aoe_disk_result(bp, error);
 	idle = bioq_first(&cell->ac_doneq) == NULL;
 	bioq_insert_tail(&cell->ac_doneq, bp);
 	if (idle)
