@@ -68,3 +68,68 @@ impl Pcap {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::cell::RefCell;
+    use std::rc::Rc;
+
+    #[derive(Clone, Default)]
+    struct Shared(Rc<RefCell<Vec<u8>>>);
+
+    impl Write for Shared {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.borrow_mut().extend_from_slice(bytes);
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn a_capture_has_a_header_and_the_frames_with_their_times() {
+        let out = Shared::default();
+        let mut pcap = Pcap::new(Box::new(out.clone())).unwrap();
+        pcap.record(3_000_000_007, &[0xab; 60]);
+        pcap.finish().unwrap();
+        let bytes = out.0.borrow();
+        assert_eq!(bytes.len(), 24 + 16 + 60);
+        assert_eq!(bytes[..8], [0x4d, 0x3c, 0xb2, 0xa1, 2, 0, 4, 0]);
+        assert_eq!(bytes[20..24], [1, 0, 0, 0]);
+        assert_eq!(
+            bytes[24..40],
+            [3, 0, 0, 0, 7, 0, 0, 0, 60, 0, 0, 0, 60, 0, 0, 0]
+        );
+        assert_eq!(bytes[40..], [0xab; 60]);
+    }
+
+    struct Full;
+
+    impl Write for Full {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            // The header goes in, nothing else does.
+            if bytes.len() <= 8 && bytes != [3, 0, 0, 0] {
+                Ok(bytes.len())
+            } else {
+                Err(io::ErrorKind::StorageFull.into())
+            }
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn a_full_disk_is_told_at_the_end() {
+        let mut pcap = Pcap::new(Box::new(Full)).unwrap();
+        pcap.record(3_000_000_000, &[0; 60]);
+        assert_eq!(
+            pcap.finish().unwrap_err().kind(),
+            io::ErrorKind::StorageFull
+        );
+    }
+}
