@@ -53,12 +53,8 @@ def reboot_with_filesystem_mounted(t):
 
 @G.test(own_vm=True, limit=600)
 def reboot_with_dead_target(t):
-    """Dirty buffers that can never be written must not keep the machine from going down.
-
-    init(8) calls sync(2) before reboot(2), where nothing tells a driver that the end is near; so the
-    start-up script, which rc.shutdown runs before that, has to."""
+    """Dirty buffers that can never be written must not keep the machine from going down."""
     vb = t.vblade(seg=0, size=128 * MIB)
-    t.guest.run("install -m 555 /aoevm/rc.d-aoe /etc/rc.d/aoe && sysrc aoe_enable=YES aoe_iflist=em0")
     t.load("em0")
     t.wait_disk()
     same(t.guest.sysctl("net.aoe.fail_on_shutdown"), "1", "fail_on_shutdown")
@@ -116,37 +112,40 @@ net.aoe.dead_secs="77"
 """
 
 
-@G.test(own_vm=True, limit=900)
+def loader_machine(config, workdir):
+    """How the guest for the test of preloading is to be started."""
+    if config.kernel is None:
+        return {"reboots": True}
+    if config.loader_disk is None:
+        raise TestSkipped("a guest with --kernel needs --loader-disk for this")
+    return {"loader_disk": loader_disk(config, workdir)}
+
+
+@G.test(own_vm=True, limit=900, machine=loader_machine)
 def preloaded_by_boot_loader(t):
     """From a copy of --loader-disk, which gets aoe.ko and these settings; a root image that boots by
     its own loader is changed from inside instead and booted again."""
-    t.runner.drop_rig()
     if t.config.kernel is None:
-        n = next_boot(t, "loader", reboots=True)
-        n.guest.run("cp /aoevm/aoe.ko /boot/modules/ && kldxref /boot/modules", 60)
-        n.guest.run(f"printf %s {shlex.quote(LOADER_CONF)} >> /boot/loader.conf && sync")
-        n.machine.control.send("shutdown -r now\n")
-        n.guest.boot(n.machine.console.mark())
-    elif t.config.loader_disk:
-        n = next_boot(t, "loader", loader_disk=loader_disk(t))
-    else:
-        raise TestSkipped("a guest with --kernel needs --loader-disk for this")
-    t.stack.callback(n.stack.close)
-    check_preloaded(n)
+        t.guest.run("cp /aoevm/aoe.ko /boot/modules/ && kldxref /boot/modules", 60)
+        t.guest.run(f"printf %s {shlex.quote(LOADER_CONF)} >> /boot/loader.conf && sync")
+        start = t.machine.console.mark()
+        t.machine.control.send("shutdown -r now\n")
+        t.guest.boot(start)
+    check_preloaded(t)
 
 
-def loader_disk(t):
+def loader_disk(config, workdir):
     """The given image with the module under test in it. Its first partition is FAT (the EFI system
-    partition), holds a loader, and a kernel in /boot/kernel that is the one of --kernel."""
-    image = os.path.join(t.dir, "loader.img")
-    shutil.copyfile(t.config.loader_disk, image)
-    conf = os.path.join(t.dir, "loader.conf")
+    partition), and holds a loader and a kernel."""
+    image = os.path.join(workdir, "loader.img")
+    shutil.copyfile(config.loader_disk, image)
+    conf = os.path.join(workdir, "loader.conf")
     with open(conf, "w", encoding="ascii") as f:
-        for name, value in t.config.boot_env.items():
+        for name, value in config.boot_env.items():
             f.write(f'{name}="{value}"\n')
         f.write(LOADER_CONF)
     fat = f"{image}@@{fat_offset(image)}"
-    run(["mcopy", "-o", "-i", fat, t.config.module, "::/boot/modules/aoe.ko"])
+    run(["mcopy", "-o", "-i", fat, config.module, "::/boot/modules/aoe.ko"])
     run(["mcopy", "-o", "-i", fat, conf, "::/boot/loader.conf"])
     return image
 

@@ -23,17 +23,19 @@ class Group:
         self.tests = []
         ALL.append(self)
 
-    def test(self, fn=None, *, own_vm=False, limit=300):
-        """Decorator. `own_vm`: a guest of its own, because the test reboots or breaks it."""
+    def test(self, fn=None, *, own_vm=False, limit=300, machine=None):
+        """Decorator. `own_vm`: a guest of its own, because the test reboots or breaks it; `machine`
+        gives what is special about it, from the configuration and the test's directory."""
         def register(f):
-            self.tests.append(Test(self, f, own_vm, limit))
+            self.tests.append(Test(self, f, own_vm, limit, machine))
             return f
         return register(fn) if fn else register
 
 
 class Test:
-    def __init__(self, group, function, own_vm, limit):
+    def __init__(self, group, function, own_vm, limit, machine):
         self.group, self.function, self.own_vm, self.limit = group, function, own_vm, limit
+        self.machine = machine
         self.name = f"{group.name}.{function.__name__}"
 
 

@@ -121,11 +121,10 @@ class Config:
         return path
 
     def tools_tar(self, path, more=None):
-        """A raw tar on a disk: the module, the start-up script, and `more` (name: file)."""
+        """A raw tar on a disk: the module, and `more` (name: file)."""
         with tarfile.open(path, "w", format=tarfile.USTAR_FORMAT) as tar:
             if self.module:
                 tar.add(self.module, "aoe.ko", filter=_as_root)
-            tar.add(os.path.join(TOP, "rc.d", "aoe"), "rc.d-aoe", filter=_as_root)
             for name, file in (more or {}).items():
                 tar.add(file, name, filter=_as_root)
         return path

@@ -74,19 +74,28 @@ class Runner:
             self.drop_rig()
         if self.rig is None:
             begin = time.monotonic()
-            self.rig = self.boot(test.group)
+            special = {}
+            if test.machine:
+                os.makedirs(self.directory(test), exist_ok=True)
+                special = test.machine(self.config, self.directory(test))
+            self.rig = self.boot(test.group, **special)
             self.rig_for = test.group
             print(f"      guest for {test.group.name} booted ({time.monotonic() - begin:.0f} s)", flush=True)
         return self.rig
 
     # -- tests ------------------------------------------------------------------------------
 
+    def directory(self, test):
+        return os.path.join(self.workdir, test.name)
+
     def run_test(self, test):
         begin = time.monotonic()
         words = None
         try:
-            context = Context(self.rig_of(test), os.path.join(self.workdir, test.name), self.say)
+            context = Context(self.rig_of(test), self.directory(test), self.say)
             context.runner, context.test_group = self, test.group
+        except TestSkipped as e:
+            context, words = None, e
         except HarnessError as e:
             context, words = None, f"no guest: {e}"
         if context is not None:
