@@ -326,3 +326,122 @@ impl Ledger {
             .max()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn open(op: Op, lba: u64, sectors: u64) -> Open {
+        let data = vec![0; usize::try_from(sectors).unwrap() * SECTOR];
+        Open {
+            op,
+            lba,
+            sectors,
+            ordered: false,
+            accepted: 0,
+            at: 0,
+            data,
+        }
+    }
+
+    fn book() -> (Ledger, Trouble) {
+        let trouble = Trouble::default();
+        (Ledger::new(trouble.clone()), trouble)
+    }
+
+    /// Accepts a read and lets it return what these writes put on sectors 0 and 1.
+    fn read(ledger: &mut Ledger, token: u64, found: [u64; 2]) {
+        let mut request = open(Op::Read, 0, 2);
+        for (lba, sector) in (0..).zip(request.data.chunks_exact_mut(SECTOR)) {
+            let token = found[usize::try_from(lba).unwrap()];
+            sector.copy_from_slice(&if token == 0 {
+                initial(lba)
+            } else {
+                stamp(token, lba)
+            });
+        }
+        ledger.accept(token, request);
+        ledger.complete(token, Ok(()));
+    }
+
+    #[test]
+    fn a_read_may_return_the_newest_or_a_concurrent_write() {
+        let (mut ledger, trouble) = book();
+        read(&mut ledger, 1, [0, 0]);
+        ledger.accept(2, open(Op::Write, 0, 2));
+        read(&mut ledger, 3, [0, 0]);
+        read(&mut ledger, 4, [2, 0]);
+        ledger.complete(2, Ok(()));
+        read(&mut ledger, 5, [2, 2]);
+        assert!(trouble.is_empty(), "{:?}", trouble.list());
+        read(&mut ledger, 6, [2, 0]);
+        assert_eq!(
+            trouble.list().len(),
+            1,
+            "what was there before a completed write"
+        );
+    }
+
+    #[test]
+    fn who_has_seen_the_new_may_not_see_the_old_again() {
+        let (mut ledger, trouble) = book();
+        ledger.accept(2, open(Op::Write, 0, 2));
+        read(&mut ledger, 3, [2, 2]);
+        assert!(trouble.is_empty());
+        read(&mut ledger, 4, [0, 2]);
+        assert_eq!(trouble.list().len(), 1);
+    }
+
+    #[test]
+    fn a_failed_write_may_have_happened_or_not() {
+        for found in [[0, 0], [2, 2], [2, 0]] {
+            let (mut ledger, trouble) = book();
+            ledger.accept(2, open(Op::Write, 0, 2));
+            ledger.complete(2, Err(IoError::Failed));
+            read(&mut ledger, 3, found);
+            assert!(trouble.is_empty(), "{:?}", trouble.list());
+        }
+    }
+
+    #[test]
+    fn garbage_is_never_right() {
+        let (mut ledger, trouble) = book();
+        ledger.accept(9, open(Op::Read, 0, 2));
+        ledger.complete(9, Ok(()));
+        assert_eq!(trouble.list().len(), 2, "zeros that nobody wrote");
+        assert_eq!(
+            content(&stamp(1, 7), 8),
+            Content::Garbage,
+            "another sector's data"
+        );
+        let mut torn = stamp(1, 7);
+        torn[500] ^= 1;
+        assert_eq!(content(&torn, 7), Content::Garbage);
+    }
+
+    #[test]
+    fn an_overlapping_write_may_not_pass_an_earlier_one() {
+        for (lba, wrong) in [(1, true), (2, false)] {
+            let (mut ledger, trouble) = book();
+            ledger.accept(1, open(Op::Write, 0, 2));
+            ledger.accept(2, open(Op::Trim, lba, 2));
+            ledger.complete(2, Ok(()));
+            assert_eq!(!trouble.is_empty(), wrong);
+        }
+    }
+
+    #[test]
+    fn an_old_value_on_the_disk_is_found_when_a_newer_write_completed() {
+        let (mut ledger, trouble) = book();
+        ledger.accept(1, open(Op::Write, 0, 1));
+        ledger.complete(1, Ok(()));
+        ledger.accept(2, open(Op::Write, 0, 1));
+        ledger.on_disk(0, Content::Write(1), "test");
+        assert!(trouble.is_empty(), "the newer one has not completed");
+        ledger.complete(2, Ok(()));
+        ledger.on_disk(0, Content::Write(2), "test");
+        assert!(trouble.is_empty());
+        ledger.on_disk(0, Content::Write(1), "test");
+        assert_eq!(trouble.list().len(), 1);
+    }
+}

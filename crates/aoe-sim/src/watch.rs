@@ -357,3 +357,72 @@ impl World<'_> {
             .cloned()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::options::Options;
+    use aoe_core::NetifId;
+    use aoe_wire::{AtaRequest, HEADER_LEN, MacAddr, TargetAddr};
+
+    const ADDR: Addr = (7, 0);
+
+    fn transmit(src: Mac, dst: Mac, tag: u32, request: &AtaRequest) -> Transmit {
+        let addr = TargetAddr::new(7, 0).unwrap();
+        let mut header = [0; ATA_HEADER_LEN];
+        let head = Header::request(MacAddr(dst), MacAddr(src), addr, Command::ATA, tag);
+        header[..HEADER_LEN].copy_from_slice(&head.to_bytes());
+        header[HEADER_LEN..].copy_from_slice(&request.to_bytes());
+        let payload = Payload::None;
+        Transmit {
+            netif: NetifId(0),
+            header_len: 36,
+            flow: 0,
+            header,
+            payload,
+            ticket: None,
+        }
+    }
+
+    /// What the checks say to a frame in a world in which the target is up and one read is open.
+    fn said(change: impl FnOnce(&mut Transmit)) -> String {
+        let mut pools = crate::pools(&Options::simple(1));
+        let mut world = World::new(Options::simple(1), crate::loans(&mut pools));
+        world.run_for(1_000_000_000);
+        world.submit(ADDR, Op::Read, 0, 8, false);
+        let (src, dst) = (crate::world::netif_mac(0), crate::world::port_mac(0, 0));
+        let mut frame = transmit(src, dst, 1, &AtaRequest::read(0, 2, true));
+        change(&mut frame);
+        world.watch_out(ADDR, &frame);
+        world.watch_suspects(ADDR);
+        world.trouble.list().join("\n")
+    }
+
+    #[test]
+    fn a_right_frame_is_right() {
+        assert_eq!(said(|_| ()), "");
+    }
+
+    #[test]
+    fn a_wrong_frame_is_found() {
+        let (me, other) = (crate::world::netif_mac(0), [2, 9, 9, 9, 9, 9]);
+        let target = crate::world::port_mac(0, 0);
+        let read = AtaRequest::read(0, 2, true);
+        assert!(said(|f| f.header[12] = 0).contains("not AoE"));
+        assert!(said(|f| f.netif = NetifId(9)).contains("does not exist"));
+        assert!(said(|f| *f = transmit(other, target, 1, &read)).contains("another interface's"));
+        assert!(said(|f| *f = transmit(me, other, 1, &read)).contains("never told its config"));
+        assert!(said(|f| *f = transmit(me, [0xff; 6], 1, &read)).contains("was broadcast"));
+        assert!(said(|f| *f = transmit(me, target, 1 << 31, &read)).contains("user-space half"));
+        assert!(said(|f| f.header[14] = 0x18).contains("sent an answer"));
+        assert!(said(|f| f.header[16] = 1).contains("sent to"));
+        let beyond = AtaRequest::read(100, 2, true);
+        assert!(said(|f| *f = transmit(me, target, 1, &beyond)).contains("no open request"));
+        let long = Payload::Io {
+            token: 1,
+            offset: 0,
+            len: 1536,
+        };
+        assert!(said(|f| f.payload = long).contains("where the MTU is"));
+    }
+}
