@@ -15,6 +15,10 @@ def shell_tells_output_and_exit_code(t):
     same(t.guest.try_run("fi").code != 0, True, "a syntax error is an error of the command only")
     same(t.guest.run("printf '%s' \"a'b\""), "a'b", "quoting")
     same(len(t.guest.run("jot -b 0123456789abcdef 4000")), 4000 * 17 - 1, "long output")
+    for tail in ("/a", "a", "'q'", " z", "=", ";:"):
+        # Long commands go over the line in pieces, whatever the last one looks like.
+        word = "x" * (2 * t.guest.PIECE - len("echo ''")) + tail.replace("'", "")
+        same(t.guest.run(f"echo '{word}'"), word, f"a long command that ends in {tail!r}")
     job = t.guest.spawn("sleep 1; echo done; exit 3")
     need(job.running(), "a job runs in the background")
     done = job.wait(20)

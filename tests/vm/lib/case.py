@@ -178,11 +178,11 @@ touch /tmp/stop /tmp/close
 pkill -x dd; pkill -x tar
 rm -f /tmp/job*
 for m in $(mount -p | awk '$2 ~ "^/mnt" { print $2 }' | sort -r); do umount -f $m || exit 1; done
-for n in 1 2 3; do
-	# A mirror that is stopped is tasted again, and may start again, until its metadata are gone.
-	for g in $(gmirror status -s 2>/dev/null | awk '{ print $1 }' | sort -u); do gmirror stop -f ${g#mirror/}; done
-	for d in $(geom disk status -s 2>/dev/null | awk '$1 ~ "^aoe" { print $1 }'); do gmirror clear $d 2>/dev/null; done
-done
+# A mirror that is stopped is tasted again, and starts again, as long as its metadata are there.
+sysctl -q kern.geom.notaste=1
+for g in $(gmirror status -s 2>/dev/null | awk '{ print $1 }' | sort -u); do gmirror stop -f ${g#mirror/}; done
+for d in $(geom disk status -s 2>/dev/null | awk '$1 ~ "^aoe" { print $1 }'); do gmirror clear $d 2>/dev/null; done
+sysctl -q kern.geom.notaste=0
 for p in $(geli status -s 2>/dev/null | awk '{ print $1 }'); do geli detach -f $p; done
 if kldstat -q -n aoe.ko; then kldunload aoe || { geom disk list | grep -A9 aoe; exit 1; }; fi
 for i in $(ifconfig -l); do case $i in lagg*|bridge*|vlan*|epair*a) ifconfig $i destroy || exit 1;; esac; done

@@ -105,8 +105,9 @@ class Guest:
         ctl = self.machine.control
         for at in range(0, len(command), self.PIECE):
             start = ctl.mark()
-            piece = shlex.quote(command[at:at + self.PIECE])
-            ctl.send(f"C={'$C' if at else ''}{piece}; printf '\\001A{tag}\\n'\n")
+            piece = "'" + command[at:at + self.PIECE].replace("'", "'\\''") + "'"
+            before = '"$C"' if at else ""
+            ctl.send(f"C={before}{piece}; printf '\\001A{tag}\\n'\n")
             if not ctl.expect(rb"\x01A" + tag.encode() + rb"\n", 60, start, self.machine.check_alive):
                 self.broken = "the control line does not answer"
                 raise GuestHung(self.broken)
