@@ -120,12 +120,15 @@ pub(crate) fn shutdown() {
         return;
     }
     SHUTTING_DOWN.store(true, Ordering::Release);
-    cell::for_each(&config, |cell| {
-        let mut guard = cell.lock();
-        if guard.target.state() == State::Down {
-            let now = guard.now();
-            guard.target.fail_held(now);
-            drive(guard);
-        }
-    });
+    cell::for_each(&config, fail_if_down);
+}
+
+/// Ends a target's wait for an answer: what it holds fails, and what comes until it answers.
+pub(crate) fn fail_if_down(cell: &Cell) {
+    let mut guard = cell.lock();
+    if guard.target.state() == State::Down {
+        let now = guard.now();
+        guard.target.fail_held(now);
+        drive(guard);
+    }
 }

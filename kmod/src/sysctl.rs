@@ -16,7 +16,7 @@ use crate::ffi::raw::{
 use crate::ffi::{self, Errno, Node, Owner, errno};
 use crate::hub;
 use crate::input::drop_counter;
-use crate::module::{MAX_BEACON_SECS, request_removal, write_cache};
+use crate::module::{self, MAX_BEACON_SECS, request_removal, write_cache};
 use crate::netifs::{self, Config};
 use crate::show;
 use crate::text::Text;
@@ -132,13 +132,14 @@ enum TargetLeaf {
     Config,
     Conflict,
     Revalidate,
+    Fail,
     Remove,
     Number(fn(&Target<'_>) -> u64),
 }
 
 use TargetLeaf::Number;
 
-const TARGET_LEAVES: [(&str, TargetLeaf); 26] = [
+const TARGET_LEAVES: [(&str, TargetLeaf); 27] = [
     ("state", TargetLeaf::State),
     ("model", TargetLeaf::Model),
     ("serial", TargetLeaf::Serial),
@@ -146,6 +147,7 @@ const TARGET_LEAVES: [(&str, TargetLeaf); 26] = [
     ("config", TargetLeaf::Config),
     ("conflict", TargetLeaf::Conflict),
     ("revalidate", TargetLeaf::Revalidate),
+    ("fail", TargetLeaf::Fail),
     ("remove", TargetLeaf::Remove),
     (
         "size",
@@ -369,7 +371,7 @@ pub(crate) fn number(cell: Option<&Cell>, id: u32) -> Result<i64, Errno> {
     match (Leaf::from_id(id).ok_or(errno::ENOENT)?, cell) {
         (Leaf::Module(leaf), _) => module_number(leaf),
         (Leaf::Target(Number(value)), Some(cell)) => Ok(value(&cell.lock().target) as i64),
-        (Leaf::Target(TargetLeaf::Revalidate | TargetLeaf::Remove), _) => Ok(0),
+        (Leaf::Target(TargetLeaf::Revalidate | TargetLeaf::Fail | TargetLeaf::Remove), _) => Ok(0),
         (Leaf::Path(index, PathLeaf::Number(value)), Some(cell)) => {
             let guard = cell.lock();
             let path = guard.target.paths().nth(index);
@@ -402,6 +404,10 @@ pub(crate) fn set_number(cell: Option<&Cell>, id: u32, value: i64) -> Result<(),
             drive(guard);
             Ok(())
         }
+        (Leaf::Target(TargetLeaf::Fail), Some(cell)) if value != 0 => {
+            module::fail_if_down(cell);
+            Ok(())
+        }
         (Leaf::Target(TargetLeaf::Remove), Some(cell)) if value != 0 => {
             if cell.lock().open {
                 return Err(errno::EBUSY);
@@ -409,7 +415,7 @@ pub(crate) fn set_number(cell: Option<&Cell>, id: u32, value: i64) -> Result<(),
             request_removal(cell);
             Ok(())
         }
-        (Leaf::Target(TargetLeaf::Remove), Some(_)) => Ok(()),
+        (Leaf::Target(TargetLeaf::Fail | TargetLeaf::Remove), Some(_)) => Ok(()),
         _ => Err(errno::ENOENT),
     }
 }

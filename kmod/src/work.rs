@@ -43,10 +43,7 @@ pub(crate) fn run(cell: &Cell) -> Option<Unlisted> {
         resize(cell);
     }
     if events.has(Event::Down) && module::is_shutting_down() {
-        let mut guard = cell.lock();
-        let now = guard.now();
-        guard.target.fail_held(now);
-        drive(guard);
+        module::fail_if_down(cell);
     }
     if remove || events.has(Event::Forget) {
         return withdraw(cell, &config);
