@@ -177,6 +177,8 @@ impl World<'_> {
         one.told_down = true;
         one.pausing.clear();
         one.held.clear();
+        let mac = one.mac;
+        self.empty_wire(mac);
         self.tell_interface(netif, InterfaceChange::Down);
     }
 

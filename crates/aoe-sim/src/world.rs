@@ -21,6 +21,8 @@ use crate::watch::Watch;
 /// Shelf and slot.
 pub type Addr = (u16, u8);
 
+/// A switch does not keep a frame for longer.
+const SWITCH_DELAY: u64 = 40_000_000;
 /// More events than this at one instant are a livelock.
 const STEPS_AT_ONCE: u32 = 20_000;
 /// More events than this in one run are one, too.
@@ -354,6 +356,16 @@ impl<'p> World<'p> {
             at: at.max(self.now),
             seq: self.next_seq,
             what,
+        });
+    }
+
+    /// What an interface was given is lost with its link, but for what a switch already has. A delay of
+    /// one sender's frames only is a delay in its interface: a switch would hold the others' with them.
+    pub(crate) fn empty_wire(&mut self, mac: Mac) {
+        let beyond = self.now + SWITCH_DELAY;
+        self.queue.retain(|entry| match &entry.what {
+            What::ToServer(_, _, frame) => entry.at <= beyond || frame.get(6..12) != Some(&mac),
+            _ => true,
         });
     }
 
