@@ -99,7 +99,12 @@ class Runner:
         except HarnessError as e:
             context, words = None, f"no guest: {e}"
         if context is not None:
-            words = self.judge(test, context)
+            try:
+                words = self.judge(test, context)
+            except BaseException:
+                # Told to end in the middle of a test: its targets are processes of their own.
+                context.stack.close()
+                raise
             if words is None or isinstance(words, TestSkipped):
                 shutil.rmtree(context.dir, ignore_errors=True)
         took = time.monotonic() - begin
