@@ -102,7 +102,7 @@ def maxwait_is_dead_secs(t):
 def dead_secs_under_gmirror(t):
     """One half of a mirror dies: it is dropped, the file system does not notice, the half comes back."""
     class_or_skip(t, "gmirror", "geom_mirror")
-    size = t.rig.tree.size // 3 + 96 * MIB
+    size = (t.rig.tree.size // 3 // MIB + 96) * MIB
     t.vblade(seg=0, shelf=7, slot=0, size=size)
     b = t.vblade(seg=1, shelf=7, slot=1, size=size)
     t.load("em0 vtnet0")
