@@ -176,6 +176,10 @@ const TARGET_LEAVES: [(&str, TargetLeaf); 27] = [
         Number(|target| target.counters().retransmits),
     ),
     ("timeouts", Number(|target| target.counters().timeouts)),
+    (
+        "tail_probes",
+        Number(|target| target.counters().tail_probes),
+    ),
     ("overtaken", Number(|target| target.counters().overtaken)),
     (
         "late_answers",

@@ -1,6 +1,6 @@
 //! Every bound of the engine, with its reason.
 
-use crate::time::{MS, SEC};
+use crate::time::{MS, SEC, US};
 
 /// Interfaces that may be listed. More than any storage host has; a path names one in a byte.
 pub const MAX_NETIFS: usize = 16;
@@ -35,6 +35,11 @@ pub const MAX_IO_SECTORS: u64 = (1 << 31) / 512;
 pub const INITIAL_RTO_NS: u64 = 200 * MS;
 /// Shortest retransmission time-out: below it the scheduling of the two hosts is measured, not loss.
 pub const MIN_RTO_NS: u64 = 3 * MS;
+/// Silence after which the oldest frame in flight is sent once more, to provoke an answer (the tail loss
+/// probe of RFC 8985). A needless one costs the target one frame, so it may come before the time-out.
+pub const MIN_TAIL_NS: u64 = 500 * US;
+/// How often [`MIN_TAIL_NS`] a path that is often late is given at most.
+pub const MAX_TAIL_FACTOR: u64 = 16;
 /// Longest retransmission time-out, back-off included.
 pub const MAX_RTO_NS: u64 = SEC;
 /// Time-outs in a row, without a single answer, after which a path counts as lost.
@@ -55,8 +60,6 @@ pub const KEEPALIVE_TRIES: u8 = 5;
 /// How long a copy of a write that was never answered keeps its range closed to newer writes, when
 /// nothing better proves it dead. A stalled target may hold it in a socket buffer for seconds.
 pub const QUARANTINE_NS: u64 = 15 * SEC;
-/// Leeway of an overtaken frame, in quarters of the round trip: where the doubling stops.
-pub const MAX_REORDER_QUARTERS: u8 = 64;
 /// How long a target may be silent before it is called down; I/O is held from the first moment.
 pub const DOWN_AFTER_NS: u64 = 2 * SEC;
 /// How long a path may be lost before that is reported.

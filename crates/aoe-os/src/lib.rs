@@ -6,7 +6,9 @@
 //! * [`RawSocket`] sends and receives whole Ethernet frames of EtherType 0x88A2 on one interface,
 //!   by a packet socket on Linux and by bpf(4) on FreeBSD. Frames that the host itself sent are never
 //!   received, nor are frames for other hosts, nor frames that carry a VLAN tag.
-//! * [`wait`] sleeps until one of several sockets has a frame, with nanosecond timeouts.
+//! * [`wait`] sleeps until one of several sockets has a frame, with nanosecond timeouts; [`wait_any`] does it for
+//!   other descriptors, and tells which.
+//! * `WireSocket` (Linux only) takes and gives every frame of an interface, many at a time.
 //! * [`interfaces`] lists the Ethernet interfaces.
 //! * `sysctl` (FreeBSD only) reads and writes the kernel's variables by name.
 //! * [`monotonic_nanos`] and [`random_seed`] are what a sans-IO engine wants as arguments.
@@ -30,13 +32,18 @@ mod sys;
 #[cfg(target_os = "freebsd")]
 pub mod sysctl;
 
+#[cfg(target_os = "linux")]
+mod wire;
+
 #[cfg(not(any(target_os = "linux", target_os = "freebsd")))]
 compile_error!("raw Ethernet is implemented for Linux and FreeBSD only");
 
 pub use interface::{Interface, MAX_NAME, interfaces};
-pub use poll::wait;
+pub use poll::{Interest, wait, wait_any};
 pub use sys::RawSocket;
 pub use time::{monotonic_nanos, random_seed};
+#[cfg(target_os = "linux")]
+pub use wire::{BATCH, WireBatch, WireSocket, want_exact_timeouts};
 
 /// The EtherType of ATA over Ethernet, in host order.
 pub const ETHERTYPE: u16 = 0x88a2;

@@ -3,7 +3,7 @@
 
 use crate::RawSocket;
 use std::io;
-use std::os::fd::AsRawFd;
+use std::os::fd::{AsRawFd, BorrowedFd};
 use std::ptr;
 use std::time::Duration;
 
@@ -30,6 +30,45 @@ pub fn wait<'a>(
         });
     }
     poll(&mut fds, timeout)
+}
+
+/// What is waited for on a descriptor.
+#[derive(Copy, Clone, PartialEq, Eq, Debug)]
+pub enum Interest {
+    /// Something to read.
+    Read,
+    /// Something to read, or room to write.
+    ReadWrite,
+}
+
+/// Sleeps until one of `fds` is as wanted, or `timeout` has passed (`None`: wait for ever).
+///
+/// The answer has a place for each descriptor: whether something is there to read, or an error to be told of.
+/// A signal ends the sleep early.
+///
+/// # Errors
+///
+/// Those of ppoll(2).
+pub fn wait_any(
+    fds: &[(BorrowedFd<'_>, Interest)],
+    timeout: Option<Duration>,
+) -> io::Result<Vec<bool>> {
+    let mut polled: Vec<_> = fds
+        .iter()
+        .map(|(fd, interest)| libc::pollfd {
+            fd: fd.as_raw_fd(),
+            events: match interest {
+                Interest::Read => libc::POLLIN,
+                Interest::ReadWrite => libc::POLLIN | libc::POLLOUT,
+            },
+            revents: 0,
+        })
+        .collect();
+    poll(&mut polled, timeout)?;
+    Ok(polled
+        .iter()
+        .map(|fd| fd.revents & !libc::POLLOUT != 0)
+        .collect())
 }
 
 /// Sleeps until `socket` takes another frame, or `timeout` has passed.

@@ -147,7 +147,11 @@ fn a_write_to_another_disk_is_found() {
     options.servers.push(rival);
     options.work.think = 20 * MS;
     options.faults = vec![(100 * MS, Fault::Start(1))];
-    found(options, Plant::MergeConflict, &["not ours", "possible:"]);
+    found(
+        options,
+        Plant::MergeConflict,
+        &["not ours", "possible:", "would lose Write"],
+    );
 }
 
 #[test]

@@ -23,6 +23,17 @@ pub(crate) enum FrameState {
     Ghost,
 }
 
+/// Why the newest copy of a frame was sent.
+#[derive(Copy, Clone, PartialEq, Eq, Debug)]
+pub(crate) enum Sign {
+    /// It is the first, or was asked for again for a reason that is no loss.
+    None,
+    /// The copy before it was overtaken by the answer to a later frame.
+    Overtaken,
+    /// Nothing was heard for too long.
+    Silence,
+}
+
 /// One AoE message: a part of one request. Opaque to the caller, who only lends the memory.
 #[derive(Copy, Clone, Debug)]
 pub struct Frame {
@@ -39,6 +50,8 @@ pub struct Frame {
     pub(crate) unprovable: bool,
     /// A path that a copy went by is gone: no later answer on it can prove that copy dead.
     pub(crate) orphaned: bool,
+    /// Why the newest copy was sent, or is about to be.
+    pub(crate) sign: Sign,
     /// The request it is a part of.
     pub(crate) io: u16,
     /// That request's generation, by which a ghost knows its own request's newer frames.
@@ -72,6 +85,7 @@ impl Frame {
         modifies: false,
         unprovable: false,
         orphaned: false,
+        sign: Sign::None,
         io: NIL,
         io_generation: 0,
         copies: 0,

@@ -59,6 +59,7 @@ impl Target<'_> {
         path.state = PathState::Lost;
         path.lost_since = now;
         path.timeouts = 0;
+        path.tail_probed = false;
         if path.link_up {
             path.probe.ask(ProbeKind::Identify, now.after(MIN_PROBE_NS));
         } else {
@@ -217,7 +218,7 @@ impl Target<'_> {
             self.detect_overtaken(now, index);
         }
         if self.path_timeout(index).is_some_and(|at| at <= now) {
-            self.note_timeout(now, index);
+            self.note_silence(now, index);
         }
         let path = self.paths.at(index);
         if path.state != PathState::Up || !path.probe.is_idle() {
@@ -238,11 +239,13 @@ impl Target<'_> {
         }
     }
 
-    /// When the oldest frame in flight on a path times out.
+    /// When something must be done about the silence of a path.
     fn path_timeout(&self, index: u8) -> Option<Instant> {
         let path = self.paths.get(index);
         let oldest = path.in_flight.head()?;
-        Some(path.timeout_after(self.frames.get(oldest).last_sent))
+        // As long as answers come in the target is at work, and what is missing is overtaken.
+        let quiet_since = self.frames.get(oldest).last_sent.max(path.heard_at);
+        Some(quiet_since.after(path.silence_ns()))
     }
 
     fn resume_delayed(&mut self, now: Instant) {

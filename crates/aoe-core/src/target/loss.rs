@@ -2,11 +2,16 @@
 //!
 //! Two signs. A frame is *overtaken* when an answer to one that was sent later on the same path has
 //! come in, and its own has had a round trip and some leeway since: that costs about one round trip.
-//! It has *timed out* when nothing was answered for the retransmission time-out: then the oldest frame
-//! is sent again, and its answer makes the others overtaken.
+//! Or there is *silence*: nothing is answered for longer than answers take. Then the oldest frame is sent
+//! once more (a tail loss probe), and its answer makes the others overtaken. If that is not answered
+//! either, the path has timed out: its oldest frame is sent again and again, ever more slowly, or, where
+//! another path answers, all that is overdue goes by that one.
+//!
+//! Both are guesses, and each path learns how good they are ([`super::patience`]).
 
-use super::frames::FrameState;
+use super::frames::{FrameState, Sign};
 use super::paths::PathState;
+use super::probe::ProbeKind;
 use super::quarantine::NETWORK_REORDER_NS;
 use super::{Instant, Target};
 use crate::limits::{PATH_TIMEOUTS, PATH_TIMEOUTS_WITH_SPARE};
@@ -19,18 +24,25 @@ impl Target<'_> {
         let rtt = now.since(frame.last_sent);
         path.rtt.sample(rtt);
         path.last_rtt = rtt;
+        if frame.copies() > 1 {
+            match frame.sign {
+                Sign::Overtaken => path.reordering.note_right(),
+                Sign::Silence => path.silence.note_right(),
+                Sign::None => {}
+            }
+        }
         if frame.seq > path.answered_seq {
             path.answered_seq = frame.seq;
         } else if frame.copies() == 1 {
             // Two senders at once swap frames by microseconds; a target that keeps no order, by more.
             let span = path.answered_sent.since(frame.last_sent);
-            path.tolerate_reordering();
+            path.reordering.note_wrong();
             self.unordered |= span > NETWORK_REORDER_NS / 2;
         }
         self.note_alive_until(frame.path, frame.last_sent);
     }
 
-    /// An older copy was answered although a newer one had been sent: loss was suspected too early.
+    /// An older copy was answered although it had been taken for lost: that was too early.
     pub(super) fn note_late(&mut self, now: Instant, index: u16, copy: u16) {
         let frame = *self.frames.get(index);
         self.info.counters.late_answers += 1;
@@ -38,7 +50,11 @@ impl Target<'_> {
         if copy == 0 {
             path.rtt.sample(now.since(frame.first_sent));
         }
-        path.tolerate_reordering();
+        match frame.sign {
+            Sign::Overtaken => path.reordering.note_wrong(),
+            Sign::Silence => path.silence.note_wrong(),
+            Sign::None => {}
+        }
     }
 
     /// Finds the overtaken frames of a path. They are in the order of sending, so the first that is
@@ -61,39 +77,69 @@ impl Target<'_> {
                 return;
             }
             self.info.counters.overtaken += 1;
-            self.take_for_lost(index);
+            self.take_for_lost(index, Sign::Overtaken);
         }
     }
 
     /// The oldest frame of the path was not answered in time, nor was anything else.
-    pub(super) fn note_timeout(&mut self, now: Instant, path_index: u8) {
+    pub(super) fn note_silence(&mut self, now: Instant, path_index: u8) {
+        let path = self.paths.at(path_index);
+        if path.may_probe_tail() {
+            path.tail_probed = true;
+            if let Some(index) = path.in_flight.head() {
+                self.info.counters.tail_probes += 1;
+                self.unlink(index);
+                self.frames.at(index).sign = Sign::Silence;
+                self.enqueue(index);
+            }
+        } else {
+            self.note_timeout(now, path_index);
+        }
+    }
+
+    fn note_timeout(&mut self, now: Instant, path_index: u8) {
         self.info.counters.timeouts += 1;
-        let spare = self
-            .paths
-            .indices()
-            .any(|other| other != path_index && self.paths.get(other).state == PathState::Up);
+        let spare = self.paths.indices().any(|other| {
+            let path = self.paths.get(other);
+            other != path_index && path.state == PathState::Up && path.timeouts == 0
+        });
+        let path = self.paths.at(path_index);
+        let overdue = path.rto_after(0);
+        path.timeouts = path.timeouts.saturating_add(1);
         let limit = if spare {
             PATH_TIMEOUTS_WITH_SPARE
         } else {
             PATH_TIMEOUTS
         };
-        let path = self.paths.at(path_index);
-        path.timeouts = path.timeouts.saturating_add(1);
         if path.timeouts >= limit {
             self.lose_path(now, path_index);
-        } else if let Some(index) = path.in_flight.head() {
-            self.take_for_lost(index);
+            return;
+        }
+        // Is it the path that is silent, or only what was asked of it?
+        if (spare || path.timeouts > 1) && path.probe.is_idle() {
+            path.probe.ask(ProbeKind::Config, now);
+        }
+        while let Some(index) = self.paths.get(path_index).in_flight.head() {
+            self.take_for_lost(index, Sign::Silence);
+            let next = self.paths.get(path_index).in_flight.head();
+            let next_is_overdue =
+                next.is_some_and(|next| self.frames.get(next).last_sent.after(overdue) <= now);
+            if !spare || !next_is_overdue {
+                return;
+            }
         }
     }
 
     /// A frame in flight is taken for lost and will be sent again.
-    fn take_for_lost(&mut self, index: u16) {
-        let frame = *self.frames.get(index);
+    fn take_for_lost(&mut self, index: u16, sign: Sign) {
         self.unlink(index);
+        let frame = self.frames.at(index);
+        frame.sign = sign;
+        let (path, seq) = (frame.path, frame.seq);
         let next_seq = self.next_seq;
-        let path = self.paths.at(frame.path);
+        let path = self.paths.at(path);
         path.lost += 1;
-        path.window.on_loss(frame.seq, next_seq);
+        path.window.on_loss(seq, next_seq);
         self.enqueue(index);
     }
 
@@ -101,6 +147,7 @@ impl Target<'_> {
     pub(super) fn requeue_all(&mut self, path_index: u8) {
         while let Some(index) = self.paths.get(path_index).in_flight.head() {
             self.unlink(index);
+            self.frames.at(index).sign = Sign::None;
             self.paths.at(path_index).lost += 1;
             self.enqueue(index);
         }

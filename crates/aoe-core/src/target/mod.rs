@@ -11,6 +11,7 @@ mod io;
 mod lifecycle;
 mod loss;
 mod paths;
+mod patience;
 mod probe;
 mod quarantine;
 mod receive;
@@ -56,6 +57,8 @@ pub struct Counters {
     pub frames_sent: u64,
     /// I/O frames of which an earlier copy had been sent.
     pub retransmits: u64,
+    /// Frames sent once more because nothing was answered for a little while.
+    pub tail_probes: u64,
     /// Retransmission time-outs: nothing at all was answered in time.
     pub timeouts: u64,
     /// Frames found lost because later ones were answered.
@@ -99,6 +102,7 @@ impl Info {
             errors: 0,
             frames_sent: 0,
             retransmits: 0,
+            tail_probes: 0,
             timeouts: 0,
             overtaken: 0,
             late_answers: 0,

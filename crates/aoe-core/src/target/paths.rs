@@ -3,12 +3,13 @@
 use core::fmt;
 
 use super::frames::List;
+use super::patience::Patience;
 use super::probe::Probe;
 use super::rtt::Rtt;
 use super::window::Window;
 use crate::limits::{
-    DEFAULT_PHYSICAL_SECTORS, DEFAULT_SECTORS, MAX_FRAME_SECTORS, MAX_PATHS, MAX_REORDER_QUARTERS,
-    MIN_RTO_NS,
+    DEFAULT_PHYSICAL_SECTORS, DEFAULT_SECTORS, MAX_FRAME_SECTORS, MAX_PATHS, MAX_TAIL_FACTOR,
+    MIN_RTO_NS, MIN_TAIL_NS,
 };
 use crate::{Instant, Link, NetifId, payload_sectors};
 use aoe_wire::MacAddr;
@@ -67,8 +68,12 @@ pub struct Path {
     pub(crate) sector_count: u8,
     /// Time-outs in a row without an answer.
     pub(crate) timeouts: u8,
+    /// The oldest frame was sent once more, and nothing was heard since.
+    pub(crate) tail_probed: bool,
     /// How far answers may overtake each other, in quarters of the round trip.
-    pub(crate) reorder_quarters: u8,
+    pub(crate) reordering: Patience,
+    /// How long it may be silent, in units of [`MIN_TAIL_NS`].
+    pub(crate) silence: Patience,
     pub(crate) buffer_count: u16,
     pub(crate) firmware: u16,
     pub(crate) outstanding: u16,
@@ -106,7 +111,9 @@ impl Path {
         reported: false,
         sector_count: 0,
         timeouts: 0,
-        reorder_quarters: 1,
+        tail_probed: false,
+        reordering: Patience::EMPTY,
+        silence: Patience::EMPTY,
         buffer_count: 0,
         firmware: 0,
         outstanding: 0,
@@ -162,7 +169,7 @@ impl Path {
     /// Retransmission time-out in force, in nanoseconds.
     #[must_use]
     pub fn rto_ns(&self) -> u64 {
-        self.rtt.rto(self.timeouts)
+        self.rto_after(self.timeouts)
     }
 
     /// Frames that may be in flight on it.
@@ -234,29 +241,43 @@ impl Path {
             .clamp(1, MAX_FRAME_SECTORS)
     }
 
-    /// When the frame sent longest ago counts as lost for want of any answer.
-    pub(crate) fn timeout_after(&self, last_sent: Instant) -> Instant {
-        last_sent.after(self.rto_ns())
+    /// The retransmission time-out after so many in a row.
+    pub(crate) fn rto_after(&self, timeouts: u8) -> u64 {
+        let floor = MIN_RTO_NS.max(2 * self.patience_ns());
+        self.rtt.rto(floor, timeouts)
+    }
+
+    fn patience_ns(&self) -> u64 {
+        MIN_TAIL_NS * self.silence.factor().min(MAX_TAIL_FACTOR)
+    }
+
+    /// How long the path may be silent before something is done: first the oldest frame is sent once
+    /// more, to provoke an answer; after that the time-out counts.
+    pub(crate) fn silence_ns(&self) -> u64 {
+        match self.rtt.expected() {
+            Some(expected) if self.may_probe_tail() => {
+                expected.max(self.patience_ns()).min(self.rto_ns())
+            }
+            _ => self.rto_ns(),
+        }
+    }
+
+    /// The next thing to do about silence is the tail loss probe.
+    pub(crate) fn may_probe_tail(&self) -> bool {
+        self.timeouts == 0 && !self.tail_probed && self.rtt.expected().is_some()
     }
 
     /// How long after its round trip a frame that was overtaken may still be on its way.
     pub(crate) fn reorder_ns(&self) -> u64 {
         let quarter = (self.rtt.srtt() / 4).max(MIN_RTO_NS / 64);
-        quarter.saturating_mul(u64::from(self.reorder_quarters))
-    }
-
-    /// Answers overtook each other, or a frame was taken for lost too early: be more patient.
-    pub(crate) fn tolerate_reordering(&mut self) {
-        self.reorder_quarters = self
-            .reorder_quarters
-            .saturating_mul(2)
-            .min(MAX_REORDER_QUARTERS);
+        quarter.saturating_mul(self.reordering.factor())
     }
 
     /// An answer to something sent by this path came in.
     pub(crate) fn note_heard(&mut self, now: Instant) {
         self.heard_at = now;
         self.timeouts = 0;
+        self.tail_probed = false;
         self.received += 1;
     }
 }

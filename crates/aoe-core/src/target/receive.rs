@@ -1,6 +1,6 @@
 //! What an answer means.
 
-use super::frames::{Answered, Frame, FrameState};
+use super::frames::{Answered, Frame, FrameState, Sign};
 use super::paths::PathState;
 use super::probe::ProbeKind;
 use super::{FlushMode, Target};
@@ -309,6 +309,7 @@ impl Target<'_> {
         self.info.counters.refusals += 1;
         let frame = self.frames.at(index);
         frame.refusals = frame.refusals.saturating_add(1);
+        frame.sign = Sign::None;
         let (io, path, refusals) = (frame.io, frame.path, frame.refusals);
         if refusals > MAX_REFUSALS {
             self.retire(index);

@@ -1,6 +1,6 @@
 //! Round-trip estimation per path (RFC 6298), in nanoseconds.
 
-use crate::limits::{INITIAL_RTO_NS, MAX_RTO_NS, MIN_RTO_NS};
+use crate::limits::{INITIAL_RTO_NS, MAX_RTO_NS};
 
 /// Smoothed round-trip time and its mean deviation.
 #[derive(Copy, Clone, Debug)]
@@ -31,13 +31,16 @@ impl Rtt {
         self.srtt = (self.srtt - self.srtt / 8 + rtt / 8).max(1);
     }
 
-    /// The time-out for a frame just sent, doubled `backoff` times.
-    pub(crate) fn rto(&self, backoff: u8) -> u64 {
-        let base = if self.srtt == 0 {
-            INITIAL_RTO_NS
-        } else {
-            (self.srtt + 4 * self.var).clamp(MIN_RTO_NS, MAX_RTO_NS)
-        };
+    /// By when nearly every answer is there; `None` before the first sample.
+    pub(crate) fn expected(&self) -> Option<u64> {
+        (self.srtt != 0).then(|| self.srtt + 4 * self.var)
+    }
+
+    /// The time-out for a frame just sent, at least `floor`, doubled `backoff` times.
+    pub(crate) fn rto(&self, floor: u64, backoff: u8) -> u64 {
+        let base = self
+            .expected()
+            .map_or(INITIAL_RTO_NS, |expected| expected.max(floor));
         base.saturating_mul(1 << backoff.min(16)).min(MAX_RTO_NS)
     }
 }
@@ -45,15 +48,16 @@ impl Rtt {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::limits::MIN_RTO_NS;
     use crate::time::{MS, SEC, US};
 
     #[test]
     fn starts_from_the_first_sample() {
         let mut rtt = Rtt::EMPTY;
-        assert_eq!(rtt.rto(0), INITIAL_RTO_NS);
+        assert_eq!(rtt.rto(MIN_RTO_NS, 0), INITIAL_RTO_NS);
         rtt.sample(8 * MS);
         assert_eq!(rtt.srtt(), 8 * MS);
-        assert_eq!(rtt.rto(0), 8 * MS + 4 * (4 * MS));
+        assert_eq!(rtt.rto(MIN_RTO_NS, 0), 8 * MS + 4 * (4 * MS));
     }
 
     #[test]
@@ -64,19 +68,19 @@ mod tests {
             rtt.sample(200 * US);
         }
         assert!(rtt.srtt() < 300 * US, "{}", rtt.srtt());
-        assert_eq!(rtt.rto(0), MIN_RTO_NS);
+        assert_eq!(rtt.rto(MIN_RTO_NS, 0), MIN_RTO_NS);
     }
 
     #[test]
     fn backs_off_to_the_ceiling_and_never_overflows() {
         let mut rtt = Rtt::EMPTY;
         rtt.sample(1);
-        assert_eq!(rtt.rto(0), MIN_RTO_NS);
-        assert_eq!(rtt.rto(1), 2 * MIN_RTO_NS);
-        assert_eq!(rtt.rto(255), SEC);
+        assert_eq!(rtt.rto(MIN_RTO_NS, 0), MIN_RTO_NS);
+        assert_eq!(rtt.rto(MIN_RTO_NS, 1), 2 * MIN_RTO_NS);
+        assert_eq!(rtt.rto(MIN_RTO_NS, 255), SEC);
         for _ in 0..100 {
             rtt.sample(u64::MAX);
         }
-        assert_eq!(rtt.rto(255), SEC);
+        assert_eq!(rtt.rto(MIN_RTO_NS, 255), SEC);
     }
 }

@@ -62,6 +62,7 @@ fn counters_json(counters: &Counters) -> Map<String, Value> {
         ("frames_sent", json!(counters.frames_sent)),
         ("retransmits", json!(counters.retransmits)),
         ("timeouts", json!(counters.timeouts)),
+        ("tail_probes", json!(counters.tail_probes)),
         ("overtaken", json!(counters.overtaken)),
         ("late_answers", json!(counters.late_answers)),
         ("quarantined", json!(counters.quarantined)),
