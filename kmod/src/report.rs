@@ -124,6 +124,9 @@ fn describe(
         Event::ReadOnly => text.write_str("refuses writes"),
         Event::FeatureLost => text.write_str("does not support what it said it does"),
         Event::PayloadRefused => text.write_str("refused a frame as too large; asking again"),
+        Event::PayloadReduced => {
+            text.write_str("large frames are lost on the way; using smaller ones")
+        }
         Event::ConfigChanged | Event::Forget => Ok(()),
     }
 }

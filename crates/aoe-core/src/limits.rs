@@ -47,6 +47,15 @@ pub const PATH_TIMEOUTS: u8 = 6;
 /// The same where another path is up. Each frame that times out goes by the other one at once; giving
 /// the path up is for one that is silent for longer than a disk takes to seek.
 pub const PATH_TIMEOUTS_WITH_SPARE: u8 = 4;
+/// Sectors in a frame that every Ethernet carries (MTU 1500).
+pub const BASE_PAYLOAD: u32 = 2;
+/// Rounds in which larger frames were lost while others came through, after which a path falls back to
+/// [`BASE_PAYLOAD`]. At 10 % loss it takes six losses in a row to be wrong.
+pub const LARGE_LOST_ROUNDS: u8 = 3;
+/// How long after that a larger frame is tried.
+pub const MIN_PAYLOAD_RETRY_NS: u64 = SEC;
+/// Where the doubling of that time stops.
+pub const MAX_PAYLOAD_RETRY_NS: u64 = 60 * SEC;
 /// Least time between two probes of a lost path.
 pub const MIN_PROBE_NS: u64 = 100 * MS;
 /// An answered question takes no longer than this on a LAN, so the same one is not asked sooner.

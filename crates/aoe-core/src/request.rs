@@ -253,13 +253,16 @@ pub enum Event {
     FeatureLost,
     /// The target refused a frame as too large; the path's payload was asked for anew.
     PayloadRefused,
+    /// Large frames were lost again and again while small ones came through: smaller ones are used on a
+    /// path, and a larger one is tried now and then.
+    PayloadReduced,
     /// It was never identified, or has been silent and unused for long: it can be removed.
     Forget,
 }
 
 impl Event {
     /// Every event, in the order of [`Event::index`], which is the order they are reported in.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 15] = [
         Self::Identified,
         Self::Up,
         Self::Down,
@@ -273,6 +276,7 @@ impl Event {
         Self::ReadOnly,
         Self::FeatureLost,
         Self::PayloadRefused,
+        Self::PayloadReduced,
         Self::Forget,
     ];
 

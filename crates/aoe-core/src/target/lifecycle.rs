@@ -54,7 +54,7 @@ impl Target<'_> {
 
     /// A path in use does not answer: what is in flight on it goes by another one, or waits.
     pub(super) fn lose_path(&mut self, now: Instant, index: u8) {
-        self.requeue_all(index);
+        self.requeue_all(now, index);
         let path = self.paths.at(index);
         path.state = PathState::Lost;
         path.lost_since = now;
@@ -73,7 +73,7 @@ impl Target<'_> {
         let path = self.paths.get(index);
         let was_used = matches!(path.state, PathState::Up | PathState::Checking);
         let was_known = path.state != PathState::New && !path.reported;
-        self.requeue_all(index);
+        self.requeue_all(now, index);
         self.restart_quarantine(now, index, true);
         let path = self.paths.at(index);
         if self.info.conflict == Some((path.netif, path.mac)) {

@@ -14,6 +14,7 @@ use super::paths::PathState;
 use super::probe::ProbeKind;
 use super::quarantine::NETWORK_REORDER_NS;
 use super::{Instant, Target};
+use crate::Event;
 use crate::limits::{PATH_TIMEOUTS, PATH_TIMEOUTS_WITH_SPARE};
 
 impl Target<'_> {
@@ -77,7 +78,8 @@ impl Target<'_> {
                 return;
             }
             self.info.counters.overtaken += 1;
-            self.take_for_lost(index, Sign::Overtaken);
+            self.note_size_overtaken(now, index);
+            self.take_for_lost(now, index, Sign::Overtaken);
         }
     }
 
@@ -88,6 +90,7 @@ impl Target<'_> {
             path.tail_probed = true;
             if let Some(index) = path.in_flight.head() {
                 self.info.counters.tail_probes += 1;
+                self.note_size_lost(now, index);
                 self.unlink(index);
                 self.frames.at(index).sign = Sign::Silence;
                 self.enqueue(index);
@@ -120,7 +123,7 @@ impl Target<'_> {
             path.probe.ask(ProbeKind::Config, now);
         }
         while let Some(index) = self.paths.get(path_index).in_flight.head() {
-            self.take_for_lost(index, Sign::Silence);
+            self.take_for_lost(now, index, Sign::Silence);
             let next = self.paths.get(path_index).in_flight.head();
             let next_is_overdue =
                 next.is_some_and(|next| self.frames.get(next).last_sent.after(overdue) <= now);
@@ -131,7 +134,8 @@ impl Target<'_> {
     }
 
     /// A frame in flight is taken for lost and will be sent again.
-    fn take_for_lost(&mut self, index: u16, sign: Sign) {
+    fn take_for_lost(&mut self, now: Instant, index: u16, sign: Sign) {
+        self.note_size_lost(now, index);
         self.unlink(index);
         let frame = self.frames.at(index);
         frame.sign = sign;
@@ -143,9 +147,31 @@ impl Target<'_> {
         self.enqueue(index);
     }
 
+    /// A frame did not come through, whatever the reason.
+    fn note_size_lost(&mut self, now: Instant, index: u16) {
+        let frame = *self.frames.get(index);
+        let op = self.ios.get(frame.io).op;
+        if let Some(search) = self.paths.at(frame.path).search(op) {
+            search.note_lost(now, frame.seq);
+        }
+    }
+
+    /// A frame did not come through, and the path is alive.
+    fn note_size_overtaken(&mut self, now: Instant, index: u16) {
+        let frame = *self.frames.get(index);
+        let op = self.ios.get(frame.io).op;
+        let next_seq = self.next_seq;
+        if let Some(search) = self.paths.at(frame.path).search(op)
+            && search.note_overtaken(now, (frame.seq, frame.sectors), next_seq)
+        {
+            self.events.add(Event::PayloadReduced);
+        }
+    }
+
     /// Everything in flight on a path must be sent again, by whatever path.
-    pub(super) fn requeue_all(&mut self, path_index: u8) {
+    pub(super) fn requeue_all(&mut self, now: Instant, path_index: u8) {
         while let Some(index) = self.paths.get(path_index).in_flight.head() {
+            self.note_size_lost(now, index);
             self.unlink(index);
             self.frames.at(index).sign = Sign::None;
             self.paths.at(path_index).lost += 1;

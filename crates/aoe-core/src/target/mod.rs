@@ -12,6 +12,7 @@ mod lifecycle;
 mod loss;
 mod paths;
 mod patience;
+mod payload;
 mod probe;
 mod quarantine;
 mod receive;
@@ -454,7 +455,7 @@ mod tests {
             "{}",
             size_of::<Target<'_>>()
         );
-        assert!(size_of::<Path>() <= 256, "{}", size_of::<Path>());
+        assert!(size_of::<Path>() <= 320, "{}", size_of::<Path>());
         assert!(size_of::<Frame>() <= 104, "{}", size_of::<Frame>());
         assert!(size_of::<Io>() <= 96, "{}", size_of::<Io>());
     }

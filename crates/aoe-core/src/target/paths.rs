@@ -4,6 +4,7 @@ use core::fmt;
 
 use super::frames::List;
 use super::patience::Patience;
+use super::payload::PayloadSearch;
 use super::probe::Probe;
 use super::rtt::Rtt;
 use super::window::Window;
@@ -11,7 +12,7 @@ use crate::limits::{
     DEFAULT_PHYSICAL_SECTORS, DEFAULT_SECTORS, MAX_FRAME_SECTORS, MAX_PATHS, MAX_TAIL_FACTOR,
     MIN_RTO_NS, MIN_TAIL_NS,
 };
-use crate::{Instant, Link, NetifId, payload_sectors};
+use crate::{Instant, Link, NetifId, Op, payload_sectors};
 use aoe_wire::MacAddr;
 
 /// The state of a path.
@@ -78,6 +79,10 @@ pub struct Path {
     pub(crate) firmware: u16,
     pub(crate) outstanding: u16,
     pub(crate) payload: u16,
+    /// What gets through from us to the target: writes.
+    pub(crate) outbound: PayloadSearch,
+    /// What gets through from the target to us: answers to reads.
+    pub(crate) inbound: PayloadSearch,
     pub(crate) rtt: Rtt,
     pub(crate) window: Window,
     /// Frames whose newest copy is in flight on this path, in the order of sending.
@@ -118,6 +123,8 @@ impl Path {
         firmware: 0,
         outstanding: 0,
         payload: 0,
+        outbound: PayloadSearch::EMPTY,
+        inbound: PayloadSearch::EMPTY,
         rtt: Rtt::EMPTY,
         window: Window::EMPTY,
         in_flight: List::EMPTY,
@@ -234,11 +241,30 @@ impl Path {
         })
     }
 
-    /// Most sectors that fit one frame on this path now, at least one.
-    pub(crate) fn frame_sectors(&self, link: Link) -> u32 {
+    /// Most sectors that should fit one frame on this path, at least one.
+    pub(crate) fn promised_sectors(&self, link: Link) -> u32 {
         payload_sectors(link.mtu)
             .min(self.accepted_sectors())
             .clamp(1, MAX_FRAME_SECTORS)
+    }
+
+    /// Most sectors for a frame that is sent on this path now.
+    pub(crate) fn frame_sectors(&self, now: Instant, link: Link, op: Op) -> u32 {
+        let promised = self.promised_sectors(link);
+        match op {
+            Op::Read => self.inbound.sectors(now, promised),
+            Op::Write => self.outbound.sectors(now, promised),
+            Op::Flush | Op::Trim => promised,
+        }
+    }
+
+    /// The search that a frame with this much data in this direction is part of.
+    pub(crate) fn search(&mut self, op: Op) -> Option<&mut PayloadSearch> {
+        match op {
+            Op::Read => Some(&mut self.inbound),
+            Op::Write => Some(&mut self.outbound),
+            Op::Flush | Op::Trim => None,
+        }
     }
 
     /// The retransmission time-out after so many in a row.

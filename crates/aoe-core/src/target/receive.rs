@@ -79,6 +79,9 @@ impl Target<'_> {
         match self.judge_answer(rx, &frame, answered.newest) {
             Verdict::Mismatch(reason) => self.note_mismatch(now, answered.index, reason),
             verdict => {
+                if matches!(verdict, Verdict::Done | Verdict::Data) {
+                    self.note_came_through(now, path, &frame);
+                }
                 self.note_answered(now, path, answered);
                 self.carry_out(now, answered.index, verdict)
             }
@@ -220,6 +223,17 @@ impl Target<'_> {
             self.wake_waiting(now);
         }
         Handled::Dropped(reason)
+    }
+
+    /// A frame of this size went by its path, and its answer came back.
+    fn note_came_through(&mut self, now: Instant, heard_on: u8, frame: &Frame) {
+        let op = self.ios.get(frame.io).op;
+        if frame.path != heard_on {
+            return;
+        }
+        if let Some(search) = self.paths.at(heard_on).search(op) {
+            search.note_answered(now, frame.sectors);
+        }
     }
 
     /// Books for an answer: round trip, window, and what it tells of other frames.

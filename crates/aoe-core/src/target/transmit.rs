@@ -129,7 +129,10 @@ impl Target<'_> {
         let index = self.queued.head()?;
         let frame = *self.frames.get(index);
         let (path, link) = self.pick_path(links, (frame.copies() > 0).then_some(frame.path))?;
-        let index = self.fit(index, self.paths.get(path).frame_sectors(link))?;
+        let op = self.ios.get(frame.io).op;
+        let payload = self.paths.get(path).frame_sectors(now, link, op);
+        let index = self.fit(index, payload)?;
+        self.show_payload(path, op, payload);
         let mut queued = self.queued;
         self.frames.remove(&mut queued, index);
         self.queued = queued;
@@ -199,7 +202,7 @@ impl Target<'_> {
         let (path, link) = self.pick_path(links, None)?;
         let io = *self.ios.get(io_index);
         let (lba, left) = (io.lba.saturating_add(io.cut), io.length() - io.cut);
-        let payload = self.paths.get(path).frame_sectors(link);
+        let payload = self.paths.get(path).frame_sectors(now, link, io.op);
         let sectors = match io.op {
             Op::Flush => 0,
             Op::Trim => u32::try_from(left.min(TRIM_BLOCK_SECTORS)).unwrap_or(u32::MAX),
@@ -214,9 +217,15 @@ impl Target<'_> {
         frame.lba = lba;
         frame.sectors = sectors;
         self.ios.note_cut(io_index, u64::from(sectors).max(1));
-        let whole = cut_sectors(0, u64::MAX, payload, self.physical_sectors());
-        self.paths.at(path).payload = u16::try_from(whole).unwrap_or(u16::MAX);
+        self.show_payload(path, io.op, payload);
         Some(self.send(now, index, path, link))
+    }
+
+    fn show_payload(&mut self, path: u8, op: Op, payload: u32) {
+        if matches!(op, Op::Read | Op::Write) {
+            let whole = cut_sectors(0, u64::MAX, payload, self.physical_sectors());
+            self.paths.at(path).payload = u16::try_from(whole).unwrap_or(u16::MAX);
+        }
     }
 
     /// Sectors in a physical block of the disk, 0 or 1 when it does not say.
@@ -285,7 +294,12 @@ impl Target<'_> {
         let mut in_flight = path.in_flight;
         self.frames.push_back(&mut in_flight, index);
         path.in_flight = in_flight;
-        self.frames.at(index).note_sent(now, path_index, seq);
+        let frame = self.frames.at(index);
+        frame.note_sent(now, path_index, seq);
+        let promised = path.promised_sectors(link);
+        if let Some(search) = path.search(self.ios.get(frame.io).op) {
+            search.note_sent(now, seq, frame.sectors, promised);
+        }
         self.info.counters.frames_sent += 1;
         self.info.counters.retransmits += u64::from(again);
         let tag = self.frames.tag(self.key, index);

@@ -7,4 +7,5 @@ mod faults;
 mod hostile;
 mod loss;
 mod paths;
+mod payload;
 mod transfer;

@@ -299,6 +299,7 @@ fn tell_news(driver: &mut Driver, plan: &Plan, progress: &Progress) {
             Event::Resized => "has another size now",
             Event::Conflict => "another disk answers at this address; it is not used",
             Event::PayloadRefused => "refused a frame as too large; asking for its limit again",
+            Event::PayloadReduced => "large frames are lost on the way; using smaller ones",
             Event::FeatureLost => "does not support something that it announced",
             _ => continue,
         };

@@ -1,0 +1,132 @@
+//! How large a frame really gets through.
+//!
+//! What interface and target promise need not hold in between: a switch with a smaller MTU throws
+//! large frames away in silence, perhaps in one direction only. Small frames then come and go while
+//! large ones are lost again and again. After a few rounds of that the path falls back to frames that every
+//! Ethernet carries, and later finds its way up again with single larger frames (as RFC 8899 does it;
+//! real requests are the probes, and a lost one is sent again, smaller).
+
+use crate::Instant;
+use crate::limits::{
+    BASE_PAYLOAD, DEFAULT_PHYSICAL_SECTORS, LARGE_LOST_ROUNDS, MAX_PAYLOAD_RETRY_NS,
+    MIN_PAYLOAD_RETRY_NS,
+};
+
+/// The search in one direction of one path. Sizes are in sectors.
+#[derive(Copy, Clone, Debug)]
+pub(crate) struct PayloadSearch {
+    /// Larger frames are not sent, but for one at a time; `None`: nothing is known against any size.
+    limit: Option<u32>,
+    /// Rounds in a row in which large frames were lost while smaller ones came through.
+    rounds: u8,
+    /// The smallest size lost in these rounds.
+    suspect: u32,
+    /// Frames sent before this sequence number belong to a round that was counted.
+    counted_until: u64,
+    /// When a larger frame may be tried (again).
+    retry_at: Instant,
+    /// How long to wait after the next trial that fails.
+    retry_wait: u64,
+    /// The sequence number of the last trial.
+    trial: u64,
+    /// What it was to show: this size gets through.
+    tried: u32,
+    /// That is all that is promised.
+    tried_all: bool,
+}
+
+impl PayloadSearch {
+    pub(crate) const EMPTY: Self = Self {
+        limit: None,
+        rounds: 0,
+        suspect: 0,
+        counted_until: 0,
+        retry_at: Instant::from_nanos(0),
+        retry_wait: MIN_PAYLOAD_RETRY_NS,
+        trial: 0,
+        tried: 0,
+        tried_all: false,
+    };
+
+    /// The size of a frame to be sent now, where `promised` should be possible.
+    pub(crate) fn sectors(&self, now: Instant, promised: u32) -> u32 {
+        let Some(limit) = self.limit else {
+            return promised;
+        };
+        let next = if self.retry_at <= now {
+            limit.saturating_mul(2)
+        } else {
+            limit
+        };
+        next.min(promised)
+    }
+
+    /// A frame of this size leaves, where `promised` should be possible.
+    pub(crate) fn note_sent(&mut self, now: Instant, seq: u64, sectors: u32, promised: u32) {
+        let Some(limit) = self.limit.filter(|&limit| sectors > limit) else {
+            return;
+        };
+        self.trial = seq;
+        self.tried = limit.saturating_mul(2).min(promised);
+        self.tried_all = self.tried == promised;
+        // One at a time; should it vanish from the books with its request, there will be another.
+        self.retry_at = now.after(MIN_PAYLOAD_RETRY_NS);
+    }
+
+    /// A frame of this size came through.
+    pub(crate) fn note_answered(&mut self, now: Instant, sectors: u32) {
+        if self.rounds > 0 && sectors >= self.suspect {
+            self.rounds = 0;
+        }
+        if self.limit.is_none_or(|limit| sectors <= limit) {
+            return;
+        }
+        self.retry_at = now;
+        // Frames end on blocks of the disk, so the one that was sent may be a little smaller.
+        let whole_blocks = match self.tried % DEFAULT_PHYSICAL_SECTORS {
+            odd if odd < self.tried => self.tried - odd,
+            _ => self.tried,
+        };
+        if sectors >= whole_blocks {
+            self.retry_wait = MIN_PAYLOAD_RETRY_NS;
+            self.limit = (!self.tried_all).then_some(self.tried);
+        }
+    }
+
+    /// A frame was lost, or is taken back. If it was the trial, the next one comes later.
+    pub(crate) fn note_lost(&mut self, now: Instant, seq: u64) {
+        if self.trial == seq && self.limit.is_some() {
+            self.retry_at = now.after(self.retry_wait);
+            self.retry_wait = (self.retry_wait * 2).min(MAX_PAYLOAD_RETRY_NS);
+        }
+    }
+
+    /// A frame was lost and something that was sent later by the same path came through. `next_seq` is the
+    /// number of the next frame to be sent. True when the path falls back because of it.
+    pub(crate) fn note_overtaken(
+        &mut self,
+        now: Instant,
+        (seq, sectors): (u64, u32),
+        next_seq: u64,
+    ) -> bool {
+        let usual = self.limit.unwrap_or(u32::MAX);
+        if sectors <= BASE_PAYLOAD || sectors > usual || seq < self.counted_until {
+            return false;
+        }
+        self.counted_until = next_seq;
+        self.suspect = if self.rounds == 0 {
+            sectors
+        } else {
+            self.suspect.min(sectors)
+        };
+        self.rounds += 1;
+        if self.rounds < LARGE_LOST_ROUNDS {
+            return false;
+        }
+        self.rounds = 0;
+        self.limit = Some(BASE_PAYLOAD);
+        self.retry_at = now.after(self.retry_wait);
+        self.retry_wait = (self.retry_wait * 2).min(MAX_PAYLOAD_RETRY_NS);
+        true
+    }
+}
