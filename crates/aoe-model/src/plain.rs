@@ -185,8 +185,8 @@ impl PlainTarget {
             }
             return Some(self.answer(mac, header, request.reply(DRDY, 0, 0), &[]));
         }
-        let aoe = |error| Some(header.error_reply(mac, self.addr, error));
         let fault = self.next_fault();
+        let aoe = |error| Some(header.error_reply(mac, self.addr, error));
         let refused = match fault {
             Some(Fault::Silence) => return None,
             Some(Fault::BadArgument) => aoe(AoeError::BAD_ARGUMENT),

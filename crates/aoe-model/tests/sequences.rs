@@ -1,0 +1,87 @@
+// SPDX-License-Identifier: BSD-2-Clause
+//! The engine against the model: random sequences of steps, each followed by a calm time.
+//!
+//! A failing sequence is made as short as it can be and printed as steps; `replay` at the end of this file
+//! is the place for those that found something.
+
+use std::cell::RefCell;
+
+use aoe_model::{Report, STEP_LEN, Setup, Step, decode, encode, run};
+use proptest::prelude::*;
+use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
+
+/// Sequences of each kind.
+const CASES: u32 = 1500;
+
+fn steps(most: usize) -> impl Strategy<Value = (Setup, Vec<Step>)> {
+    let setup = any::<[u8; STEP_LEN]>().prop_map(Setup::decode);
+    let step = any::<[u8; STEP_LEN]>().prop_map(Step::decode);
+    (setup, prop::collection::vec(step, 1..most))
+}
+
+/// A different seed every day would find more and could not be repeated. `AOE_MODEL_SEED` gives another one,
+/// `AOE_MODEL_CASES` more sequences.
+fn runner(kind: u8) -> TestRunner {
+    let number = |name: &str| std::env::var(name).ok().and_then(|text| text.parse::<u64>().ok());
+    let cases = number("AOE_MODEL_CASES").and_then(|cases| u32::try_from(cases).ok());
+    let config = Config {
+        cases: cases.unwrap_or(CASES),
+        failure_persistence: None,
+        max_shrink_iters: 20_000,
+        ..Config::default()
+    };
+    let mut seed = [kind; 32];
+    seed[..8].copy_from_slice(&number("AOE_MODEL_SEED").unwrap_or(1).to_le_bytes());
+    TestRunner::new_with_rng(config, TestRng::from_seed(RngAlgorithm::ChaCha, &seed))
+}
+
+fn compare(kind: u8, most: usize) -> Report {
+    let sum = RefCell::new(Report::default());
+    let result = runner(kind).run(&steps(most), |(setup, steps)| {
+        let report = run(setup, &steps);
+        let mut sum = sum.borrow_mut();
+        sum.accepted += report.accepted;
+        sum.worked += report.worked;
+        sum.retransmits += report.retransmits;
+        sum.quarantine_waits += report.quarantine_waits;
+        sum.refused += report.refused;
+        prop_assert!(report.wrong.is_empty(), "{:#?}\nbytes: {:?}", report.wrong, encode(setup, &steps));
+        Ok(())
+    });
+    if let Err(error) = result {
+        panic!("{error}");
+    }
+    sum.into_inner()
+}
+
+#[test]
+fn short_sequences_end_as_the_model_says() {
+    let sum = compare(1, 12);
+    assert!(sum.worked > 2000, "{sum:?}");
+}
+
+#[test]
+fn sequences_end_as_the_model_says() {
+    let sum = compare(2, 60);
+    println!("{sum:?}");
+    // Runs in which nothing happens prove nothing.
+    assert!(sum.worked * 2 > sum.accepted, "{sum:?}");
+    assert!(sum.retransmits > 1000 && sum.quarantine_waits > 100 && sum.refused > 1000, "{sum:?}");
+}
+
+#[test]
+fn long_sequences_end_as_the_model_says() {
+    let sum = compare(3, 250);
+    assert!(sum.worked > 2000, "{sum:?}");
+}
+
+/// What was found, by the bytes that were printed.
+#[test]
+fn replay() {
+    let found: [&[u8]; 1] = [&[0, 0, 0, 0]];
+    for bytes in found {
+        let (setup, steps) = decode(bytes);
+        let report = run(setup, &steps);
+        assert!(report.wrong.is_empty(), "{setup:?} {steps:#?}: {:#?}", report.wrong);
+    }
+}
