@@ -99,6 +99,8 @@ struct Value {
     accepted: u64,
     /// When a newer write or a read made it impossible.
     pruned: Option<u64>,
+    /// Its request ended with an error: whether it is on the disk, and stays there, nobody knows.
+    failed: bool,
 }
 
 /// A request as the tests see it.
@@ -169,6 +171,7 @@ impl Ledger {
                 content: Content::Initial,
                 accepted: 0,
                 pruned: None,
+                failed: false,
             }]
         })
     }
@@ -193,6 +196,7 @@ impl Ledger {
                 content,
                 accepted: self.seq,
                 pruned: None,
+                failed: false,
             };
             for lba in request.lba..request.lba + request.sectors {
                 let values = self.values(lba);
@@ -253,6 +257,13 @@ impl Ledger {
                     }
                 }
                 Op::Flush => {}
+            }
+        } else if request.modifies() {
+            for lba in request.lba..request.lba + request.sectors {
+                let accepted = request.accepted;
+                for value in self.values(lba) {
+                    value.failed |= value.accepted == accepted;
+                }
             }
         }
         Some(request)
@@ -315,13 +326,14 @@ impl Ledger {
         lbas
     }
 
-    /// The place in the order of acceptance of the newest value that this sector content can be.
+    /// The place in the order of acceptance of the newest value that this sector content can be, those
+    /// of failed writes left out: no flush promises anything for them.
     #[must_use]
     pub fn accepted_as(&self, lba: u64, content: Content) -> Option<u64> {
         self.sectors
             .get(&lba)?
             .iter()
-            .filter(|v| v.content == content)
+            .filter(|v| v.content == content && !v.failed)
             .map(|v| v.accepted)
             .max()
     }
