@@ -139,7 +139,7 @@ enum TargetLeaf {
 
 use TargetLeaf::Number;
 
-const TARGET_LEAVES: [(&str, TargetLeaf); 27] = [
+const TARGET_LEAVES: [(&str, TargetLeaf); 28] = [
     ("state", TargetLeaf::State),
     ("model", TargetLeaf::Model),
     ("serial", TargetLeaf::Serial),
