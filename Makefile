@@ -10,6 +10,7 @@
 #   make vm-test      the module in a FreeBSD machine: AOE_VM_KERNEL=file
 #                     AOE_VM_ROOT=file (default $HOME/.cache/aoe-vm/{kernel,root.img})
 #   make bench        figures for the module and for the Linux driver
+#   make bench-loss   the same when frames are lost
 #   make install-deps what all of these need, on Debian 12 as root
 #   make clean        remove what was built
 #
@@ -38,10 +39,14 @@ bench:
 	sh scripts/install-deps base kmod vm
 	sh tests/bench/run
 
+bench-loss:
+	sh scripts/install-deps base kmod vm
+	sh tests/bench/run --loss
+
 install-deps:
 	sh scripts/install-deps
 
 clean:
 	rm -rf build target kmod/target
 
-.PHONY: all demo test kmod vm-test bench install-deps clean
+.PHONY: all demo test kmod vm-test bench bench-loss install-deps clean

@@ -6,7 +6,7 @@
  * in the figures is a difference of the systems.
  *
  * usage: diskbench device read|write|randread block-bytes depth seconds disk-bytes
- * prints: bytes-per-second operations-per-second mean-us worst-us
+ * prints: bytes-per-second operations-per-second mean-us worst-us operations
  */
 #define	_GNU_SOURCE
 #include <sys/types.h>
@@ -161,9 +161,9 @@ main(int argc, char **argv)
 			last = workers[i].last;
 	}
 	seconds = last - begin;
-	printf("%.0f %.0f %.0f %.0f\n",
+	printf("%.0f %.0f %.2f %.0f %.0f\n",
 	    (double)operations * (double)block / seconds,
 	    (double)operations / seconds,
-	    busy / (double)operations * 1e6, worst * 1e6);
+	    busy / (double)operations * 1e6, worst * 1e6, (double)operations);
 	return (0);
 }

@@ -12,6 +12,7 @@ import tempfile
 import zipfile
 
 import linux
+import loss
 from lib import netlab
 from lib.config import CACHE, Config, parser
 from lib.guest import Guest
@@ -39,6 +40,10 @@ def options():
                    help="kind of network card in both guests; the Linux driver can stop for ever on vtnet")
     p.add_argument("--cpus", type=int, default=2)
     p.add_argument("--guest", choices=("both", "freebsd", "linux"), default="both")
+    p.add_argument("--loss", action="store_true", help="what lost frames cost: with aoe-relay on the wire")
+    p.add_argument("--rates", default="0.1,1,5", metavar="PERCENT,...",
+                   help="with --loss: frames lost, in each direction")
+    p.add_argument("--mtu", default="1500,9000", metavar="MTU,...")
     return p
 
 
@@ -128,14 +133,16 @@ class Bench:
         else:
             guest.run("rmmod aoe", 60)
 
+    def once(self, guest, device, mode, block, depth, patience=60):
+        """One measurement: bytes/s, operations/s, mean and worst in microseconds, operations."""
+        line = guest.run(f"diskbench {device} {mode} {block} {depth} {self.opts.seconds:g} {self.opts.size * MIB}",
+                         self.opts.seconds * 4 + patience)
+        return [float(x) for x in line.split()]
+
     def measure(self, guest, device):
         figures = []
         for _, mode, block, depth, which in COLUMNS:
-            got = []
-            for _ in range(self.opts.repeat):
-                line = guest.run(f"diskbench {device} {mode} {block} {depth} {self.opts.seconds:g} {self.opts.size * MIB}",
-                                 self.opts.seconds * 4 + 60)
-                got.append([float(x) for x in line.split()][which])
+            got = [self.once(guest, device, mode, block, depth)[which] for _ in range(self.opts.repeat)]
             figures.append(sorted(got)[len(got) // 2] / (1e6 if which == 0 else 1))
         return figures
 
@@ -147,7 +154,7 @@ class Bench:
             # No switch: the target sits on the other end of the guest's wire.
             lab.ip(f"link set {seg.tap} nomaster up")
             machine, guest = getattr(self, name)(lab)
-            for mtu in (1500, 9000):
+            for mtu in mtus(self.opts):
                 lab.ip(f"link set {seg.tap} mtu {mtu}")
                 server = vblade(lab, seg.tap, self.file, self.workdir, options=("-b", "128")).start()
                 try:
@@ -162,13 +169,26 @@ class Bench:
                 machine.close()
             lab.close()
 
+    def run(self, systems):
+        opts = self.opts
+        print(f"qemu {self.config.accel}, {opts.cpus} CPUs, {opts.nic}, vblade -b 128 on the guest's tap, "
+              f"median of {opts.repeat} x {opts.seconds:g} s")
+        print(f"{'system':<10}{'MTU':>6}" + "".join(f"{title:>14}" for title, *_ in COLUMNS), flush=True)
+        for name in systems:
+            self.system(name)
+        self.compare()
+
     def compare(self):
         """FreeBSD over Linux, for each MTU that both have."""
         figures = {(name, mtu): f for name, mtu, f in self.rows}
-        for mtu in (1500, 9000):
+        for mtu in mtus(self.opts):
             if ("freebsd", mtu) in figures and ("linux", mtu) in figures:
                 ratios = [a / b if b else 0 for a, b in zip(figures["freebsd", mtu], figures["linux", mtu])]
                 print(f"{'ratio':<10}{mtu:>6}" + "".join(f"{r:>14.2f}" for r in ratios))
+
+
+def mtus(opts):
+    return [int(word) for word in opts.mtu.split(",")]
 
 
 def row(entry):
@@ -181,24 +201,24 @@ def main(argv):
     config = Config(opts)
     workdir = opts.work or tempfile.mkdtemp(prefix="aoe-bench-")
     os.makedirs(workdir, exist_ok=True)
+    code = 0
     try:
         check_tools()
         if opts.guest != "linux":
             config.check()
         netlab.sweep()
         bench = Bench(config, opts, workdir)
-        print(f"qemu {config.accel}, {opts.cpus} CPUs, {opts.nic}, vblade -b 128 on the guest's tap, "
-              f"median of {opts.repeat} x {opts.seconds:g} s")
-        print(f"{'system':<10}{'MTU':>6}" + "".join(f"{title:>14}" for title, *_ in COLUMNS), flush=True)
-        for name in ("freebsd", "linux") if opts.guest == "both" else (opts.guest,):
-            bench.system(name)
-        bench.compare()
+        systems = ("freebsd", "linux") if opts.guest == "both" else (opts.guest,)
+        if opts.loss:
+            code = loss.run(bench, systems)
+        else:
+            bench.run(systems)
     except (HarnessError, TestFailure) as e:
         print(f"tests/bench/run: {e}  [logs in {workdir}]", file=sys.stderr)
         return 1
     if not opts.work:
         shutil.rmtree(workdir, ignore_errors=True)
-    return 0
+    return code
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@ import contextlib
 import os
 import re
 
+from .relay import Relay
 from .scan import Scanner
 from .target import Server, make_disk, vblade
 from .util import TestFailure, need, same, wait_until
@@ -83,12 +84,21 @@ class Context:
         """This project's own target, for what vblade cannot do."""
         ifname = self.lab.segments[seg].port(port)
         file = file or self.disk(f"{shelf}.{slot}.img", size, seed)
-        argv = [self.config.find_target_program()] + target_arguments(ifname, shelf, slot, file, options)
+        argv = [self.config.find_program("aoe-target")] + target_arguments(ifname, shelf, slot, file, options)
         log = os.path.join(self.dir, f"aoe-target-{shelf}.{slot}-{ifname}.log")
         server = Server(self.lab, ifname, argv, log, file, (shelf, slot))
         self.servers.append(server)
         self.stack.callback(server.stop)
         return server.start()
+
+    def relay(self, seg=0, seed=1):
+        """A relay between the guest's interface and its switch; without faults until it is told of some.
+        What it sends to the guest is not seen by a sniffer on the tap."""
+        ends = self.lab.segments[seg].cut_open()
+        relay = Relay(self.lab, *ends, self.config.find_program("aoe-relay"), self.dir, seed)
+        self.servers.append(relay)
+        self.stack.callback(relay.stop)
+        return relay.start()
 
     def sniff(self, seg):
         sniffer = Sniffer(self.lab, self.lab.segments[seg].tap)

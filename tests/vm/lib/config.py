@@ -28,6 +28,8 @@ def parser():
                    help="aoe.ko to test (AOE_VM_KO); without it 'make kmod' builds one; 'none': only the rig")
     p.add_argument("--target-program", default=env("AOE_VM_TARGET"), metavar="FILE",
                    help="the aoe-target program (AOE_VM_TARGET); without it cargo builds one")
+    p.add_argument("--relay-program", default=env("AOE_VM_RELAY"), metavar="FILE",
+                   help="the aoe-relay program (AOE_VM_RELAY); without it cargo builds one")
     p.add_argument("--loader-disk", default=env("AOE_VM_LOADER_DISK"), metavar="FILE",
                    help="disk image with a boot loader, for the test of preloading (AOE_VM_LOADER_DISK)")
     p.add_argument("--firmware", default=env("AOE_VM_FIRMWARE"), metavar="FILE",
@@ -60,7 +62,8 @@ class Config:
         self.boot_env = dict(BOOT_ENV)
         words = [w for w in os.environ.get("AOE_VM_BOOT_ENV", "").split(",") if w] + options.boot_env
         self.boot_env.update(w.split("=", 1) for w in words)
-        self.module = self.target_program = self.root_format = None
+        self.module = self.root_format = None
+        self.programs = {"aoe-target": options.target_program, "aoe-relay": options.relay_program}
 
     @staticmethod
     def _place(given, name):
@@ -100,22 +103,19 @@ class Config:
             raise HarnessError(f"{' '.join(argv)} failed:\n{done.stdout[-4000:]}")
         return out
 
-    def find_target_program(self):
-        """The aoe-target binary, built when it is first needed."""
-        if self.target_program is None:
-            if self.options.target_program:
-                self.target_program = os.path.abspath(self.options.target_program)
-            else:
-                self.target_program = self._build_target_program()
-        return self.target_program
+    def find_program(self, name):
+        """One of this project's programs, built when it is first needed."""
+        if self.programs[name] is None:
+            self.programs[name] = self._build_program(name)
+        return os.path.abspath(self.programs[name])
 
     @staticmethod
-    def _build_target_program():
+    def _build_program(name):
         target = os.environ.get("CARGO_TARGET_DIR", os.path.join(TOP, "target"))
-        argv = ["cargo", "build", "--quiet", "--release", "--locked", "-p", "aoe-target"]
+        argv = ["cargo", "build", "--quiet", "--release", "--locked", "-p", name]
         done = subprocess.run(argv, cwd=TOP, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
                               stderr=subprocess.STDOUT, text=True, timeout=1800, check=False)
-        path = os.path.join(target, "release", "aoe-target")
+        path = os.path.join(target, "release", name)
         if done.returncode != 0 or not os.path.exists(path):
             raise HarnessError(f"{' '.join(argv)} failed:\n{done.stdout[-4000:]}")
         return path

@@ -5,6 +5,10 @@
                         | seg0 (Linux bridge) -- s0p0b ===veth=== s0p0 (a server, injector ...)
                         +                     -- s0p1b ===veth=== s0p1
 
+With a relay between, which makes the faults:
+
+    guest em0 == tap0 == (aoe-relay) == r0 ===veth=== r0b -- seg0 ...
+
 Nothing outside the namespace is touched, and the namespace takes everything in it along when it
 goes. Its name carries our process id, so that runs can coexist and a later run can sweep up after
 a run that was killed."""
@@ -107,7 +111,7 @@ class Segment:
         self.lab, self.index, self.mtu = lab, index, mtu
         self.bridge = f"seg{index}"
         self.tap = f"tap{index}"
-        self.ports, self.taggers = [], []
+        self.ports, self.taggers, self.inserted = [], [], []
         lab.ip(f"link add {self.bridge} mtu {mtu} type bridge stp_state 0 mcast_snooping 0")
         lab.ip(f"link set {self.bridge} up")
         lab.ip(f"tuntap add {self.tap} mode tap")
@@ -136,9 +140,28 @@ class Segment:
             self.taggers.append(Tagger(self.lab, name + "b", self, tag))
         return name
 
+    def cut_open(self):
+        """Takes the guest's cable out of the switch: the two loose ends, for a relay between them."""
+        name = f"r{self.index}"
+        if not self.inserted:
+            self.lab.ip(f"link add {name} mtu {self.mtu} type veth peer name {name}b mtu {self.mtu}")
+            self.inserted.append(name)
+            self.lab.ip(f"link set {self.tap} nomaster up")
+            self.lab.ip(f"link set {name}b master {self.bridge} up")
+            self.lab.ip(f"link set {name} up")
+        return self.tap, name
+
+    def mend(self):
+        """The cable is in the switch again."""
+        for name in self.inserted:
+            self.lab.ip(f"link del {name}", check=False)
+        self.inserted = []
+        self.lab.ip(f"link set {self.tap} master {self.bridge} up")
+
     def set_mtu(self, mtu):
         """All of the segment; a server that is running keeps the MTU that it saw when it began."""
-        for name in [self.tap] + self.ports + [p + "b" for p in self.ports] + [self.bridge]:
+        pairs = self.ports + self.inserted
+        for name in [self.tap] + pairs + [p + "b" for p in pairs] + [self.bridge]:
             self.lab.ip(f"link set {name} mtu {mtu}")
         self.mtu = mtu
 
@@ -150,7 +173,7 @@ class Segment:
         for p in self.ports:
             self.lab.ip(f"link del {p}", check=False)
         self.ports = []
-        self.lab.ip(f"link set {self.tap} master {self.bridge} up")
+        self.mend()
         self.set_mtu(mtu)
 
 

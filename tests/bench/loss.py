@@ -1,0 +1,170 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""What lost frames cost: the same measurements with and without loss, through the same relay.
+
+Each round takes all loss rates one after the other, so that what else the host does meets all of
+them. The table shows medians over the rounds, and for the longest request the longest of all."""
+
+from lib import netlab
+from lib.relay import Relay
+from lib.target import vblade
+from lib.util import HarnessError, TestFailure
+
+MIB = 1 << 20
+
+#: Name, mode of diskbench, block size, depth, which of its figures is shown, and its unit.
+PARTS = (("read MB/s", "read", MIB, 1, 0, 1e6), ("write MB/s", "write", MIB, 1, 0, 1e6),
+         ("4K IOPS x1", "randread", 4096, 1, 1, 1), ("4K IOPS x16", "randread", 4096, 16, 1, 1))
+SINGLE = 2
+#: What must be kept at these rates, of the four figures; the last column is milliseconds.
+WANTED = {0.1: (95, 95, 95, 95), 1.0: (80, 80, 70, 80)}
+LONGEST_AT = {1.0: 100}
+
+
+class Cell:
+    """All rounds of one system, MTU and loss rate."""
+
+    def __init__(self):
+        self.figures = [[] for _ in PARTS]
+        self.worst = {4096: 0.0, MIB: 0.0}
+        # Of the single random reads: how many, how long together, and how many frames were lost.
+        self.reads, self.microseconds, self.lost = 0.0, 0.0, 0
+        self.own_lost = 0
+
+    def add(self, part, got, status):
+        name, _, block, _, which, unit = PARTS[part]
+        self.figures[part].append(got[which] / unit)
+        self.worst[block] = max(self.worst[block], got[3] / 1000)
+        self.own_lost += status["own_lost"]
+        if part == SINGLE:
+            self.reads += got[4]
+            self.microseconds += got[2] * got[4]
+            self.lost += status["to-target"]["lost"] + status["to-initiator"]["lost"]
+
+    def medians(self):
+        return [sorted(f)[len(f) // 2] if f else None for f in self.figures]
+
+    def added_ms(self, clean):
+        """Mean extra time of single random reads for each frame that was lost."""
+        if not self.lost or not clean.reads:
+            return None
+        return (self.microseconds - clean.microseconds / clean.reads * self.reads) / self.lost / 1000
+
+
+class System:
+    """One guest, measured at every MTU."""
+
+    def __init__(self, bench, name):
+        self.bench, self.name, self.opts = bench, name, bench.opts
+        self.rates = [0.0] + [float(word) for word in bench.opts.rates.split(",")]
+        self.verdicts = []
+        self.round_trip = None
+
+    def run(self):
+        lab = netlab.Lab()
+        machine = None
+        try:
+            seg = lab.add_segment(9000)
+            # No switch: the relay is between the guest's cable and the target's.
+            port = seg.port(0)
+            lab.ip(f"link set {seg.tap} nomaster up")
+            lab.ip(f"link set {port}b nomaster up")
+            machine, guest = getattr(self.bench, self.name)(lab)
+            for mtu in [int(word) for word in self.opts.mtu.split(",")]:
+                self.at_mtu(lab, seg.tap, port, guest, mtu)
+        finally:
+            if machine is not None:
+                machine.close()
+            lab.close()
+        return self.verdicts
+
+    def at_mtu(self, lab, tap, port, guest, mtu):
+        bench = self.bench
+        lab.ip(f"link set {port} mtu {mtu}")
+        relay = Relay(lab, tap, port + "b", bench.config.find_program("aoe-relay"), bench.workdir).start()
+        server = None
+        try:
+            server = vblade(lab, port, bench.file, bench.workdir, options=("-b", "128")).start()
+            device = bench.attach(self.name, guest, mtu)
+            cells = self.rounds(relay, guest, device, mtu)
+            relay.clear()
+            self.show(mtu, cells)
+            bench.detach(self.name, guest)
+        finally:
+            if server is not None:
+                server.stop()
+            relay.stop()
+
+    def rounds(self, relay, guest, device, mtu):
+        cells = {rate: Cell() for rate in self.rates}
+        for _ in range(self.opts.repeat):
+            for rate, cell in cells.items():
+                relay.set("both", f"loss={rate:g}%")
+                for part, (title, mode, block, depth, _, _) in enumerate(PARTS):
+                    relay.reset()
+                    try:
+                        got = self.bench.once(guest, device, mode, block, depth, patience=300)
+                    except (TestFailure, HarnessError) as e:
+                        print(f"{self.name} {mtu} {rate:g} %: {title}: {e}", flush=True)
+                        return cells
+                    cell.add(part, got, relay.status())
+                if rate == 0 and self.name == "freebsd":
+                    # The module's own idea of it, while nothing is lost.
+                    self.round_trip = float(guest.sysctl("net.aoe.target.7.0.path.0.srtt_us")) / 1000
+        return cells
+
+    def show(self, mtu, cells):
+        clean = cells[0.0]
+        for rate, cell in cells.items():
+            words = [f"{self.name:<9}{mtu:>5}{rate:>6g}"]
+            kept = []
+            for got, base in zip(cell.medians(), clean.medians()):
+                kept.append(100 * got / base if got is not None and base else None)
+                words.append(f"{figure(got):>9} {percent(kept[-1]):>5}")
+            added = cell.added_ms(clean)
+            words.append(f"{cell.worst[MIB]:>11.1f}{cell.worst[4096]:>11.1f}")
+            words.append(f"{cell.lost:>8}{'-' if added is None else format(added, '.2f'):>10}")
+            print("".join(words), flush=True)
+            if cell.own_lost:
+                print(f"          the relay itself lost {cell.own_lost} frames in these measurements")
+            if self.name == "freebsd":
+                self.judge(mtu, rate, kept, cell, added)
+
+    def judge(self, mtu, rate, kept, cell, added):
+        """Where the module is behind what it is to reach."""
+        where = f"MTU {mtu}, {rate:g} %"
+        for (title, *_), got, wanted in zip(PARTS, kept, WANTED.get(rate, ())):
+            if got is None or got < wanted:
+                self.verdicts.append(f"{where}: {title}: {percent(got)} of the loss-free figure, wanted {wanted}%")
+        longest = max(cell.worst.values())
+        if rate in LONGEST_AT and longest > LONGEST_AT[rate]:
+            self.verdicts.append(f"{where}: longest request {longest:.0f} ms, wanted {LONGEST_AT[rate]}")
+        round_trip = self.round_trip or 0
+        limit = max(3.0, 3 * round_trip)
+        if added is not None and added > limit:
+            self.verdicts.append(f"{where}: {added:.2f} ms for each lost frame, wanted {limit:.2f} "
+                                 f"(round trip {round_trip:.2f})")
+
+
+def figure(value):
+    return "-" if value is None else f"{value:.1f}" if value < 1000 else f"{value:.0f}"
+
+
+def percent(value):
+    return "-" if value is None else f"{value:.0f}%"
+
+
+def run(bench, systems):
+    opts = bench.opts
+    print(f"qemu {bench.config.accel}, {opts.cpus} CPUs, {opts.nic}, vblade -b 128 behind aoe-relay, loss in each "
+          f"direction, {opts.repeat} x {opts.seconds:g} s; longest requests and cost of a lost frame in ms")
+    print(f"{'system':<9}{'MTU':>5}{'loss':>6}" + "".join(f"{title:>15}" for title, *_ in PARTS) +
+          f"{'longest 1M':>11}{'longest 4K':>11}{'lost x1':>8}{'per lost':>10}", flush=True)
+    verdicts = []
+    for name in systems:
+        try:
+            verdicts += System(bench, name).run()
+        except (TestFailure, HarnessError) as e:
+            verdicts.append(f"{name}: {e}")
+    for words in verdicts:
+        print(f"not reached: {words}")
+    return 1 if verdicts else 0
