@@ -1,0 +1,161 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""Everything at once: races between all that comes, goes and changes; and memory that runs short."""
+
+import hashlib
+import time
+
+from lib.case import MIB, MODULE, Group
+from lib.util import need, same
+
+G = Group("stress", nics=("em", "vtnet"), memory=512)
+
+
+def forever(command):
+    """The command again and again, whatever comes of it, until a file says stop."""
+    return f"while ! test -e /tmp/stop; do {command}; done"
+
+
+#: What happens all the time; each is a loop of its own in the guest. Any of them may be refused.
+DISTURBANCES = {
+    "iflist": ("for l in em0 '' 'em0 vtnet0' vtnet0 'em0 vlan7' 'em0,vtnet0'; do "
+               "sysctl net.aoe.iflist=\"$l\"; sleep 0.2; done"),
+    "link": "ifconfig em0 down; sleep 0.1; ifconfig em0 up; sleep 0.7",
+    "mtu": "for m in 1500 4200 9000; do ifconfig vtnet0 mtu $m; sleep 0.3; done",
+    "vlan": "ifconfig vlan7 create vlan 7 vlandev em0 up; sleep 0.2; ifconfig vlan7 destroy; sleep 0.2",
+    "rename": "ifconfig vtnet0 name wire0; sleep 0.2; ifconfig wire0 name vtnet0; sleep 0.5",
+    "sysctl": "sysctl net.aoe; sysctl net.aoe.discover=1; sysctl net.aoe.dead_secs=1; sysctl net.aoe.dead_secs=0",
+    "read": "dd if=/dev/aoe7.0 of=/dev/null bs=64k count=40; sleep 0.05",
+    "geom": "diskinfo -v aoe7.0; sysctl -n kern.geom.conftxt; sleep 0.1",
+}
+
+
+def quiet(command):
+    return f"( {command} ) >/dev/null 2>&1"
+
+
+def storm(t, disturbances, seconds, between):
+    """Runs the disturbances for some time, and `between` every second; they all end."""
+    t.guest.run("rm -f /tmp/stop")
+    jobs = [t.guest.spawn(forever(quiet(DISTURBANCES[name]))) for name in disturbances]
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        between()
+        time.sleep(1)
+    t.guest.run("touch /tmp/stop")
+    for job in jobs:
+        job.wait(120)
+    t.guest.try_run("ifconfig wire0 name vtnet0; ifconfig vlan7 destroy; true")
+    t.guest.run("ifconfig em0 up; ifconfig vtnet0 mtu 1500 up; rm -f /tmp/stop", 30)
+
+
+def calm_again(t, digest):
+    """After the storm the disk is there and right."""
+    t.guest.set_sysctl("net.aoe.dead_secs", "0")
+    t.guest.set_sysctl("net.aoe.iflist", "em0 vtnet0")
+    t.wait_disk(timeout=30)
+    t.wait_state("up")
+    same(t.guest.run("dd if=/dev/aoe7.0 bs=1m 2>/dev/null | sha256 -q", 60), digest, "sum of the disk")
+
+
+def digest_of(vb):
+    with open(vb.file, "rb") as f:
+        return hashlib.sha256(f.read()).hexdigest()
+
+
+@G.test(limit=900)
+def interfaces_lists_and_io_at_once(t):
+    """Interfaces go down, change, are renamed and destroyed, the list changes, targets restart: all at
+    the same time, under a reader. None of it may hang, crash, or change what is read."""
+    vb = t.vblade(seg=0, seed="storm")
+    t.vblade(seg=1, file=vb.file)
+    t.load("em0 vtnet0")
+    t.wait_disk()
+    want = digest_of(vb)
+    storm(t, DISTURBANCES, 20 if t.config.quick else 120, lambda: (vb.kill(), vb.start()))
+    calm_again(t, want)
+
+
+@G.test(limit=900)
+def load_unload_and_everything_else(t):
+    """The module itself comes and goes in the middle of it. An unload may be refused, as the disk is open
+    now and then; it may not hang, and what is gone leaves nothing behind."""
+    vb = t.vblade(seg=0, seed="storm")
+    want = digest_of(vb)
+    t.load("em0 vtnet0")
+    seen = {"loaded": 0, "unloaded": 0}
+
+    def come_and_go():
+        if t.loaded():
+            seen["unloaded"] += t.guest.try_run("kldunload -f aoe", 60).code == 0
+        else:
+            seen["loaded"] += t.guest.try_run(f"kldload {MODULE} && sysctl net.aoe.iflist=em0", 60).code == 0
+
+    names = [name for name in DISTURBANCES if name != "link"]
+    storm(t, names, 20 if t.config.quick else 120, come_and_go)
+    need(min(seen.values()) >= 3, f"the module hardly came and went: {seen}")
+    if not t.loaded():
+        t.load()
+    calm_again(t, want)
+
+
+def pressure(t, megabytes):
+    """Fills a memory file system far beyond the machine's memory; the command that tells its sum."""
+    t.guest.run("mkdir -p /mnt/t && mount -t tmpfs -o size=700m tmpfs /mnt/t")
+    return (f"dd if=/dev/aoe7.1 of=/mnt/t/big bs=1m count={megabytes} && sync && "
+            f"dd if=/mnt/t/big bs=1m 2>/dev/null | sha256 -q")
+
+
+@G.test(limit=900)
+def swap_on_an_aoe_disk(t):
+    """More is written to a memory file system than the machine has memory, so most of it goes out to swap on
+    an AoE disk and comes back from there, in the middle of it the target is away for 10 s."""
+    vb = t.vblade(seg=0, shelf=7, slot=0, size=512 * MIB)
+    megabytes = 560
+    data = t.vblade(seg=1, shelf=7, slot=1, size=(megabytes + 8) * MIB, seed="swap")
+    with open(data.file, "rb") as f:
+        want = hashlib.sha256(f.read(megabytes * MIB)).hexdigest()
+    t.load("em0 vtnet0")
+    t.wait_disk(7, 0)
+    t.wait_disk(7, 1)
+    t.guest.run("swapon /dev/aoe7.0")
+    t.guest_stack.callback(lambda: t.guest.run("umount -f /mnt/t; swapoff /dev/aoe7.0", 300))
+    job = t.guest.spawn(pressure(t, megabytes))
+    t.guest.wait_for("[ $(swapctl -sk | awk '{ print $3 }') -gt 65536 ]", 300, "64 MiB are swapped out")
+    vb.kill()
+    time.sleep(10)
+    vb.start()
+    t.wait_state("up", timeout=60)
+    same(job.succeed(420).split()[-1], want, "sum of what was swapped out and in")
+    used = int(t.guest.run("swapctl -sk | awk '{ print $3 }'"))
+    need(used > 65536, f"only {used} KiB of swap were in use")
+    t.guest.fails("kldunload -f aoe", "busy", 60)
+
+
+def few_clusters(_config, _where):
+    """A kernel that may have hardly more clusters for packets than its interfaces put in their rings."""
+    return {"loader_env": {"kern.ipc.nmbclusters": "2600", "kern.ipc.nmbufs": "6000"}}
+
+
+@G.test(own_vm=True, limit=600, machine=few_clusters)
+def packets_run_out(t):
+    """The kernel has no memory for packets: a frame that cannot be built counts as lost, nothing more."""
+    vb = t.vblade(seg=1, size=64 * MIB)
+    seg = t.lab.segments[1]
+    seg.set_mtu(9000)
+    t.guest.run("ifconfig vtnet0 mtu 9000")
+    t.load("em0 vtnet0")
+    t.wait_disk()
+    # Datagrams to nobody who reads them: their clusters stay in the socket's buffer.
+    t.guest.run("ifconfig lo0 127.0.0.1 up; sysctl kern.ipc.maxsockbuf=33554432 net.inet.udp.recvspace=16000000", 30)
+    hog = t.guest.spawn("for p in 7001 7002 7003 7004; do nc -u -l 127.0.0.1 $p > /tmp/nothing & echo $! >> /tmp/hogs; done; "
+                        "sleep 1; for h in $(cat /tmp/hogs); do kill -STOP $h; done; "
+                        "for p in 7001 7002 7003 7004; do dd if=/dev/zero bs=1400 count=3000 | nc -u -w 1 127.0.0.1 $p; done; true")
+    t.defer("for h in $(cat /tmp/hogs); do kill -CONT $h; kill -9 $h; done; rm -f /tmp/hogs; true")
+    t.guest.wait_for("netstat -m | grep 'requests for mbufs denied' | grep -qv '^0/0/0 '", 60,
+                     "the kernel refuses mbufs")
+    job = t.guest.spawn("dd if=/dev/random of=/tmp/data bs=1m count=16 && dd if=/tmp/data of=/dev/aoe7.0 bs=256k && sha256 -q /tmp/data")
+    want = job.succeed(240).split()[-1]
+    with open(vb.file, "rb") as f:
+        same(hashlib.sha256(f.read(16 * MIB)).hexdigest(), want, "sum of what was written meanwhile")
+    t.guest.run("for h in $(cat /tmp/hogs); do kill -CONT $h; kill -9 $h; done; rm -f /tmp/hogs; true")
+    hog.wait(60)
