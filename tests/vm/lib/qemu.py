@@ -40,12 +40,18 @@ class Machine:
     def mac(self, index):
         return f"52:54:00:a0:e0:{index:02x}"
 
+    def _nic_device(self, i):
+        device = {"driver": NIC_MODELS[self.nics[i]], "id": f"nic{i}", "netdev": f"net{i}", "mac": self.mac(i)}
+        if self.nics[i] == "vtnet":
+            device["host_mtu"] = self.nic_mtu
+        return device
+
     def _nic_args(self):
         out = []
-        for i, kind in enumerate(self.nics):
+        for i in range(len(self.nics)):
             out += ["-netdev", f"tap,id=net{i},ifname=tap{i},script=no,downscript=no"]
-            extra = f",host_mtu={self.nic_mtu}" if kind == "vtnet" else ""
-            out += ["-device", f"{NIC_MODELS[kind]},id=nic{i},netdev=net{i},mac={self.mac(i)}{extra}"]
+            words = [f"{k}={v}" for k, v in self._nic_device(i).items() if k != "driver"]
+            out += ["-device", ",".join([NIC_MODELS[self.nics[i]]] + words)]
         return out
 
     def _disk_args(self):
@@ -121,6 +127,14 @@ class Machine:
     def set_link(self, index, up):
         """Pulls or plugs the cable of the guest's i-th interface."""
         self._qmp.command("set_link", name=f"nic{index}", up=up)
+
+    def unplug(self, index):
+        """Asks the guest to let its i-th network card be taken out; it is gone when the guest has let go."""
+        self._qmp.command("device_del", id=f"nic{index}")
+
+    def plug(self, index):
+        """Puts a card that was taken out in again."""
+        self._qmp.command("device_add", **self._nic_device(index))
 
     def reset(self):
         """The power button: nothing is flushed, nothing is told. qemu ends (-no-reboot)."""
