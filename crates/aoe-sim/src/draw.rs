@@ -39,6 +39,8 @@ impl Options {
         // From numbers of their own, so that older seeds keep what they had.
         more::draw(&mut options, &mut Rng::new(seed ^ 0x6d6f_7265));
         more::draw_pauses(&mut options, &mut Rng::new(seed ^ 0x7061_7573));
+        more::draw_access(&mut options, &mut Rng::new(seed ^ 0x6163_6365));
+        more::draw_replays(&mut options, &mut Rng::new(seed ^ 0x7265_706c));
         let last = options.faults.iter().map(|(at, _)| *at).max().unwrap_or(0);
         options.faults.push((last.max(FAULTY), Fault::Calm));
         options

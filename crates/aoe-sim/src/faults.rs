@@ -75,6 +75,8 @@ impl World<'_> {
         | Fault::Ata(number, _)
         | Fault::Aoe(number, _)
         | Fault::ReplyFrom(number, _)
+        | Fault::Mask(number, _)
+        | Fault::Reserve(number, _)
         | Fault::BufferCount(number, _)) = *fault
         else {
             return;
@@ -103,6 +105,8 @@ impl World<'_> {
                     .map(|port| port.mac);
                 server.model_mut().set_reply_mac(mac);
             }
+            Fault::Mask(_, ref macs) => server.model_mut().set_masks(macs),
+            Fault::Reserve(_, ref macs) => server.model_mut().set_reserved(macs),
             Fault::BufferCount(_, count) => server.model_mut().profile_mut().buffer_count = count,
             _ => {}
         }
@@ -147,6 +151,8 @@ impl World<'_> {
             if let Some(one) = self.servers.get_mut(server) {
                 one.model_mut().clear_faults();
                 one.model_mut().set_reply_mac(None);
+                one.model_mut().set_masks(&[]);
+                one.model_mut().set_reserved(&[]);
             }
             self.poll_server(server);
         }

@@ -52,6 +52,42 @@ pub(crate) fn draw_pauses(options: &mut Options, rng: &mut Rng) {
     options.faults.sort_by_key(|(at, _)| *at);
 }
 
+/// Servers that shut the initiator out for a while, by mask or by reservation, in some of the runs.
+pub(crate) fn draw_access(options: &mut Options, rng: &mut Rng) {
+    if !rng.chance(150_000) {
+        return;
+    }
+    let stranger = vec![[2, 0, 0, 9, 9, 9]];
+    let server = usize::try_from(rng.below(options.servers.len() as u64)).unwrap_or(0);
+    let (begin, end) = (rng.below(FAULTY / 2), rng.between(FAULTY / 2, FAULTY));
+    let pair = if rng.chance(500_000) {
+        // Nobody says when a mask is lifted; where no path is left, the next beacon finds it out.
+        options.patience = options.patience.max(70 * SEC);
+        [
+            Fault::Mask(server, stranger),
+            Fault::Mask(server, Vec::new()),
+        ]
+    } else {
+        options.allowed.push(IoError::Reserved);
+        [
+            Fault::Reserve(server, stranger),
+            Fault::Reserve(server, Vec::new()),
+        ]
+    };
+    options.faults.extend([begin, end].into_iter().zip(pair));
+    options.faults.sort_by_key(|(at, _)| *at);
+}
+
+/// Answers that come again long after, in some of the runs.
+pub(crate) fn draw_replays(options: &mut Options, rng: &mut Rng) {
+    if !rng.chance(150_000) {
+        return;
+    }
+    let chance = *rng.pick(&[1_000, 20_000, 300_000]).unwrap_or(&1_000);
+    on_wires(options, rng, |_, to_host| to_host.replay = chance);
+    options.faults.sort_by_key(|(at, _)| *at);
+}
+
 /// What changes the wires without taking away what they do already.
 fn on_wires(options: &mut Options, rng: &mut Rng, change: impl Fn(&mut Condition, &mut Condition)) {
     let mut any = false;

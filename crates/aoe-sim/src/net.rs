@@ -5,6 +5,9 @@ use std::collections::BTreeMap;
 
 use aoe_target::rng::Rng;
 
+/// How long after an answer may come again.
+const LONGEST_REPLAY: u64 = 20_000_000_000;
+
 /// One end of a wire.
 #[derive(Copy, Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub enum End {
@@ -38,6 +41,8 @@ pub struct Condition {
     pub drop_longer: Option<usize>,
     /// A byte of the header (not the tag) is changed.
     pub corrupt: u32,
+    /// A frame towards the initiator arrives once more, up to twenty seconds later.
+    pub replay: u32,
 }
 
 impl Condition {
@@ -52,6 +57,7 @@ impl Condition {
         cut: false,
         drop_longer: None,
         corrupt: 0,
+        replay: 0,
     };
 }
 
@@ -117,6 +123,9 @@ impl Segment {
                 rng.below(50_000_000)
             };
             arrivals.push((at + later, false));
+        }
+        if condition.replay != 0 && !towards_target && rng.chance(condition.replay) {
+            arrivals.push((at + rng.below(LONGEST_REPLAY), false));
         }
         arrivals
     }

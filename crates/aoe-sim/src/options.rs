@@ -188,6 +188,10 @@ pub enum Fault {
     ReplyFrom(usize, Option<usize>),
     /// An interface has another address.
     NetifMac(usize, Mac),
+    /// Only these addresses may talk to a server: to everyone else it is silent. Nobody named: all may.
+    Mask(usize, Vec<Mac>),
+    /// A server is reserved for these addresses; for nobody, when there are none.
+    Reserve(usize, Vec<Mac>),
     /// A disk has another size.
     Resize(usize, u64),
     /// The operator ends all waiting.
