@@ -4,7 +4,7 @@
 use aoe_sim::{Options, run};
 
 /// Seeds that found something once; each stays clean from now on.
-const NAMED: [(u64, &str); 13] = [
+const NAMED: [(u64, &str); 14] = [
     (
         854,
         "a target that is silent on large frames was never asked what it takes now",
@@ -42,6 +42,10 @@ const NAMED: [(u64, &str); 13] = [
         "a buffer count that fell was not believed when it was told over a path without room in the table",
     ),
     (9528, "the same, after a change of address"),
+    (
+        14222,
+        "a target that takes less than before refused a frame on two paths, and the second time counted as the last word",
+    ),
 ];
 
 fn clean(seed: u64) -> bool {

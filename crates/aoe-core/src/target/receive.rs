@@ -161,10 +161,11 @@ impl Target<'_> {
     /// What the answer says, judged by our own record of the request and not by what it repeats.
     ///
     /// A frame that is too large may be refused once for every copy that was sent before the first
-    /// refusal came: only a refusal of what was sent after that is the last word.
+    /// refusal came, and once by every path: each may have to be asked what it takes now. Only a refusal
+    /// of what was sent after all that is the last word.
     fn judge_answer(&self, rx: &Received<'_>, frame: &Frame, newest: bool) -> Verdict {
         let sent_since = newest && frame.state == FrameState::InFlight;
-        let first_refusal = frame.refusals == 0 || !sent_since;
+        let first_refusal = frame.refusals < self.paths_in_use() || !sent_since;
         let op = self.ios.get(frame.io).op;
         if let Some(error) = rx.header.is_error() {
             return judge_aoe_error(error, first_refusal);
@@ -188,6 +189,16 @@ impl Target<'_> {
         } else {
             Verdict::Data
         }
+    }
+
+    /// How many paths carry I/O, or are just being looked at; at least one.
+    fn paths_in_use(&self) -> u8 {
+        let used = self
+            .paths
+            .iter()
+            .filter(|path| matches!(path.state, PathState::Up | PathState::Checking))
+            .count();
+        u8::try_from(used).unwrap_or(u8::MAX).max(1)
     }
 
     const fn flush_opcode(&self) -> u8 {
