@@ -21,7 +21,9 @@ pub fn stamp(token: u64, lba: u64) -> [u8; 512] {
         let value = match index {
             0 => token,
             1 => lba,
-            _ => token.wrapping_mul(0x9e37_79b9_7f4a_7c15).wrapping_add(lba << 8 | index as u64),
+            _ => token
+                .wrapping_mul(0x9e37_79b9_7f4a_7c15)
+                .wrapping_add(lba << 8 | index as u64),
         };
         word.copy_from_slice(&value.to_le_bytes());
     }
@@ -31,7 +33,7 @@ pub fn stamp(token: u64, lba: u64) -> [u8; 512] {
 /// What `sector`, found at `lba`, holds.
 #[must_use]
 pub fn content(sector: &[u8], lba: u64) -> Content {
-    if sector.iter().all(|byte| *byte == 0) {
+    if sector == [0; 512] {
         return Content::Blank;
     }
     let token = sector.first_chunk().map(|bytes| u64::from_le_bytes(*bytes));

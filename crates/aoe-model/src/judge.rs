@@ -40,7 +40,9 @@ pub(crate) fn piece(transmit: &Transmit) -> Option<Piece> {
     let request = AtaRequest::parse(transmit.header.get(24..)?).ok()?;
     let (op, lba, sectors) = match request.command {
         opcode::READ | opcode::READ_EXT => (Op::Read, request.address(), u64::from(request.count)),
-        opcode::WRITE | opcode::WRITE_EXT => (Op::Write, request.address(), u64::from(request.count)),
+        opcode::WRITE | opcode::WRITE_EXT => {
+            (Op::Write, request.address(), u64::from(request.count))
+        }
         opcode::FLUSH | opcode::FLUSH_EXT => (Op::Flush, 0, 0),
         opcode::DSM => match transmit.payload {
             Payload::Trim { lba, sectors } => (Op::Trim, lba, sectors),
@@ -52,7 +54,12 @@ pub(crate) fn piece(transmit: &Transmit) -> Option<Piece> {
         Payload::Io { token, .. } => Some(token),
         _ => None,
     };
-    Some(Piece { op, lba, sectors, token })
+    Some(Piece {
+        op,
+        lba,
+        sectors,
+        token,
+    })
 }
 
 impl Judge {
@@ -70,7 +77,10 @@ impl Judge {
             return;
         };
         let Some(link) = link else {
-            model.fault(format!("sent on interface {}, which is not to be used: {header}", transmit.netif.0));
+            model.fault(format!(
+                "sent on interface {}, which is not to be used: {header}",
+                transmit.netif.0
+            ));
             return;
         };
         if header.src != link.mac || header.is_response() || header.tag >> 31 != 0 {
@@ -82,19 +92,27 @@ impl Judge {
             Payload::Trim { .. } => 512,
         };
         if u32::from(transmit.header_len) + data > link.mtu + 14 {
-            model.fault(format!("{data} bytes of data in a frame for an MTU of {}", link.mtu));
+            model.fault(format!(
+                "{data} bytes of data in a frame for an MTU of {}",
+                link.mtu
+            ));
         }
         let Some(piece) = piece(transmit) else {
             return;
         };
         let Some((buffers, limit)) = self.told.get(&header.dst).copied() else {
-            model.fault(format!("I/O is sent to {}, which was never heard of", header.dst));
+            model.fault(format!(
+                "I/O is sent to {}, which was never heard of",
+                header.dst
+            ));
             return;
         };
         let buffers = u32::from(buffers.clamp(1, 128));
         let limit = if limit == 0 { 2 } else { u64::from(limit) };
         let moves = matches!(piece.op, Op::Read | Op::Write);
-        let fits = limit.min(u64::from(link.mtu.saturating_sub(22) / 512)).max(1);
+        let fits = limit
+            .min(u64::from(link.mtu.saturating_sub(22) / 512))
+            .max(1);
         if moves && !(1..=fits).contains(&piece.sectors) {
             model.fault(format!("{piece:?} in one frame, where {fits} sectors fit"));
         }
@@ -102,10 +120,18 @@ impl Judge {
         *burst += 1;
         let most = (*burst).max(outstanding(header.dst));
         if most > buffers {
-            model.fault(format!("{most} frames under way to {}, which buffers {buffers}", header.dst));
+            model.fault(format!(
+                "{most} frames under way to {}, which buffers {buffers}",
+                header.dst
+            ));
         }
-        if self.tags.insert(header.tag, piece).is_some() {
-            model.fault(format!("tag {:#x} was used twice", header.tag));
+        // The sixteenth copy of a frame has the tag of the first again.
+        if self
+            .tags
+            .insert(header.tag, piece)
+            .is_some_and(|before| before != piece)
+        {
+            model.fault(format!("tag {:#x} has two meanings", header.tag));
         }
     }
 
@@ -119,7 +145,8 @@ impl Judge {
         self.news();
         match Message::parse(frame) {
             Ok(Message::ConfigReply { header, reply }) => {
-                self.told.insert(header.src, (reply.buffer_count, reply.sector_count));
+                self.told
+                    .insert(header.src, (reply.buffer_count, reply.sector_count));
             }
             Ok(Message::AtaReply { header, reply, .. }) => self.ata(model, header.tag, &reply),
             Ok(Message::Error { header, error, .. }) => {

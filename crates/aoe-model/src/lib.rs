@@ -37,10 +37,16 @@ pub const MAX_DISK_SECTORS: u64 = 64;
 pub fn decode(bytes: &[u8]) -> (Setup, Vec<Step>) {
     let (setup, steps) = bytes.split_at(bytes.len().min(STEP_LEN));
     let mut first = [0; STEP_LEN];
-    first.iter_mut().zip(setup).for_each(|(to, from)| *to = *from);
+    first
+        .iter_mut()
+        .zip(setup)
+        .for_each(|(to, from)| *to = *from);
     let steps = steps.chunks_exact(STEP_LEN).map(|chunk| {
         let mut bytes = [0; STEP_LEN];
-        bytes.iter_mut().zip(chunk).for_each(|(to, from)| *to = *from);
+        bytes
+            .iter_mut()
+            .zip(chunk)
+            .for_each(|(to, from)| *to = *from);
         Step::decode(bytes)
     });
     (Setup::decode(first), steps.collect())

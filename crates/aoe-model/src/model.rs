@@ -106,7 +106,10 @@ struct Sector {
 impl Sector {
     fn new() -> Self {
         Self {
-            versions: vec![Version { content: Content::Blank, order: 0 }],
+            versions: vec![Version {
+                content: Content::Blank,
+                order: 0,
+            }],
             certain: Vec::new(),
             unknown: false,
         }
@@ -115,8 +118,18 @@ impl Sector {
     /// The oldest place in the order that this content can have, when everything of which `counts` says so is
     /// believed to be certain. `None`: it cannot be there.
     fn admits(&self, found: Content, counts: impl Fn(&Certain) -> bool) -> Option<u64> {
-        let least = self.certain.iter().filter(|c| counts(c)).map(|c| c.order).max().unwrap_or(0);
-        let orders = self.versions.iter().filter(|v| v.content == found).map(|v| v.order);
+        let least = self
+            .certain
+            .iter()
+            .filter(|c| counts(c))
+            .map(|c| c.order)
+            .max()
+            .unwrap_or(0);
+        let orders = self
+            .versions
+            .iter()
+            .filter(|v| v.content == found)
+            .map(|v| v.order);
         orders.filter(|order| *order >= least).min()
     }
 }
@@ -153,6 +166,12 @@ impl Model {
         self.wrong.push(what.into());
     }
 
+    /// How much has happened; while that stays the same, nothing new is known of what the disk may hold.
+    #[must_use]
+    pub fn happened(&self) -> u64 {
+        self.happened
+    }
+
     /// Something happened; its place in the order of everything.
     fn now(&mut self) -> u64 {
         self.happened += 1;
@@ -176,10 +195,17 @@ impl Model {
         asked.order = self.accepted;
         asked.when = self.now();
         if asked.modifies() && asked.must_fail.is_none() {
-            let content = if asked.op == Op::Trim { Content::Blank } else { Content::Of(token) };
+            let content = if asked.op == Op::Trim {
+                Content::Blank
+            } else {
+                Content::Of(token)
+            };
             for lba in asked.range() {
                 if let Some(sector) = self.sectors.get_mut(lba as usize) {
-                    sector.versions.push(Version { content, order: asked.order });
+                    sector.versions.push(Version {
+                        content,
+                        order: asked.order,
+                    });
                 }
             }
         }
@@ -196,7 +222,9 @@ impl Model {
         let mut candidates: Vec<_> = self.open.iter().filter(|(_, asked)| fits(asked)).collect();
         candidates.retain(|(open, _)| token.is_none_or(|token| token == **open));
         if candidates.is_empty() {
-            self.fault(format!("a frame of no open request: {op:?} {token:?} {lba}+{sectors}"));
+            self.fault(format!(
+                "a frame of no open request: {op:?} {token:?} {lba}+{sectors}"
+            ));
             return;
         }
         // Of equal requests any may be the one.
@@ -230,19 +258,25 @@ impl Model {
         durable: &[[u8; 512]],
     ) {
         let Some(asked) = self.open.remove(&token) else {
-            self.fault(format!("request {token} completed, but it is not open: twice, or never"));
+            self.fault(format!(
+                "request {token} completed, but it is not open: twice, or never"
+            ));
             return;
         };
         if let Some(expected) = asked.must_fail
             && result != Err(expected)
         {
-            self.fault(format!("request {token} ended as {result:?}, not {expected:?}: {asked:?}"));
+            self.fault(format!(
+                "request {token} ended as {result:?}, not {expected:?}: {asked:?}"
+            ));
             return;
         }
         match result {
             Err(error) => {
                 if asked.must_fail.is_none() && !asked.may_fail.contains(&error.into()) {
-                    self.fault(format!("request {token} failed as {error:?} without a reason: {asked:?}"));
+                    self.fault(format!(
+                        "request {token} failed as {error:?} without a reason: {asked:?}"
+                    ));
                 }
             }
             Ok(()) if asked.op == Op::Read => self.returned(token, &asked, data),
@@ -251,7 +285,11 @@ impl Model {
                 let when = self.now();
                 for lba in asked.range() {
                     if let Some(sector) = self.sectors.get_mut(lba as usize) {
-                        sector.certain.push(Certain { when, order: asked.order, written: true });
+                        sector.certain.push(Certain {
+                            when,
+                            order: asked.order,
+                            written: true,
+                        });
                     }
                 }
             }
@@ -266,10 +304,16 @@ impl Model {
                 continue;
             };
             match sector.admits(found, |certain| certain.when < asked.when) {
-                Some(order) => sector.certain.push(Certain { when, order, written: false }),
+                Some(order) => sector.certain.push(Certain {
+                    when,
+                    order,
+                    written: false,
+                }),
                 None => {
                     let sector = sector.clone();
-                    self.fault(format!("read {token} returned {found:?} for sector {lba}: {sector:?}"));
+                    self.fault(format!(
+                        "read {token} returned {found:?} for sector {lba}: {sector:?}"
+                    ));
                 }
             }
         }
@@ -281,9 +325,14 @@ impl Model {
             let Some(sector) = self.sectors.get(lba as usize).filter(|s| !s.unknown) else {
                 continue;
             };
-            if sector.admits(found, |c| c.written && c.order < asked.order).is_none() {
+            if sector
+                .admits(found, |c| c.written && c.order < asked.order)
+                .is_none()
+            {
                 let sector = sector.clone();
-                self.fault(format!("after flush {token} sector {lba} is durable as {found:?}: {sector:?}"));
+                self.fault(format!(
+                    "after flush {token} sector {lba} is durable as {found:?}: {sector:?}"
+                ));
             }
         }
     }
@@ -294,7 +343,9 @@ impl Model {
         for ((lba, bytes), sector) in (0..).zip(disk).zip(&self.sectors) {
             let found = content(bytes, lba);
             if !sector.unknown && sector.admits(found, |_| true).is_none() {
-                wrong.push(format!("sector {lba} of the disk holds {found:?}: {sector:?}"));
+                wrong.push(format!(
+                    "sector {lba} of the disk holds {found:?}: {sector:?}"
+                ));
             }
         }
         self.wrong.extend(wrong);
@@ -434,7 +485,10 @@ mod tests {
         model.accept(5, asked(Op::Trim, 3, 1));
         model.started(None, Op::Trim, 3, 1);
         assert_eq!(model.wrong.len(), 2);
-        let barrier = Asked { ordered: true, ..asked(Op::Read, 7, 1) };
+        let barrier = Asked {
+            ordered: true,
+            ..asked(Op::Read, 7, 1)
+        };
         model.accept(6, barrier);
         model.started(None, Op::Read, 7, 1);
         assert_eq!(model.wrong.len(), 3);

@@ -94,7 +94,10 @@ impl PlainTarget {
             tag,
             ..Header::announcement(MacAddr::BROADCAST, mac, self.addr)
         };
-        self.frame(&Message::ConfigReply { header, reply: self.config_reply() })
+        self.frame(&Message::ConfigReply {
+            header,
+            reply: self.config_reply(),
+        })
     }
 
     fn config_reply(&self) -> ConfigReply<'static> {
@@ -125,14 +128,22 @@ impl PlainTarget {
             return None;
         }
         if frame.len() < MIN_FRAME_LEN {
-            self.complaints.push(format!("a frame of {} bytes", frame.len()));
+            self.complaints
+                .push(format!("a frame of {} bytes", frame.len()));
         }
         match Message::parse(frame) {
             Ok(Message::ConfigRequest { header, .. }) => {
                 let header = header.reply(mac, self.addr);
-                Some(self.frame(&Message::ConfigReply { header, reply: self.config_reply() }))
+                Some(self.frame(&Message::ConfigReply {
+                    header,
+                    reply: self.config_reply(),
+                }))
             }
-            Ok(Message::AtaRequest { header, request, data }) => {
+            Ok(Message::AtaRequest {
+                header,
+                request,
+                data,
+            }) => {
                 self.check(&header, &request, data);
                 self.ata(mac, &header, request, data)
             }
@@ -145,15 +156,27 @@ impl PlainTarget {
 
     /// What every target may expect of an ATA request.
     fn check(&mut self, header: &Header, request: &AtaRequest, data: &[u8]) {
-        let writes = matches!(request.command, opcode::WRITE | opcode::WRITE_EXT | opcode::DSM);
+        let writes = matches!(
+            request.command,
+            opcode::WRITE | opcode::WRITE_EXT | opcode::DSM
+        );
         let moves = writes || matches!(request.command, opcode::READ | opcode::READ_EXT);
         let faults = [
             (header.version != 1, "a version other than 1"),
             (header.tag >> 31 != 0, "a tag of the half that is not ours"),
-            (header.addr() != Some(self.addr), "an address that is not this target's"),
+            (
+                header.addr() != Some(self.addr),
+                "an address that is not this target's",
+            ),
             (header.command != Command::ATA, "another command"),
-            (moves && request.count == 0, "a data command without sectors"),
-            (writes != (request.flags.0 & 1 != 0), "the write flag is wrong"),
+            (
+                moves && request.count == 0,
+                "a data command without sectors",
+            ),
+            (
+                writes != (request.flags.0 & 1 != 0),
+                "the write flag is wrong",
+            ),
             (request.flags.0 & 0x12 != 0, "a flag that must never be set"),
             (
                 opcode::is_ext(request.command) != (request.flags.0 & 0x40 != 0),
@@ -173,7 +196,13 @@ impl PlainTarget {
         }
     }
 
-    fn ata(&mut self, mac: MacAddr, header: &Header, request: AtaRequest, data: &[u8]) -> Option<Vec<u8>> {
+    fn ata(
+        &mut self,
+        mac: MacAddr,
+        header: &Header,
+        request: AtaRequest,
+        data: &[u8],
+    ) -> Option<Vec<u8>> {
         if request.command == opcode::IDENTIFY {
             let table = self.identify();
             return Some(self.answer(mac, header, request.reply(DRDY, 0, 0), table.as_bytes()));
@@ -200,7 +229,11 @@ impl PlainTarget {
         if let Some(header) = refused {
             let argument = request.to_bytes();
             let error = AoeError(header.error);
-            return Some(self.frame(&Message::Error { header, error, argument: &argument }));
+            return Some(self.frame(&Message::Error {
+                header,
+                error,
+                argument: &argument,
+            }));
         }
         let bad = match fault {
             Some(Fault::Abort) => Some((FAILED, ABRT)),
@@ -209,7 +242,12 @@ impl PlainTarget {
             _ => None,
         };
         if let Some((status, error)) = bad {
-            return Some(self.answer(mac, header, request.reply(status, error, request.count), &[]));
+            return Some(self.answer(
+                mac,
+                header,
+                request.reply(status, error, request.count),
+                &[],
+            ));
         }
         let done = self.execute(&request, data);
         let (reply, data) = match done {
@@ -222,13 +260,20 @@ impl PlainTarget {
 
     fn next_fault(&mut self) -> Option<Fault> {
         let (fault, times) = self.faults?;
-        self.faults = times.checked_sub(1).filter(|left| *left > 0).map(|left| (fault, left));
+        self.faults = times
+            .checked_sub(1)
+            .filter(|left| *left > 0)
+            .map(|left| (fault, left));
         Some(fault)
     }
 
     fn answer(&self, mac: MacAddr, header: &Header, reply: AtaReply, data: &[u8]) -> Vec<u8> {
         let header = header.reply(mac, self.addr);
-        self.frame(&Message::AtaReply { header, reply, data })
+        self.frame(&Message::AtaReply {
+            header,
+            reply,
+            data,
+        })
     }
 
     /// Does it, or gives the bit of the error register that says why not.
@@ -236,9 +281,7 @@ impl PlainTarget {
         let first = request.address() as usize;
         let range = first..first.saturating_add(usize::from(request.count));
         match request.command {
-            opcode::READ | opcode::READ_EXT => {
-                self.disk.get(range).map(<[_]>::concat).ok_or(IDNF)
-            }
+            opcode::READ | opcode::READ_EXT => self.disk.get(range).map(<[_]>::concat).ok_or(IDNF),
             opcode::WRITE | opcode::WRITE_EXT => {
                 let places = self.disk.get_mut(range.clone()).ok_or(IDNF)?;
                 for (place, sector) in places.iter_mut().zip(data.chunks_exact(512)) {
@@ -265,7 +308,8 @@ impl PlainTarget {
 
     fn write_through(&mut self, range: std::ops::Range<usize>) {
         if !self.cache_on
-            && let (Some(to), Some(from)) = (self.durable.get_mut(range.clone()), self.disk.get(range))
+            && let (Some(to), Some(from)) =
+                (self.durable.get_mut(range.clone()), self.disk.get(range))
         {
             to.copy_from_slice(from);
         }
@@ -273,7 +317,11 @@ impl PlainTarget {
 
     fn identify(&self) -> IdentifyTable {
         let lba48 = if self.setup.lba48 { 0x2400 } else { 0 };
-        let model: &[u8] = if self.setup.ordered { b"Coraid EtherDrive vblade" } else { b"Plain disk" };
+        let model: &[u8] = if self.setup.ordered {
+            b"Coraid EtherDrive vblade"
+        } else {
+            b"Plain disk"
+        };
         IdentifyTable::new()
             .word(49, 0x0200)
             .word(82, 0x0020)

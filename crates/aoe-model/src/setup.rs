@@ -38,7 +38,9 @@ pub(crate) fn pick<T: Copy, const N: usize>(list: [T; N], byte: u8) -> T {
 
 /// The byte for which [`pick`] gives this value.
 pub(crate) fn place<T: PartialEq, const N: usize>(list: [T; N], value: &T) -> u8 {
-    list.iter().position(|one| one == value).map_or(0, |at| at as u8)
+    list.iter()
+        .position(|one| one == value)
+        .map_or(0, |at| at as u8)
 }
 
 impl Setup {
@@ -69,7 +71,12 @@ impl Setup {
             | u8::from(self.two_ports) << 2
             | u8::from(!self.lba48) << 3
             | u8::from(self.cache) << 4;
-        let tables = self.requests.saturating_sub(1) % 8 | self.frames.saturating_sub(16) << 3;
-        [flags, tables, place(BUFFERS, &self.buffers), place(SECTORS, &self.sectors)]
+        let tables = (self.requests.saturating_sub(1) % 8) | (self.frames.saturating_sub(16) << 3);
+        [
+            flags,
+            tables,
+            place(BUFFERS, &self.buffers),
+            place(SECTORS, &self.sectors),
+        ]
     }
 }

@@ -55,7 +55,10 @@ pub enum Step {
     /// The target answers the beacon on an interface.
     Beacon(u8),
     /// The operator's wishes.
-    Tunables { dead_secs: u8, write_cache: Option<bool> },
+    Tunables {
+        dead_secs: u8,
+        write_cache: Option<bool>,
+    },
     /// A command of the operator.
     Revalidate,
     /// A command of the operator.
@@ -140,21 +143,42 @@ impl Step {
         let (lba, sectors) = extent(a, b);
         let ordered = c >= 224;
         match pick(KINDS, kind) {
-            Kind::Write => Self::Write { lba, sectors, ordered },
-            Kind::Read => Self::Read { lba, sectors, ordered },
-            Kind::Trim => Self::Trim { lba, sectors, ordered },
+            Kind::Write => Self::Write {
+                lba,
+                sectors,
+                ordered,
+            },
+            Kind::Read => Self::Read {
+                lba,
+                sectors,
+                ordered,
+            },
+            Kind::Trim => Self::Trim {
+                lba,
+                sectors,
+                ordered,
+            },
             Kind::Flush => Self::Flush { ordered },
             Kind::Deliver => Self::Deliver(a),
             Kind::DeliverAll => Self::DeliverAll,
             Kind::Lose => Self::Lose(a),
             Kind::LoseAll => Self::LoseAll,
             Kind::Double => Self::Double(a),
-            Kind::Wait => Self::Wait { millis: pick(MILLIS, a), late: b >= 224 },
+            Kind::Wait => Self::Wait {
+                millis: pick(MILLIS, a),
+                late: b >= 224,
+            },
             Kind::LinkDown => Self::LinkDown(a),
             Kind::LinkUp => Self::LinkUp(a),
             Kind::LinkGone => Self::LinkGone(a),
-            Kind::Mtu => Self::Mtu { link: a, mtu: pick(MTUS, b) },
-            Kind::Faults => Self::Faults { fault: pick(FAULTS, a), times: 1 + b % 32 },
+            Kind::Mtu => Self::Mtu {
+                link: a,
+                mtu: pick(MTUS, b),
+            },
+            Kind::Faults => Self::Faults {
+                fault: pick(FAULTS, a),
+                times: 1 + b % 32,
+            },
             Kind::Restart => Self::Restart,
             Kind::Power => Self::Power(a % 2 == 1),
             Kind::Resize => Self::Resize(16 + a % 49),
@@ -184,34 +208,58 @@ impl Step {
             (kind, a, b, if ordered { 224 } else { 0 })
         };
         let (kind, a, b, c) = match self {
-            Self::Write { lba, sectors, ordered } => request(Kind::Write, lba, sectors, ordered),
-            Self::Read { lba, sectors, ordered } => request(Kind::Read, lba, sectors, ordered),
-            Self::Trim { lba, sectors, ordered } => request(Kind::Trim, lba, sectors, ordered),
+            Self::Write {
+                lba,
+                sectors,
+                ordered,
+            } => request(Kind::Write, lba, sectors, ordered),
+            Self::Read {
+                lba,
+                sectors,
+                ordered,
+            } => request(Kind::Read, lba, sectors, ordered),
+            Self::Trim {
+                lba,
+                sectors,
+                ordered,
+            } => request(Kind::Trim, lba, sectors, ordered),
             Self::Flush { ordered } => (Kind::Flush, 0, 0, if ordered { 224 } else { 0 }),
             Self::Deliver(number) => (Kind::Deliver, number, 0, 0),
             Self::DeliverAll => (Kind::DeliverAll, 0, 0, 0),
             Self::Lose(number) => (Kind::Lose, number, 0, 0),
             Self::LoseAll => (Kind::LoseAll, 0, 0, 0),
             Self::Double(number) => (Kind::Double, number, 0, 0),
-            Self::Wait { millis, late } => {
-                (Kind::Wait, place(MILLIS, &millis), if late { 224 } else { 0 }, 0)
-            }
+            Self::Wait { millis, late } => (
+                Kind::Wait,
+                place(MILLIS, &millis),
+                if late { 224 } else { 0 },
+                0,
+            ),
             Self::LinkDown(link) => (Kind::LinkDown, link, 0, 0),
             Self::LinkUp(link) => (Kind::LinkUp, link, 0, 0),
             Self::LinkGone(link) => (Kind::LinkGone, link, 0, 0),
             Self::Mtu { link, mtu } => (Kind::Mtu, link, place(MTUS, &mtu), 0),
-            Self::Faults { fault, times } => {
-                (Kind::Faults, place(FAULTS, &fault), times.saturating_sub(1), 0)
-            }
+            Self::Faults { fault, times } => (
+                Kind::Faults,
+                place(FAULTS, &fault),
+                times.saturating_sub(1),
+                0,
+            ),
             Self::Restart => (Kind::Restart, 0, 0, 0),
             Self::Power(on) => (Kind::Power, u8::from(on), 0, 0),
             Self::Resize(sectors) => (Kind::Resize, sectors.saturating_sub(16), 0, 0),
             Self::Buffers(count) => (Kind::Buffers, place(BUFFERS, &count), 0, 0),
             Self::Sectors(count) => (Kind::Sectors, place(SECTORS, &count), 0, 0),
             Self::Beacon(link) => (Kind::Beacon, link, 0, 0),
-            Self::Tunables { dead_secs, write_cache } => {
-                (Kind::Tunables, place(DEAD_SECS, &dead_secs), place(CACHES, &write_cache), 0)
-            }
+            Self::Tunables {
+                dead_secs,
+                write_cache,
+            } => (
+                Kind::Tunables,
+                place(DEAD_SECS, &dead_secs),
+                place(CACHES, &write_cache),
+                0,
+            ),
             Self::Abort => (Kind::Operator, 0, 0, 0),
             Self::FailHeld => (Kind::Operator, 16, 0, 0),
             Self::Open(open) => (Kind::Operator, 64, u8::from(open), 0),

@@ -4,10 +4,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use aoe_core::{
-    Completion, Event, Frame, Handled, Info, Instant, InterfaceChange, Io, IoError, IoStorage, Link, Links,
-    NetifId, Op, Path, PathState, Payload, Received, Request, State, Target, TargetStorage, Transmit, Tunables,
+    Completion, Event, Frame, Handled, Info, Instant, InterfaceChange, Io, IoError, IoStorage,
+    Link, Links, NetifId, Op, Path, PathState, Payload, Received, Request, State, Target,
+    TargetStorage, Transmit, Tunables,
 };
-use aoe_wire::{ATA_HEADER_LEN, Command, Header, MIN_FRAME_LEN, MacAddr, TargetAddr};
+use aoe_wire::{ATA_HEADER_LEN, Command, FrameText, Header, MIN_FRAME_LEN, MacAddr, TargetAddr};
 
 use crate::judge::{Judge, piece};
 use crate::model::{Asked, Model};
@@ -43,7 +44,7 @@ pub enum Mistake {
     StaleRead,
     /// A read gets the data of the sector beside it.
     SwapData,
-    /// The network keeps copies of writes for longer than it may.
+    /// The network delivers every write once more, a while later.
     LateCopies,
     /// Barriers are not passed on to the engine.
     IgnoreOrdered,
@@ -94,8 +95,14 @@ struct Nets {
 
 impl Nets {
     fn truth(&self, id: NetifId) -> Option<Link> {
-        let net = self.nets.get(usize::from(id.0)).filter(|net| net.listed && net.up)?;
-        Some(Link { mtu: u32::from(net.mtu), mac: host_mac(id.0) })
+        let net = self
+            .nets
+            .get(usize::from(id.0))
+            .filter(|net| net.listed && net.up)?;
+        Some(Link {
+            mtu: u32::from(net.mtu),
+            mac: host_mac(id.0),
+        })
     }
 }
 
@@ -104,10 +111,16 @@ impl Links for Nets {
         let mut link = self.truth(id);
         match self.mistake {
             Some(Mistake::IgnoreLinkDown) => {
-                link = link.or(Some(Link { mtu: 1500, mac: host_mac(id.0) }));
+                link = link.or(Some(Link {
+                    mtu: 1500,
+                    mac: host_mac(id.0),
+                }));
             }
             Some(Mistake::WideMtu) => {
-                link = link.map(|link| Link { mtu: link.mtu + 4096, ..link });
+                link = link.map(|link| Link {
+                    mtu: link.mtu + 4096,
+                    ..link
+                });
             }
             _ => {}
         }
@@ -126,6 +139,8 @@ struct Flying {
     netif: u8,
     sent: u64,
     serial: u64,
+    /// A copy that the network made by mistake.
+    copy: bool,
     bytes: Vec<u8>,
 }
 
@@ -147,6 +162,7 @@ pub struct World<'s> {
     buffers: BTreeMap<u64, Vec<u8>>,
     next_token: u64,
     kept_back: Option<Completion>,
+    kept_copies: Vec<Flying>,
     /// What the disk held before its last change.
     before: Vec<[u8; 512]>,
     tunables: Tunables,
@@ -159,7 +175,11 @@ pub struct World<'s> {
     failed_held: bool,
     /// When a path was last seen in use.
     reachable_at: u64,
+    /// How much had happened when the disk was looked at last.
+    looked_at: u64,
     report: Report,
+    /// Everything is told on the standard error output.
+    tell: bool,
 }
 
 /// Runs the steps, then a calm time.
@@ -175,8 +195,14 @@ pub fn run_with(setup: Setup, steps: &[Step], mistake: Option<Mistake>) -> Repor
     let mut info = Info::EMPTY;
     let mut frames = vec![Frame::EMPTY; usize::from(setup.frames)];
     let mut ios = vec![Io::EMPTY; usize::from(setup.requests)];
-    let storage = TargetStorage { paths: &mut paths, info: &mut info };
-    let io = IoStorage { frames: &mut frames, ios: &mut ios };
+    let storage = TargetStorage {
+        paths: &mut paths,
+        info: &mut info,
+    };
+    let io = IoStorage {
+        frames: &mut frames,
+        ios: &mut ios,
+    };
     let mut world = World::new(setup, mistake, storage, io);
     for (number, step) in steps.iter().enumerate() {
         world.step(*step);
@@ -192,10 +218,19 @@ pub fn run_with(setup: Setup, steps: &[Step], mistake: Option<Mistake>) -> Repor
 
 impl<'s> World<'s> {
     /// A target that was identified just now.
-    fn new(setup: Setup, mistake: Option<Mistake>, storage: TargetStorage<'s>, io: IoStorage<'s>) -> Self {
+    fn new(
+        setup: Setup,
+        mistake: Option<Mistake>,
+        storage: TargetStorage<'s>,
+        io: IoStorage<'s>,
+    ) -> Self {
         let addr = TargetAddr::new(7, 3).unwrap_or_else(|| unreachable!("7.3 is an address"));
         let tunables = Tunables::default();
-        let net = |listed| Net { listed, up: listed, mtu: 1500 };
+        let net = |listed| Net {
+            listed,
+            up: listed,
+            mtu: 1500,
+        };
         let mut world = Self {
             setup,
             mistake,
@@ -211,6 +246,7 @@ impl<'s> World<'s> {
             buffers: BTreeMap::new(),
             next_token: 1,
             kept_back: None,
+            kept_copies: Vec::new(),
             before: vec![[0; 512]; DISK_SECTORS as usize],
             tunables,
             open: false,
@@ -220,14 +256,18 @@ impl<'s> World<'s> {
             aborted: false,
             failed_held: false,
             reachable_at: SEC,
+            looked_at: 0,
             report: Report::default(),
+            tell: std::env::var_os("AOE_MODEL_TELL").is_some(),
         };
         for netif in 0..world.links() {
             world.beacon(netif);
         }
         world.deliver_all();
         if !world.identified {
-            world.model.fault("the target was not identified at the start");
+            world
+                .model
+                .fault("the target was not identified at the start");
         }
         world
     }
@@ -256,7 +296,10 @@ impl<'s> World<'s> {
     }
 
     fn nets(&self) -> Nets {
-        Nets { nets: self.nets, mistake: self.mistake }
+        Nets {
+            nets: self.nets,
+            mistake: self.mistake,
+        }
     }
 
     fn planted(&self, mistake: Mistake) -> bool {
@@ -272,7 +315,25 @@ impl<'s> World<'s> {
     fn put(&mut self, to_target: bool, netif: u8, bytes: Vec<u8>) {
         self.serial += 1;
         let (sent, serial) = (self.now, self.serial);
-        self.wire.push(Flying { to_target, netif, sent, serial, bytes });
+        self.tell(if to_target { "sent" } else { "answered" }, netif, &bytes);
+        self.wire.push(Flying {
+            to_target,
+            netif,
+            sent,
+            serial,
+            copy: false,
+            bytes,
+        });
+    }
+
+    fn tell(&self, what: &str, netif: u8, frame: &[u8]) {
+        if self.tell {
+            eprintln!(
+                "{:>14} us {what} {netif}: {}",
+                self.now / US,
+                FrameText(frame)
+            );
+        }
     }
 
     /// The target answers the beacon on an interface.
@@ -314,13 +375,19 @@ impl<'s> World<'s> {
         let mut transmits = Vec::new();
         while let Some(transmit) = self.target.poll_transmit(now, &nets) {
             if self.state == State::Removed {
-                self.model.fault("something is sent for a disk that was removed");
+                self.model
+                    .fault("something is sent for a disk that was removed");
             }
             let target = &self.target;
-            self.judge.sent(&mut self.model, &transmit, nets.truth(transmit.netif), |mac| {
-                let paths = target.paths().filter(|path| path.mac() == mac);
-                paths.map(|path| u32::from(path.outstanding())).sum()
-            });
+            self.judge.sent(
+                &mut self.model,
+                &transmit,
+                nets.truth(transmit.netif),
+                |mac| {
+                    let paths = target.paths().filter(|path| path.mac() == mac);
+                    paths.map(|path| u32::from(path.outstanding())).sum()
+                },
+            );
             transmits.push(transmit);
             if transmits.len() > 2000 {
                 self.model.fault("the engine sends without end");
@@ -333,24 +400,35 @@ impl<'s> World<'s> {
     /// Builds a frame and puts it on the wire.
     fn send(&mut self, transmit: &Transmit) {
         if let Some(piece) = piece(transmit) {
-            self.model.started(piece.token, piece.op, piece.lba, piece.sectors);
+            self.model
+                .started(piece.token, piece.op, piece.lba, piece.sectors);
         }
-        let header = transmit.header.get(..usize::from(transmit.header_len)).unwrap_or_default();
+        let header = transmit
+            .header
+            .get(..usize::from(transmit.header_len))
+            .unwrap_or_default();
         let mut bytes = header.to_vec();
         match transmit.payload {
             Payload::None => {}
             Payload::Io { token, offset, len } => {
                 let (offset, len) = (offset as usize, len as usize);
-                let data = self.buffers.get(&token).and_then(|data| data.get(offset..offset + len));
+                let data = self
+                    .buffers
+                    .get(&token)
+                    .and_then(|data| data.get(offset..offset + len));
                 match data {
                     Some(data) => bytes.extend_from_slice(data),
-                    None => self.model.fault(format!("a frame of data {token}+{offset} that is not lent")),
+                    None => self
+                        .model
+                        .fault(format!("a frame of data {token}+{offset} that is not lent")),
                 }
             }
             Payload::Trim { lba, sectors } => {
                 let mut block = [0; 512];
                 if aoe_wire::emit_trim_range(&mut block, lba, sectors) != sectors {
-                    self.model.fault(format!("a TRIM of {sectors} sectors does not fit its frame"));
+                    self.model.fault(format!(
+                        "a TRIM of {sectors} sectors does not fit its frame"
+                    ));
                 }
                 bytes.extend_from_slice(&block);
             }
@@ -386,14 +464,17 @@ impl<'s> World<'s> {
             (_, result) => result,
         };
         let data = self.buffers.remove(&done.token).unwrap_or_default();
-        self.model.complete(done.token, result, &data, &self.plain.durable);
+        self.model
+            .complete(done.token, result, &data, &self.plain.durable);
         self.report.worked += u64::from(result.is_ok());
     }
 
     fn event(&mut self, event: Event) {
         let now = self.instant();
         match event {
-            Event::Identified if self.identified => self.model.fault("identified for the first time twice"),
+            Event::Identified if self.identified => {
+                self.model.fault("identified for the first time twice")
+            }
             Event::Identified => {
                 self.identified = true;
                 if let Some(io) = self.io.take() {
@@ -408,7 +489,9 @@ impl<'s> World<'s> {
                 }
                 self.abort();
             }
-            Event::Conflict if self.sizes.len() == 1 => self.model.fault("the disk conflicts with itself"),
+            Event::Conflict if self.sizes.len() == 1 => {
+                self.model.fault("the disk conflicts with itself")
+            }
             _ => {}
         }
     }
@@ -425,7 +508,10 @@ impl<'s> World<'s> {
         let target = &self.target;
         let shown = [
             (target.is_broken(), "the engine's books are broken"),
-            (target.outstanding() as usize != open, "the number of open requests is another"),
+            (
+                target.outstanding() as usize != open,
+                "the number of open requests is another",
+            ),
             (target.is_idle() != (open == 0), "idle or not is wrong"),
             (
                 self.identified && target.has_room() != (open < usize::from(self.setup.requests)),
@@ -440,24 +526,34 @@ impl<'s> World<'s> {
                 "flush was given up without a reason",
             ),
             (
-                self.identified && self.setup.lba48 != target.can_trim() && !self.judge.trim_aborted,
+                self.identified
+                    && self.setup.lba48 != target.can_trim()
+                    && !self.judge.trim_aborted,
                 "trim is there or not, wrongly",
             ),
         ];
         let books = self.mistake.is_some_and(|mistake| {
             use Mistake::{CompleteEarly, LoseCompletion, ReorderCompletions, SkipFlush};
-            matches!(mistake, LoseCompletion | CompleteEarly | ReorderCompletions | SkipFlush)
+            matches!(
+                mistake,
+                LoseCompletion | CompleteEarly | ReorderCompletions | SkipFlush
+            )
         });
         // Where completions are tampered with, the numbers differ at once; more is to be found.
         for (_, what) in shown.iter().filter(|(wrong, _)| *wrong && !books) {
             self.model.fault(*what);
         }
         self.look_at_state();
-        self.model.look(&self.plain.disk);
+        if self.looked_at != self.model.happened() {
+            self.looked_at = self.model.happened();
+            self.model.look(&self.plain.disk);
+        }
     }
 
     fn reachable(&self) -> bool {
-        self.target.paths().any(|path| matches!(path.state(), PathState::Up | PathState::Checking))
+        self.target
+            .paths()
+            .any(|path| matches!(path.state(), PathState::Up | PathState::Checking))
     }
 
     fn note_reachable(&mut self) {
@@ -482,13 +578,15 @@ impl<'s> World<'s> {
             State::Removed => self.aborted,
         };
         if !allowed {
-            self.model.fault(format!("the state went from {before} to {after}"));
+            self.model
+                .fault(format!("the state went from {before} to {after}"));
         }
         if after == State::Dead {
             let silent = self.now - self.reachable_at;
             let patience = u64::from(self.tunables.dead_secs) * SEC;
             if !self.failed_held && (patience == 0 || silent < patience) {
-                self.model.fault(format!("dead after {} ms of silence", silent / MS));
+                self.model
+                    .fault(format!("dead after {} ms of silence", silent / MS));
             }
         }
     }

@@ -8,10 +8,10 @@ use std::cell::RefCell;
 
 use aoe_model::{Report, STEP_LEN, Setup, Step, decode, encode, run};
 use proptest::prelude::*;
-use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
+use proptest::test_runner::{Config, RngAlgorithm, TestError, TestRng, TestRunner};
 
 /// Sequences of each kind.
-const CASES: u32 = 1500;
+const CASES: u32 = 6000;
 
 fn steps(most: usize) -> impl Strategy<Value = (Setup, Vec<Step>)> {
     let setup = any::<[u8; STEP_LEN]>().prop_map(Setup::decode);
@@ -22,7 +22,11 @@ fn steps(most: usize) -> impl Strategy<Value = (Setup, Vec<Step>)> {
 /// A different seed every day would find more and could not be repeated. `AOE_MODEL_SEED` gives another one,
 /// `AOE_MODEL_CASES` more sequences.
 fn runner(kind: u8) -> TestRunner {
-    let number = |name: &str| std::env::var(name).ok().and_then(|text| text.parse::<u64>().ok());
+    let number = |name: &str| {
+        std::env::var(name)
+            .ok()
+            .and_then(|text| text.parse::<u64>().ok())
+    };
     let cases = number("AOE_MODEL_CASES").and_then(|cases| u32::try_from(cases).ok());
     let config = Config {
         cases: cases.unwrap_or(CASES),
@@ -45,12 +49,19 @@ fn compare(kind: u8, most: usize) -> Report {
         sum.retransmits += report.retransmits;
         sum.quarantine_waits += report.quarantine_waits;
         sum.refused += report.refused;
-        prop_assert!(report.wrong.is_empty(), "{:#?}\nbytes: {:?}", report.wrong, encode(setup, &steps));
+        prop_assert!(report.wrong.is_empty(), "wrong");
         Ok(())
     });
-    if let Err(error) = result {
-        panic!("{error}");
+    if let Err(TestError::Fail(_, (setup, steps))) = &result {
+        println!("{setup:?}");
+        steps.iter().for_each(|step| println!("    {step:?},"));
+        run(*setup, steps)
+            .wrong
+            .iter()
+            .for_each(|wrong| println!("{wrong}"));
+        println!("bytes: {:?}", encode(*setup, steps));
     }
+    assert!(result.is_ok(), "the engine does not do what the model says");
     sum.into_inner()
 }
 
@@ -66,7 +77,10 @@ fn sequences_end_as_the_model_says() {
     println!("{sum:?}");
     // Runs in which nothing happens prove nothing.
     assert!(sum.worked * 2 > sum.accepted, "{sum:?}");
-    assert!(sum.retransmits > 1000 && sum.quarantine_waits > 100 && sum.refused > 1000, "{sum:?}");
+    assert!(
+        sum.retransmits > 1000 && sum.quarantine_waits > 100 && sum.refused > 1000,
+        "{sum:?}"
+    );
 }
 
 #[test]
@@ -82,6 +96,10 @@ fn replay() {
     for bytes in found {
         let (setup, steps) = decode(bytes);
         let report = run(setup, &steps);
-        assert!(report.wrong.is_empty(), "{setup:?} {steps:#?}: {:#?}", report.wrong);
+        assert!(
+            report.wrong.is_empty(),
+            "{setup:?} {steps:#?}: {:#?}",
+            report.wrong
+        );
     }
 }

@@ -21,7 +21,10 @@ impl World<'_> {
             return;
         }
         if self.target.state() != State::Up {
-            self.model.fault(format!("in a calm world the state is {}", self.target.state()));
+            self.model.fault(format!(
+                "in a calm world the state is {}",
+                self.target.state()
+            ));
         }
         self.read_everything();
         if self.model.wrong.is_empty() {
@@ -48,18 +51,28 @@ impl World<'_> {
             }
             let removed = self.target.state() == State::Removed;
             let up = self.target.state() == State::Up;
-            if self.model.open.is_empty() && (removed || up && self.plain.disk.len() as u64 == self.target.sectors())
+            if self.model.open.is_empty()
+                && (removed || up && self.plain.disk.len() as u64 == self.target.sectors())
             {
                 return;
             }
-            self.step(Step::Wait { millis: 50, late: false });
+            // In a calm world an answer takes no longer than the wire.
+            let next = self
+                .target
+                .poll_timeout()
+                .filter(|_| !self.planted(Mistake::NoTimer))
+                .map_or(u64::MAX, |at| at.as_nanos().saturating_sub(self.now));
+            self.pass(next.clamp(US, 50 * MS), false);
         }
         for (token, asked) in self.model.open.clone() {
-            self.model.fault(format!("request {token} is never done: {asked:?}"));
+            self.model
+                .fault(format!("request {token} is never done: {asked:?}"));
         }
         if self.model.wrong.is_empty() && self.plain.disk.len() as u64 != self.target.sectors() {
             let (is, shown) = (self.plain.disk.len(), self.target.sectors());
-            self.model.fault(format!("the disk has {is} sectors and is shown with {shown}"));
+            self.model.fault(format!(
+                "the disk has {is} sectors and is shown with {shown}"
+            ));
         }
     }
 
@@ -71,7 +84,11 @@ impl World<'_> {
         while u64::from(lba) < self.target.sectors() && self.model.wrong.is_empty() {
             let sectors = (self.target.sectors() - u64::from(lba)).min(16) as u8;
             asked += 1;
-            self.step(Step::Read { lba, sectors, ordered: false });
+            self.step(Step::Read {
+                lba,
+                sectors,
+                ordered: false,
+            });
             lba += sectors;
             self.rest();
         }
@@ -87,11 +104,19 @@ impl World<'_> {
             self.complete(kept);
         }
         for (token, asked) in self.model.open.clone() {
-            self.model.fault(format!("request {token} outlives its disk: {asked:?}"));
+            self.model
+                .fault(format!("request {token} outlives its disk: {asked:?}"));
         }
         if self.model.wrong.is_empty() {
-            self.step(Step::Write { lba: 0, sectors: 1, ordered: false });
-            self.step(Step::Wait { millis: 61_000, late: false });
+            self.step(Step::Write {
+                lba: 0,
+                sectors: 1,
+                ordered: false,
+            });
+            self.step(Step::Wait {
+                millis: 61_000,
+                late: false,
+            });
         }
     }
 }

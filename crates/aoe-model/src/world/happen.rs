@@ -8,10 +8,25 @@ impl World<'_> {
     pub fn step(&mut self, step: Step) {
         self.judge.news();
         self.note_reachable();
+        if self.tell {
+            eprintln!("{:>14} us -- {step:?}", self.now / US);
+        }
         match step {
-            Step::Write { lba, sectors, ordered } => self.submit(Op::Write, lba, sectors, ordered),
-            Step::Read { lba, sectors, ordered } => self.submit(Op::Read, lba, sectors, ordered),
-            Step::Trim { lba, sectors, ordered } => self.submit(Op::Trim, lba, sectors, ordered),
+            Step::Write {
+                lba,
+                sectors,
+                ordered,
+            } => self.submit(Op::Write, lba, sectors, ordered),
+            Step::Read {
+                lba,
+                sectors,
+                ordered,
+            } => self.submit(Op::Read, lba, sectors, ordered),
+            Step::Trim {
+                lba,
+                sectors,
+                ordered,
+            } => self.submit(Op::Trim, lba, sectors, ordered),
             Step::Flush { ordered } => self.submit(Op::Flush, 0, 0, ordered),
             Step::Deliver(number) => {
                 self.pass(100 * US, false);
@@ -42,9 +57,15 @@ impl World<'_> {
             Step::Resize(sectors) => self.resize(u64::from(sectors)),
             Step::Buffers(count) => self.plain.buffers = count,
             Step::Sectors(count) => self.plain.sectors = count,
-            Step::Tunables { dead_secs, write_cache } => {
+            Step::Tunables {
+                dead_secs,
+                write_cache,
+            } => {
                 let dead_secs = u32::from(dead_secs);
-                self.tunables = Tunables { dead_secs, write_cache };
+                self.tunables = Tunables {
+                    dead_secs,
+                    write_cache,
+                };
                 self.target.set_tunables(self.instant(), self.tunables);
             }
             Step::Revalidate => self.target.revalidate(self.instant()),
@@ -63,7 +84,8 @@ impl World<'_> {
         self.settle();
         let complaints = std::mem::take(&mut self.plain.complaints);
         for complaint in complaints {
-            self.model.fault(format!("the target complains of {complaint}"));
+            self.model
+                .fault(format!("the target complains of {complaint}"));
         }
     }
 
@@ -88,14 +110,29 @@ impl World<'_> {
         };
         let token = self.next_token;
         self.next_token += 1;
-        let asked = Asked { order: 0, when: 0, op, lba, sectors, ordered, must_fail, may_fail: BTreeSet::new() };
+        let asked = Asked {
+            order: 0,
+            when: 0,
+            op,
+            lba,
+            sectors,
+            ordered,
+            must_fail,
+            may_fail: BTreeSet::new(),
+        };
         let data = match op {
-            Op::Write => (lba..lba + sectors).flat_map(|lba| stamp(token, lba)).collect(),
+            Op::Write => (lba..lba + sectors)
+                .flat_map(|lba| stamp(token, lba))
+                .collect(),
             Op::Read => vec![0xcc; sectors as usize * 512],
             Op::Flush | Op::Trim => Vec::new(),
         };
         let now = self.instant();
-        let done = Completion { token, result: Ok(()), submitted: now };
+        let done = Completion {
+            token,
+            result: Ok(()),
+            submitted: now,
+        };
         let working = must_fail.is_none();
         if self.planted(Mistake::SkipFlush) && op == Op::Flush && working {
             self.model.accept(token, asked);
@@ -103,8 +140,15 @@ impl World<'_> {
             return;
         }
         let ordered = ordered && !self.planted(Mistake::IgnoreOrdered);
-        let full = self.planted(Mistake::FalseFull) && self.model.open.len() + 1 == usize::from(self.setup.requests);
-        let request = Request { token, op, lba, sectors, ordered };
+        let full = self.planted(Mistake::FalseFull)
+            && self.model.open.len() + 1 == usize::from(self.setup.requests);
+        let request = Request {
+            token,
+            op,
+            lba,
+            sectors,
+            ordered,
+        };
         if full || self.target.submit(now, request).is_err() {
             self.model.refused();
             self.report.refused += 1;
@@ -121,7 +165,8 @@ impl World<'_> {
         self.settle();
         let tampered = self.mistake.is_some();
         if must_fail.is_some() && self.model.open.contains_key(&token) && !tampered {
-            self.model.fault(format!("request {token} cannot be done and waits"));
+            self.model
+                .fault(format!("request {token} cannot be done and waits"));
         }
     }
 
@@ -152,7 +197,11 @@ impl World<'_> {
         if self.planted(Mistake::NoTimer) {
             return;
         }
-        if self.target.poll_timeout().is_some_and(|at| at <= self.instant()) {
+        if self
+            .target
+            .poll_timeout()
+            .is_some_and(|at| at <= self.instant())
+        {
             self.judge.news();
             let patience = u64::from(self.tunables.dead_secs) * SEC;
             if patience != 0 && self.now - self.reachable_at >= patience {
@@ -169,14 +218,16 @@ impl World<'_> {
         let alive = matches!(self.state, State::Up | State::Down);
         let silent = self.now - self.reachable_at;
         if patience != 0 && alive && silent > patience + SEC && !self.planted(Mistake::NoTimer) {
-            self.model.fault(format!("not dead after {} ms without a path", silent / MS));
+            self.model
+                .fault(format!("not dead after {} ms without a path", silent / MS));
         }
     }
 
     fn expire(&mut self) {
         let now = self.now;
-        let late = self.planted(Mistake::LateCopies);
-        self.wire.retain(|frame| now - frame.sent < LIFETIME || late && frame.to_target);
+        self.wire.retain(|frame| now - frame.sent < LIFETIME);
+        let is_late = |copy: &mut Flying| now - copy.sent >= 300 * MS;
+        self.wire.extend(self.kept_copies.extract_if(.., is_late));
     }
 
     /// One frame arrives.
@@ -222,12 +273,20 @@ impl World<'_> {
 
     /// A frame reaches the target.
     fn arrive(&mut self, frame: &Flying) {
-        if self.setup.ordered && !self.planted(Mistake::LateCopies) {
+        let writes = frame.bytes.get(24).is_some_and(|flags| flags & 1 != 0);
+        if self.planted(Mistake::LateCopies) && writes && !frame.copy {
+            self.kept_copies.push(Flying {
+                copy: true,
+                sent: self.now,
+                ..frame.clone()
+            });
+        } else if self.setup.ordered {
             // What was sent before it by the same interface has been lost, then.
             self.wire.retain(|other| {
                 !other.to_target || other.netif != frame.netif || other.serial > frame.serial
             });
         }
+        self.tell("arrived", frame.netif, &frame.bytes);
         let before = self.plain.disk.clone();
         let answer = self.plain.handle(self.port(frame.netif), &frame.bytes);
         if before != self.plain.disk {
@@ -245,6 +304,7 @@ impl World<'_> {
         if self.nets().truth(id).is_none() {
             return;
         }
+        self.tell("heard", netif, bytes);
         self.judge.heard(&mut self.model, bytes);
         let mut shown = bytes.to_vec();
         if self.planted(Mistake::WideWindow) && shown.get(19) == Some(&Command::CONFIG.0) {
@@ -255,27 +315,47 @@ impl World<'_> {
             return;
         };
         // Of an ATA answer only the registers are promised to lie contiguous.
-        let arg = if header.command == Command::ATA { argument.get(..12).unwrap_or(argument) } else { argument };
-        let received = Received { netif: id, header: &header, arg, len: shown.len() };
+        let arg = if header.command == Command::ATA {
+            argument.get(..12).unwrap_or(argument)
+        } else {
+            argument
+        };
+        let received = Received {
+            netif: id,
+            header: &header,
+            arg,
+            len: shown.len(),
+        };
         let now = self.instant();
         match self.target.handle_frame(now, &received) {
             Handled::Done | Handled::Dropped(_) => {}
             Handled::CopyIdentify(claim) => {
-                let data = shown.get(ATA_HEADER_LEN..).and_then(|data| data.first_chunk());
+                let data = shown
+                    .get(ATA_HEADER_LEN..)
+                    .and_then(|data| data.first_chunk());
                 match data {
                     Some(data) => self.target.commit_identify(now, claim, data),
-                    None => self.model.fault("IDENTIFY data are taken from a frame without them"),
+                    None => self
+                        .model
+                        .fault("IDENTIFY data are taken from a frame without them"),
                 }
             }
             Handled::CopyData(claim) => {
-                self.copy(claim.token, claim.offset as usize, claim.len as usize, &shown);
+                self.copy(
+                    claim.token,
+                    claim.offset as usize,
+                    claim.len as usize,
+                    &shown,
+                );
                 self.target.commit(now, claim);
             }
         }
     }
 
     fn copy(&mut self, token: u64, offset: usize, len: usize, frame: &[u8]) {
-        let mut from = frame.get(ATA_HEADER_LEN..ATA_HEADER_LEN + len).map(<[u8]>::to_vec);
+        let mut from = frame
+            .get(ATA_HEADER_LEN..ATA_HEADER_LEN + len)
+            .map(<[u8]>::to_vec);
         if self.planted(Mistake::SwapData)
             && let Some(from) = &mut from
             && from.len() > 512
@@ -286,12 +366,21 @@ impl World<'_> {
             && let Some(asked) = self.model.open.get(&token)
         {
             let first = asked.lba as usize + offset / 512;
-            from = self.before.get(first..first + len / 512).map(<[_]>::concat).or(from);
+            from = self
+                .before
+                .get(first..first + len / 512)
+                .map(<[_]>::concat)
+                .or(from);
         }
-        let to = self.buffers.get_mut(&token).and_then(|data| data.get_mut(offset..offset + len));
+        let to = self
+            .buffers
+            .get_mut(&token)
+            .and_then(|data| data.get_mut(offset..offset + len));
         match (to, from) {
             (Some(to), Some(from)) => to.copy_from_slice(&from),
-            _ => self.model.fault(format!("data copied to {token}+{offset}, which is not lent")),
+            _ => self.model.fault(format!(
+                "data copied to {token}+{offset}, which is not lent"
+            )),
         }
     }
 
@@ -307,10 +396,12 @@ impl World<'_> {
         let leaves = matches!(change, InterfaceChange::Down | InterfaceChange::Gone);
         if leaves && self.setup.ordered {
             // What was in the interface is thrown away.
-            self.wire.retain(|frame| !frame.to_target || frame.netif != netif);
+            self.wire
+                .retain(|frame| !frame.to_target || frame.netif != netif);
         }
         if !(leaves && self.planted(Mistake::IgnoreLinkDown)) {
-            self.target.handle_interface(self.instant(), NetifId(netif), change);
+            self.target
+                .handle_interface(self.instant(), NetifId(netif), change);
         }
     }
 
