@@ -52,10 +52,10 @@ pub const BASE_PAYLOAD: u32 = 2;
 /// Rounds in which larger frames were lost while others came through, after which a path falls back to
 /// [`BASE_PAYLOAD`]. At 10 % loss it takes six losses in a row to be wrong.
 pub const LARGE_LOST_ROUNDS: u8 = 3;
-/// How long after that a larger frame is tried.
-pub const MIN_PAYLOAD_RETRY_NS: u64 = SEC;
+/// How long after that a larger frame is tried, in seconds.
+pub const MIN_PAYLOAD_RETRY_SECS: u8 = 1;
 /// Where the doubling of that time stops.
-pub const MAX_PAYLOAD_RETRY_NS: u64 = 60 * SEC;
+pub const MAX_PAYLOAD_RETRY_SECS: u8 = 60;
 /// Least time between two probes of a lost path.
 pub const MIN_PROBE_NS: u64 = 100 * MS;
 /// An answered question takes no longer than this on a LAN, so the same one is not asked sooner.

@@ -50,6 +50,8 @@ impl Target<'_> {
             self.lose_path(now, index);
         }
         self.paths.at(index).probe.settle();
+        // What was asked to prove old copies dead was asked too early.
+        self.wake_waiting(now);
     }
 
     /// A path in use does not answer: what is in flight on it goes by another one, or waits.
@@ -194,7 +196,8 @@ impl Target<'_> {
             }
         }
         self.resume_delayed(now);
-        if self.quarantine_deadline().is_some_and(|at| at <= now) && self.release_ghosts(now) {
+        if self.quarantine_deadline().is_some_and(|at| at <= now) {
+            self.release_ghosts(now);
             self.wake_waiting(now);
         }
         self.time_silence(now);

@@ -139,11 +139,10 @@ impl Target<'_> {
         self.unlink(index);
         let frame = self.frames.at(index);
         frame.sign = sign;
-        let (path, seq) = (frame.path, frame.seq);
-        let next_seq = self.next_seq;
+        let path = frame.path;
         let path = self.paths.at(path);
         path.lost += 1;
-        path.window.on_loss(seq, next_seq);
+        path.window.on_loss();
         self.enqueue(index);
     }
 

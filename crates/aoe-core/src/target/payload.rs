@@ -8,9 +8,10 @@
 
 use crate::Instant;
 use crate::limits::{
-    BASE_PAYLOAD, DEFAULT_PHYSICAL_SECTORS, LARGE_LOST_ROUNDS, MAX_PAYLOAD_RETRY_NS,
-    MIN_PAYLOAD_RETRY_NS,
+    BASE_PAYLOAD, DEFAULT_PHYSICAL_SECTORS, LARGE_LOST_ROUNDS, MAX_PAYLOAD_RETRY_SECS,
+    MIN_PAYLOAD_RETRY_SECS,
 };
+use crate::time::SEC;
 
 /// The search in one direction of one path. Sizes are in sectors.
 #[derive(Copy, Clone, Debug)]
@@ -26,7 +27,7 @@ pub(crate) struct PayloadSearch {
     /// When a larger frame may be tried (again).
     retry_at: Instant,
     /// How long to wait after the next trial that fails.
-    retry_wait: u64,
+    retry_wait_secs: u8,
     /// The sequence number of the last trial.
     trial: u64,
     /// What it was to show: this size gets through.
@@ -42,7 +43,7 @@ impl PayloadSearch {
         suspect: 0,
         counted_until: 0,
         retry_at: Instant::from_nanos(0),
-        retry_wait: MIN_PAYLOAD_RETRY_NS,
+        retry_wait_secs: MIN_PAYLOAD_RETRY_SECS,
         trial: 0,
         tried: 0,
         tried_all: false,
@@ -70,7 +71,7 @@ impl PayloadSearch {
         self.tried = limit.saturating_mul(2).min(promised);
         self.tried_all = self.tried == promised;
         // One at a time; should it vanish from the books with its request, there will be another.
-        self.retry_at = now.after(MIN_PAYLOAD_RETRY_NS);
+        self.retry_at = now.after(u64::from(MIN_PAYLOAD_RETRY_SECS) * SEC);
     }
 
     /// A frame of this size came through.
@@ -88,7 +89,7 @@ impl PayloadSearch {
             _ => self.tried,
         };
         if sectors >= whole_blocks {
-            self.retry_wait = MIN_PAYLOAD_RETRY_NS;
+            self.retry_wait_secs = MIN_PAYLOAD_RETRY_SECS;
             self.limit = (!self.tried_all).then_some(self.tried);
         }
     }
@@ -96,8 +97,7 @@ impl PayloadSearch {
     /// A frame was lost, or is taken back. If it was the trial, the next one comes later.
     pub(crate) fn note_lost(&mut self, now: Instant, seq: u64) {
         if self.trial == seq && self.limit.is_some() {
-            self.retry_at = now.after(self.retry_wait);
-            self.retry_wait = (self.retry_wait * 2).min(MAX_PAYLOAD_RETRY_NS);
+            self.put_off(now);
         }
     }
 
@@ -125,8 +125,12 @@ impl PayloadSearch {
         }
         self.rounds = 0;
         self.limit = Some(BASE_PAYLOAD);
-        self.retry_at = now.after(self.retry_wait);
-        self.retry_wait = (self.retry_wait * 2).min(MAX_PAYLOAD_RETRY_NS);
+        self.put_off(now);
         true
+    }
+
+    fn put_off(&mut self, now: Instant) {
+        self.retry_at = now.after(u64::from(self.retry_wait_secs) * SEC);
+        self.retry_wait_secs = (self.retry_wait_secs * 2).min(MAX_PAYLOAD_RETRY_SECS);
     }
 }

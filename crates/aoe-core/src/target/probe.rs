@@ -30,6 +30,8 @@ pub(crate) struct Probe {
     pub(crate) identified: u32,
     /// Its place in the order of sending.
     pub(crate) seq: u64,
+    /// When to ask for the config after this one: its answer alone proves too little.
+    again: Option<Instant>,
 }
 
 impl Probe {
@@ -42,6 +44,7 @@ impl Probe {
         sent_at: Instant::from_nanos(0),
         identified: 0,
         seq: 0,
+        again: None,
     };
 
     /// Asks for `kind` at `when`, in place of what was asked before.
@@ -56,9 +59,23 @@ impl Probe {
 
     /// The answer came, or it is of no interest any more.
     pub(crate) fn settle(&mut self) {
-        self.due = None;
+        self.due = self.again.take();
+        if self.due.is_some() {
+            self.kind = ProbeKind::Config;
+        }
         self.waiting = false;
         self.tries = 0;
+    }
+
+    /// Sees to it that a config query is sent at `when` or later, after what is being asked now.
+    pub(crate) fn ask_also(&mut self, when: Instant) {
+        match self.due {
+            None => self.ask(ProbeKind::Config, when),
+            Some(due) if self.kind == ProbeKind::Config && !self.waiting => {
+                self.due = Some(due.max(when));
+            }
+            Some(_) => self.again = Some(when),
+        }
     }
 
     pub(crate) const fn is_idle(&self) -> bool {

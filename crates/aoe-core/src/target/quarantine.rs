@@ -17,7 +17,6 @@
 
 use super::frames::FrameState;
 use super::paths::PathState;
-use super::probe::ProbeKind;
 use super::{Instant, Target};
 use crate::limits::QUARANTINE_NS;
 use crate::time::{MS, SEC};
@@ -80,8 +79,8 @@ impl Target<'_> {
             let mac = self.paths.get(used).mac;
             for index in self.paths.indices() {
                 let path = self.paths.at(index);
-                if path.mac == mac && path.state == PathState::Up && path.probe.is_idle() {
-                    path.probe.ask(ProbeKind::Config, when);
+                if path.mac == mac && path.state == PathState::Up {
+                    path.probe.ask_also(when);
                 }
             }
         }

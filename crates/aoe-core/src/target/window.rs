@@ -1,7 +1,9 @@
 //! The congestion window of one path, in frames.
 //!
-//! What overruns on a storage LAN is the target's buffer, and that is bounded by its advertised
-//! buffer count already. So a loss costs a third of the window once per round trip, never all of it.
+//! What overruns on a storage LAN is the target's buffer, and that is bounded by its advertised buffer
+//! count already. So the window answers to loss in proportion: two lost frames cost it one, a windowful of
+//! answers earns one. Where a share p of all frames is lost it settles at 2/p frames; a windowful lost at
+//! once halves it.
 
 use crate::limits::{INITIAL_WINDOW, MAX_WINDOW, MIN_WINDOW};
 
@@ -12,8 +14,8 @@ pub(crate) struct Window {
     threshold: u16,
     /// Answers since the window was last widened.
     answers: u16,
-    /// Losses of frames sent before this sequence number belong to a loss already paid for.
-    paid_until: u64,
+    /// A lost frame that was not paid for yet.
+    owing: bool,
 }
 
 impl Window {
@@ -21,7 +23,7 @@ impl Window {
         size: INITIAL_WINDOW,
         threshold: MAX_WINDOW,
         answers: 0,
-        paid_until: 0,
+        owing: false,
     };
 
     /// Frames that may be in flight to a target that buffers `buffer_count` (0 counts as 1).
@@ -42,15 +44,13 @@ impl Window {
         }
     }
 
-    /// The frame with sequence number `seq` was lost; `next_seq` will be the next one sent.
-    pub(crate) fn on_loss(&mut self, seq: u64, next_seq: u64) {
-        if seq < self.paid_until {
-            return;
+    /// A frame was lost.
+    pub(crate) fn on_loss(&mut self) {
+        if self.owing {
+            self.size = (self.size - 1).max(MIN_WINDOW);
         }
-        self.paid_until = next_seq;
-        self.size = (self.size - self.size / 3).max(MIN_WINDOW);
+        self.owing = !self.owing;
         self.threshold = self.size;
-        self.answers = 0;
     }
 }
 
@@ -59,21 +59,37 @@ mod tests {
     use super::*;
 
     #[test]
-    fn many_losses_in_one_round_trip_cost_once() {
+    fn two_losses_cost_one_frame_and_a_windowful_lost_half_of_it() {
         let mut window = Window::EMPTY;
-        for seq in 10..20 {
-            window.on_loss(seq, 30);
+        window.on_loss();
+        window.on_loss();
+        assert_eq!(window.limit(128), INITIAL_WINDOW - 1);
+        let mut window = Window::EMPTY;
+        for _ in 0..INITIAL_WINDOW {
+            window.on_loss();
         }
-        assert_eq!(window.limit(128), 11);
-        window.on_loss(31, 40);
-        assert_eq!(window.limit(128), 8);
+        assert_eq!(window.limit(128), INITIAL_WINDOW / 2);
+    }
+
+    #[test]
+    fn at_two_percent_loss_it_settles_near_a_hundred() {
+        let mut window = Window::EMPTY;
+        for n in 0..200_000u32 {
+            if n % 50 == 0 {
+                window.on_loss();
+            } else {
+                window.on_answer(window.limit(MAX_WINDOW));
+            }
+        }
+        let size = window.limit(MAX_WINDOW);
+        assert!((80..=120).contains(&size), "{size}");
     }
 
     #[test]
     fn never_below_two_nor_above_the_buffer_count() {
         let mut window = Window::EMPTY;
-        for seq in 0..100 {
-            window.on_loss(seq, seq + 1);
+        for _ in 0..100 {
+            window.on_loss();
         }
         assert_eq!(window.limit(16), MIN_WINDOW);
         assert_eq!(window.limit(0), 1);
