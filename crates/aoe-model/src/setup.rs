@@ -27,6 +27,9 @@ pub struct Setup {
     pub sectors: u8,
 }
 
+/// With fewer, an engine whose frames must be cut anew can run out of them for good.
+const FEWEST_FRAMES: u8 = 160;
+
 /// Buffer counts that targets tell.
 pub(crate) const BUFFERS: [u16; 8] = [16, 0, 1, 2, 3, 5, 64, 1024];
 /// Sector counts that targets tell; 0 stands for 2.
@@ -57,7 +60,7 @@ impl Setup {
             lba48: !bit(3),
             cache: bit(4),
             requests: 1 + tables % 8,
-            frames: 16 + tables / 8,
+            frames: FEWEST_FRAMES + tables / 8,
             buffers: pick(BUFFERS, buffers),
             sectors: pick(SECTORS, sectors),
         }
@@ -71,7 +74,8 @@ impl Setup {
             | u8::from(self.two_ports) << 2
             | u8::from(!self.lba48) << 3
             | u8::from(self.cache) << 4;
-        let tables = (self.requests.saturating_sub(1) % 8) | (self.frames.saturating_sub(16) << 3);
+        let tables = (self.requests.saturating_sub(1) % 8)
+            | (self.frames.saturating_sub(FEWEST_FRAMES) << 3);
         [
             flags,
             tables,
