@@ -23,7 +23,7 @@ const UNSET_SHELF: u16 = 0x0FFF;
 const BEACON_TAG: u32 = 0x0BEA_C000;
 
 /// Time between the beacons that follow the first one on an interface that came up.
-const FOLLOW_UPS_NS: [u64; 3] = [250 * MS, SEC, 3 * SEC];
+const FOLLOW_UPS_NS: [u64; 5] = [250 * MS, SEC, 3 * SEC, 10 * SEC, 30 * SEC];
 
 /// Interfaces, beacons, and the count of targets.
 #[derive(Debug)]

@@ -50,6 +50,8 @@ pub struct Frame {
     pub(crate) unprovable: bool,
     /// A path that a copy went by is gone: no later answer on it can prove that copy dead.
     pub(crate) orphaned: bool,
+    /// An answer said no; the next one is believed.
+    pub(crate) doubted: bool,
     /// Why the newest copy was sent, or is about to be.
     pub(crate) sign: Sign,
     /// The request it is a part of.
@@ -85,6 +87,7 @@ impl Frame {
         modifies: false,
         unprovable: false,
         orphaned: false,
+        doubted: false,
         sign: Sign::None,
         io: NIL,
         io_generation: 0,

@@ -74,8 +74,8 @@ impl PayloadSearch {
         self.retry_at = now.after(u64::from(MIN_PAYLOAD_RETRY_SECS) * SEC);
     }
 
-    /// A frame of this size came through.
-    pub(crate) fn note_answered(&mut self, now: Instant, sectors: u32) {
+    /// The frame with this sequence number and size came through.
+    pub(crate) fn note_answered(&mut self, now: Instant, seq: u64, sectors: u32) {
         if self.rounds > 0 && sectors >= self.suspect {
             self.rounds = 0;
         }
@@ -83,6 +83,10 @@ impl PayloadSearch {
             return;
         }
         self.retry_at = now;
+        if seq != self.trial {
+            // It was on its way when the path fell back: a sign of hope, nothing more.
+            return;
+        }
         // Frames end on blocks of the disk, so the one that was sent may be a little smaller.
         let whole_blocks = match self.tried % DEFAULT_PHYSICAL_SECTORS {
             odd if odd < self.tried => self.tried - odd,
@@ -125,6 +129,7 @@ impl PayloadSearch {
         }
         self.rounds = 0;
         self.limit = Some(BASE_PAYLOAD);
+        self.trial = u64::MAX;
         self.put_off(now);
         true
     }

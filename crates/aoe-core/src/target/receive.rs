@@ -24,6 +24,8 @@ enum Verdict {
     Recheck(ProbeKind),
     /// It may if it is asked with another command.
     Again,
+    /// It says no, and may only have been misheard.
+    Doubtful,
     /// The answer cannot be one to this frame.
     Mismatch(DropReason),
 }
@@ -76,7 +78,8 @@ impl Target<'_> {
         if frame.state == FrameState::Ghost {
             return self.note_ghost_answered(now, path, answered);
         }
-        match self.judge_answer(rx, &frame, answered.newest) {
+        let verdict = self.judge_answer(rx, &frame, answered.newest);
+        match self.doubt(verdict, answered) {
             Verdict::Mismatch(reason) => self.note_mismatch(now, answered.index, reason),
             verdict => {
                 if matches!(verdict, Verdict::Done | Verdict::Data) {
@@ -201,6 +204,22 @@ impl Target<'_> {
         u8::try_from(used).unwrap_or(u8::MAX).max(1)
     }
 
+    /// A bad word is believed when it comes a second time, as the answer to a copy sent after the first:
+    /// a damaged header can look like one, and what an older copy met may have passed.
+    fn doubt(&mut self, verdict: Verdict, answered: Answered) -> Verdict {
+        if !matches!(verdict, Verdict::Failed(_) | Verdict::Again) {
+            return verdict;
+        }
+        let frame = self.frames.at(answered.index);
+        let sent_since = answered.newest && frame.state == FrameState::InFlight;
+        if frame.doubted && sent_since {
+            verdict
+        } else {
+            frame.doubted = true;
+            Verdict::Doubtful
+        }
+    }
+
     const fn flush_opcode(&self) -> u8 {
         match self.flush {
             FlushMode::Ext => opcode::FLUSH_EXT,
@@ -243,7 +262,7 @@ impl Target<'_> {
             return;
         }
         if let Some(search) = self.paths.at(heard_on).search(op) {
-            search.note_answered(now, frame.sectors);
+            search.note_answered(now, frame.seq, frame.sectors);
         }
     }
 
@@ -312,6 +331,11 @@ impl Target<'_> {
             Verdict::Again => {
                 self.flush = FlushMode::Standard;
                 self.events.add(Event::FeatureLost);
+                self.enqueue(index);
+            }
+            Verdict::Doubtful => {
+                self.info.counters.refusals += 1;
+                self.frames.at(index).sign = Sign::None;
                 self.enqueue(index);
             }
             Verdict::Later => self.refuse(now, index, None),

@@ -33,8 +33,11 @@ fn unknown_command_and_unsupported_version_fail_the_request() {
     for code in [1, 5] {
         scenario(allowing(IoError::Failed), |world| {
             up(world);
-            aoe_error(world, code, 1);
+            aoe_error(world, code, 2);
             bad(world, Op::Read, 0, 2, IoError::Failed);
+            good(world, Op::Read, 0, 2);
+            // Once is not believed.
+            aoe_error(world, code, 1);
             good(world, Op::Read, 0, 2);
         });
     }
@@ -137,8 +140,8 @@ fn an_unreadable_sector_fails_its_request_only() {
                 .iter()
                 .filter(|f| f.lba == 8)
                 .count(),
-            1,
-            "not retried"
+            2,
+            "asked once more, lest it was misheard, and not again"
         );
         good(world, Op::Read, 0, 8);
         good(world, Op::Write, 8, 8);

@@ -204,3 +204,23 @@ fn a_flood_of_forged_paths_leaves_the_real_one_alone() {
         unharmed(world);
     });
 }
+
+#[test]
+fn damaged_headers_of_answers_change_nothing() {
+    let damaged = Condition {
+        corrupt: 20_000,
+        ..Condition::GOOD
+    };
+    for seed in 1..5 {
+        let mut options = Options::simple(seed);
+        options.disks[0].sectors = 1 << 14;
+        scenario(options, |world| {
+            up(world);
+            world.apply(&Fault::Conditions(0, Condition::GOOD, damaged));
+            for n in 0..60 {
+                good(world, Op::Write, n * 100 % 8000, 100);
+                good(world, Op::Read, n * 100 % 8000, 100);
+            }
+        });
+    }
+}
