@@ -342,7 +342,7 @@ impl<'s> Hostile<'s> {
                     u64::from(offset) + u64::from(len) <= *length,
                     "a frame of more than the request"
                 );
-                assert!(len > 0 && transmit.ticket.is_some());
+                assert!(len > 0 && transmit.ticket.is_some(), "{transmit:?}");
                 bytes.resize(bytes.len() + len as usize, 0);
             }
             Payload::Trim { lba, sectors } => {
