@@ -94,3 +94,12 @@ fn a_seed_decides_everything() {
         );
     }
 }
+
+/// Two copies of a frame that is refused once kept each other going.
+#[test]
+fn a_refusal_starts_no_storm() {
+    for seed in [528, 878, 910] {
+        let counted = run(Options::draw(seed)).counted;
+        assert!(counted.retransmits < 600, "seed {seed}: {counted:?}");
+    }
+}

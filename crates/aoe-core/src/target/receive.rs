@@ -24,7 +24,8 @@ enum Verdict {
     Recheck(ProbeKind),
     /// It may if it is asked with another command.
     Again,
-    /// It says no, and may only have been misheard.
+    /// It says no. A bad word is believed when it comes a second time, as the answer to a copy sent after
+    /// the first: a damaged header can look like one.
     Doubtful,
     /// The answer cannot be one to this frame.
     Mismatch(DropReason),
@@ -79,7 +80,17 @@ impl Target<'_> {
             return self.note_ghost_answered(now, path, answered);
         }
         let verdict = self.judge_answer(rx, &frame, answered.newest);
-        match self.doubt(verdict, answered) {
+        let is_bad = matches!(verdict, Verdict::Failed(_) | Verdict::Again);
+        let last_word = answered.newest && frame.state == FrameState::InFlight;
+        if is_bad && !last_word {
+            return self.note_old_refusal(now, path, answered);
+        }
+        match verdict {
+            _ if is_bad && !frame.doubted => {
+                self.frames.at(answered.index).doubted = true;
+                self.note_answered(now, path, answered);
+                self.carry_out(now, answered.index, Verdict::Doubtful)
+            }
             Verdict::Mismatch(reason) => self.note_mismatch(now, answered.index, reason),
             verdict => {
                 if matches!(verdict, Verdict::Done | Verdict::Data) {
@@ -204,20 +215,13 @@ impl Target<'_> {
         u8::try_from(used).unwrap_or(u8::MAX).max(1)
     }
 
-    /// A bad word is believed when it comes a second time, as the answer to a copy sent after the first:
-    /// a damaged header can look like one, and what an older copy met may have passed.
-    fn doubt(&mut self, verdict: Verdict, answered: Answered) -> Verdict {
-        if !matches!(verdict, Verdict::Failed(_) | Verdict::Again) {
-            return verdict;
-        }
-        let frame = self.frames.at(answered.index);
-        let sent_since = answered.newest && frame.state == FrameState::InFlight;
-        if frame.doubted && sent_since {
-            verdict
-        } else {
-            frame.doubted = true;
-            Verdict::Doubtful
-        }
+    /// An older copy was refused, and a newer one is out or about to leave: its answer will tell.
+    fn note_old_refusal(&mut self, now: Instant, heard_on: u8, answered: Answered) -> Handled {
+        self.frames.note_answered(answered);
+        self.frames.at(answered.index).doubted = true;
+        self.paths.at(heard_on).note_heard(now);
+        self.info.counters.late_answers += 1;
+        Handled::Done
     }
 
     const fn flush_opcode(&self) -> u8 {
