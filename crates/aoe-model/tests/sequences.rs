@@ -39,9 +39,29 @@ fn runner(kind: u8) -> TestRunner {
     TestRunner::new_with_rng(config, TestRng::from_seed(RngAlgorithm::ChaCha, &seed))
 }
 
-fn compare(kind: u8, most: usize) -> Report {
+/// What it takes for a copy of a write to be late: little else than writes of few sectors, time, and frames that
+/// arrive one by one.
+fn late_copies() -> impl Strategy<Value = (Setup, Vec<Step>)> {
+    let setup = any::<[u8; STEP_LEN]>().prop_map(|[flags, tables, _, _]| {
+        // Neither windows nor tables of one.
+        Setup::decode([flags, tables | 6, 0, 0])
+    });
+    let millis = prop::sample::select(vec![5, 20, 250, 1000, 8000]);
+    let step = prop_oneof![
+        4 => (0..3_u8, 1..3_u8).prop_map(|(lba, sectors)| Step::Write { lba, sectors, ordered: false }),
+        1 => (0..3_u8).prop_map(|lba| Step::Trim { lba, sectors: 1, ordered: false }),
+        6 => any::<u8>().prop_map(Step::Deliver),
+        1 => any::<u8>().prop_map(Step::Lose),
+        1 => (0..2_u8).prop_map(Step::LinkDown),
+        2 => (0..2_u8).prop_map(Step::LinkUp),
+        3 => millis.prop_map(|millis| Step::Wait { millis, late: false }),
+    ];
+    (setup, prop::collection::vec(step, 1..60))
+}
+
+fn compare(kind: u8, steps: impl Strategy<Value = (Setup, Vec<Step>)>) -> Report {
     let sum = RefCell::new(Report::default());
-    let result = runner(kind).run(&steps(most), |(setup, steps)| {
+    let result = runner(kind).run(&steps, |(setup, steps)| {
         let report = run(setup, &steps);
         let mut sum = sum.borrow_mut();
         sum.accepted += report.accepted;
@@ -67,13 +87,13 @@ fn compare(kind: u8, most: usize) -> Report {
 
 #[test]
 fn short_sequences_end_as_the_model_says() {
-    let sum = compare(1, 12);
+    let sum = compare(1, steps(12));
     assert!(sum.worked > 2000, "{sum:?}");
 }
 
 #[test]
 fn sequences_end_as_the_model_says() {
-    let sum = compare(2, 60);
+    let sum = compare(2, steps(60));
     println!("{sum:?}");
     // Runs in which nothing happens prove nothing.
     assert!(sum.worked * 2 > sum.accepted, "{sum:?}");
@@ -85,8 +105,15 @@ fn sequences_end_as_the_model_says() {
 
 #[test]
 fn long_sequences_end_as_the_model_says() {
-    let sum = compare(3, 250);
+    let sum = compare(3, steps(250));
     assert!(sum.worked > 2000, "{sum:?}");
+}
+
+#[test]
+fn late_copies_overwrite_nothing() {
+    let sum = compare(4, late_copies());
+    println!("{sum:?}");
+    assert!(sum.quarantine_waits > 100, "{sum:?}");
 }
 
 /// What was found, by the bytes that were printed.
