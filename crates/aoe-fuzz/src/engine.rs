@@ -5,10 +5,10 @@ use aoe_core::{
     Admission, Initiator, Instant, InterfaceChange, Link, Links, NetifId, Op, Received, Target,
     Tunables,
 };
-use aoe_wire::{Command, ETHERTYPE, Header, MacAddr, opcode};
+use aoe_wire::{Command, ConfigReply, ETHERTYPE, Header, MacAddr, opcode};
 
 use crate::disk;
-use crate::hostile::{Hostile, NETIFS, Sent, server};
+use crate::hostile::{Hostile, NETIFS, Sent, reply, server};
 
 /// Bytes from first to last; there are always more, and those are zero.
 struct Bytes<'a>(&'a [u8]);
@@ -80,7 +80,8 @@ pub fn engine(bytes: &[u8]) {
     let mut initiator = Initiator::new();
     if start % 2 == 0 {
         // Most of what is interesting comes after this.
-        hostile.config(0, 0, 0, 16, FIRMWARES[usize::from(start / 2 % 3)], 2, b"");
+        let firmware = FIRMWARES[usize::from(start / 2 % 3)];
+        hostile.config(0, 0, 0, reply(16, firmware, 2));
         hostile.answer_last_identify(disk::table(start / 8, 200).as_bytes());
     }
     for _ in 0..MAX_THINGS {
@@ -146,7 +147,7 @@ fn thing(hostile: &mut Hostile<'_>, initiator: &mut Initiator, bytes: &mut Bytes
         }
         21 => {
             let how = bytes.byte();
-            hostile.prompt = how % 2 == 0;
+            hostile.prompt = how.is_multiple_of(2);
             hostile.batch = if how % 4 < 2 {
                 1000
             } else {
@@ -189,10 +190,7 @@ fn answer(hostile: &mut Hostile<'_>, bytes: &mut Bytes<'_>) {
             sent.netif,
             mac,
             sent.header.tag,
-            buffers,
-            0x4019,
-            sectors,
-            b"",
+            reply(buffers, 0x4019, sectors),
         );
         return;
     };
@@ -254,15 +252,11 @@ fn config(hostile: &mut Hostile<'_>, bytes: &mut Bytes<'_>) {
     };
     let string = bytes.take(usize::from(counts >> 6) * 3);
     let firmware = FIRMWARES[usize::from(place / 16 % 3)];
-    hostile.config(
-        place % 4,
-        place / 4 % 4,
-        tag,
-        buffers,
-        firmware,
-        sectors,
+    let reply = ConfigReply {
         string,
-    );
+        ..reply(buffers, firmware, sectors)
+    };
+    hostile.config(place % 4, place / 4 % 4, tag, reply);
 }
 
 fn a_table(bytes: &mut Bytes<'_>) -> [u8; 512] {
@@ -320,10 +314,10 @@ fn admit(hostile: &Hostile<'_>, initiator: &mut Initiator, netif: u8, frame: &[u
     if let Admission::Create(addr) = initiator.admit(&received) {
         assert_eq!(header.addr(), Some(addr));
         assert!(header.is_response() && header.command == Command::CONFIG);
-        if hostile.now % 2 == 0 {
+        if hostile.now.is_multiple_of(2) {
             initiator.target_identified();
         }
-        initiator.target_removed(hostile.now % 2 == 0);
+        initiator.target_removed(hostile.now.is_multiple_of(2));
     }
 }
 

@@ -31,6 +31,18 @@ pub(crate) struct Net {
     pub(crate) mtu: u16,
 }
 
+/// What a target says of itself.
+pub(crate) fn reply(buffer_count: u16, firmware: u16, sector_count: u8) -> ConfigReply<'static> {
+    ConfigReply {
+        buffer_count,
+        firmware,
+        sector_count,
+        version: 1,
+        command: 0,
+        string: &[],
+    }
+}
+
 pub(crate) const NETIFS: usize = 3;
 
 struct Nets([Net; NETIFS]);
@@ -430,32 +442,14 @@ impl<'s> Hostile<'s> {
     }
 
     /// The address `mac` says how it is.
-    pub(crate) fn config(
-        &mut self,
-        netif: u8,
-        mac: u8,
-        tag: u32,
-        buffers: u16,
-        firmware: u16,
-        sectors: u8,
-        string: &[u8],
-    ) {
+    pub(crate) fn config(&mut self, netif: u8, mac: u8, tag: u32, reply: ConfigReply<'_>) {
         let header = Header {
             tag,
             ..Header::announcement(host(netif), server(mac), self.target.addr())
         };
-        let reply = ConfigReply {
-            buffer_count: buffers,
-            firmware,
-            sector_count: sectors,
-            version: 1,
-            command: 0,
-            string,
-        };
-        let mut frame = vec![0; MIN_FRAME_LEN + string.len()];
-        let len = Message::ConfigReply { header, reply }
-            .emit(&mut frame)
-            .unwrap_or(0);
+        let mut frame = vec![0; MIN_FRAME_LEN + reply.string.len()];
+        let message = Message::ConfigReply { header, reply };
+        let len = message.emit(&mut frame).unwrap_or(0);
         self.receive(netif, &frame[..len]);
     }
 

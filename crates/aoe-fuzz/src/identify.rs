@@ -5,7 +5,7 @@ use aoe_core::{Op, State};
 use aoe_wire::{IdString, Identify};
 
 use crate::disk;
-use crate::hostile::Hostile;
+use crate::hostile::{Hostile, reply};
 
 /// Takes the first 512 bytes for IDENTIFY data; what is missing is zero. If there is a 513th byte and it is odd,
 /// the checksum is made to fit, which no fuzzer finds by itself.
@@ -61,7 +61,7 @@ fn string<const N: usize>(text: &IdString<N>) {
 fn the_engine_takes_it(table: &[u8; 512], identity: Option<&Identify>) {
     let mut memory = disk::Memory::new(2, 24, 4);
     let mut hostile = Hostile::new(memory.lend(), 7);
-    hostile.config(0, 0, 0, 16, 0x4019, 17, b"");
+    hostile.config(0, 0, 0, reply(16, 0x4019, 17));
     hostile.answer_last_identify(table);
     let target = hostile.target();
     assert_eq!(target.state() == State::Up, identity.is_some());
