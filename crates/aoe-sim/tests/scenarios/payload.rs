@@ -158,3 +158,25 @@ fn an_outage_reduces_nothing() {
         assert_eq!((payload(world, 0), reduced(world)), (16, 0));
     });
 }
+
+#[test]
+fn a_switch_that_becomes_narrow_again_is_stepped_around_again() {
+    scenario(jumbo(), |world| {
+        up(world);
+        for round in 0..3 {
+            world.apply(&Fault::Conditions(0, narrow(), narrow()));
+            for lba in 0..4 {
+                good(world, Op::Write, lba * 128, 128);
+            }
+            good(world, Op::Read, 0, 512);
+            assert_eq!(payload(world, 0), 2, "round {round}");
+            world.apply(&Fault::Conditions(0, Condition::GOOD, Condition::GOOD));
+            world.run_for(61 * SEC);
+            for _ in 0..8 {
+                good(world, Op::Write, 0, 128);
+                good(world, Op::Read, 0, 128);
+            }
+            assert_eq!(payload(world, 0), 16, "round {round}");
+        }
+    });
+}
