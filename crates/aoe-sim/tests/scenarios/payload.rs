@@ -92,6 +92,20 @@ fn a_repaired_switch_carries_large_frames_again() {
 }
 
 #[test]
+fn a_single_large_frame_is_enough_to_notice() {
+    for op in [Op::Read, Op::Write] {
+        scenario(jumbo(), |world| {
+            up(world);
+            good(world, op, 0, 16);
+            world.apply(&Fault::Conditions(0, narrow(), narrow()));
+            let ended = good(world, op, 0, 16);
+            assert!(ended.at - ended.accepted < 500 * MS, "{op:?}");
+            assert_eq!((payload(world, 0), reduced(world)), (2, 1));
+        });
+    }
+}
+
+#[test]
 fn a_size_in_between_is_found() {
     scenario(jumbo(), |world| {
         up(world);
