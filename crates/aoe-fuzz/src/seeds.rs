@@ -111,100 +111,40 @@ fn identify_data() -> Vec<(String, Vec<u8>)> {
     ]
 }
 
-/// What `engine` reads from bytes, written down.
-fn engine() -> Vec<(String, Vec<u8>)> {
-    let start = [2, 32, 8, 0];
-    let request = |op: Op, lba: u8, sectors: u8| match op {
+/// A request, as `engine` reads it from bytes.
+fn request(op: Op, lba: u8, sectors: u8) -> Vec<u8> {
+    match op {
         Op::Write => vec![0, 0, sectors, lba],
         Op::Read => vec![0, 1, sectors, lba],
         Op::Flush => vec![0, 2, lba],
         Op::Trim => vec![0, 3, sectors, lba],
-    };
+    }
+}
+
+/// What `engine` reads from bytes, written down. Each begins with a disk that was identified.
+#[rustfmt::skip]
+fn engine() -> Vec<(String, Vec<u8>)> {
+    let start = [2, 32, 8, 0];
     let right = [4, 0, 0];
     let with = |things: &[&[u8]]| [&start[..], &things.concat()].concat();
     let (write, read) = (request(Op::Write, 8, 4), request(Op::Read, 8, 4));
     let (flush, trim) = (request(Op::Flush, 0, 0), request(Op::Trim, 8, 200));
     vec![
-        named(
-            "write-read",
-            &with(&[&write, &right, &[4, 1, 0], &read, &right, &[4, 1, 0]]),
-        ),
-        named(
-            "flush-trim",
-            &with(&[&write, &flush, &right, &[4, 1, 0], &right, &trim, &right]),
-        ),
-        named(
-            "lost",
-            &with(&[
-                &write,
-                &[12, 3, 10, 12, 3, 200],
-                &right,
-                &[12, 6, 20],
-                &read,
-                &[12, 7, 9],
-            ]),
-        ),
-        named(
-            "second-path",
-            &with(&[
-                &[9, 5, 16, 0],
-                &[10, 0, 200, 0, 0],
-                &write,
-                &right,
-                &[15, 0, 1],
-                &[12, 5, 9],
-                &right,
-            ]),
-        ),
-        named(
-            "conflict",
-            &with(&[
-                &[9, 5, 0, 0],
-                &[10, 1, 200, 0, 0],
-                &[12, 6, 9],
-                &[9, 5, 0, 0],
-                &[10, 0, 200, 0, 0],
-            ]),
-        ),
-        named(
-            "resized",
-            &with(&[&[18], &[10, 0, 100, 0, 0], &read, &right, &write]),
-        ),
-        named(
-            "errors",
-            &with(&[
-                &read,
-                &[4, 0, 200, 0x41, 0x40],
-                &write,
-                &[4, 0, 192, 0x80, 0],
-                &[12, 3, 60],
-                &[4, 0, 255, 2],
-            ]),
-        ),
-        named(
-            "dead",
-            &with(&[
-                &[17, 1, 0],
-                &write,
-                &[12, 6, 9],
-                &write,
-                &[19, 20],
-                &[19, 0],
-            ]),
-        ),
-        named(
-            "late-copies",
-            &with(&[
-                &[21, 1],
-                &write,
-                &right,
-                &[20, 1],
-                &read,
-                &right,
-                &[20, 7],
-                &[21, 0],
-            ]),
-        ),
+        named("write-read", &with(&[&write, &right, &[4, 1, 0], &read, &right, &[4, 1, 0]])),
+        named("flush-trim", &with(&[&write, &flush, &right, &[4, 1, 0], &right, &trim, &right])),
+        named("lost", &with(&[&write, &[12, 3, 10, 12, 3, 200], &right, &[12, 6, 20], &read, &[12, 7, 9]])),
+        named("second-path", &with(&[
+            &[9, 5, 16, 0], &[10, 0, 200, 0, 0], &write, &right, &[15, 0, 1], &[12, 5, 9], &right,
+        ])),
+        named("conflict", &with(&[
+            &[9, 5, 0, 0], &[10, 1, 200, 0, 0], &[12, 6, 9], &[9, 5, 0, 0], &[10, 0, 200, 0, 0],
+        ])),
+        named("resized", &with(&[&[18], &[10, 0, 100, 0, 0], &read, &right, &write])),
+        named("errors", &with(&[
+            &read, &[4, 0, 200, 0x41, 0x40], &write, &[4, 0, 192, 0x80, 0], &[12, 3, 60], &[4, 0, 255, 2],
+        ])),
+        named("dead", &with(&[&[17, 1, 0], &write, &[12, 6, 9], &write, &[19, 20], &[19, 0]])),
+        named("late-copies", &with(&[&[21, 1], &write, &right, &[20, 1], &read, &right, &[20, 7], &[21, 0]])),
     ]
 }
 

@@ -50,13 +50,6 @@ impl World<'_> {
                 self.change(link, InterfaceChange::Changed);
             }
             Step::Beacon(link) => self.beacon(link % self.links()),
-            Step::Faults { fault, times } => self.plain.faults = Some((fault, times)),
-            Step::Restart => self.restart(),
-            Step::Power(true) if !self.plain.running => self.restart(),
-            Step::Power(on) => self.plain.running = on,
-            Step::Resize(sectors) => self.resize(u64::from(sectors)),
-            Step::Buffers(count) => self.plain.buffers = count,
-            Step::Sectors(count) => self.plain.sectors = count,
             Step::Tunables {
                 dead_secs,
                 write_cache,
@@ -80,12 +73,27 @@ impl World<'_> {
                 self.open = open;
                 self.target.set_in_use(self.instant(), open);
             }
+            _ => self.step_of_target(step),
         }
         self.settle();
         let complaints = std::mem::take(&mut self.plain.complaints);
         for complaint in complaints {
             self.model
                 .fault(format!("the target complains of {complaint}"));
+        }
+    }
+
+    /// The steps that the target takes.
+    fn step_of_target(&mut self, step: Step) {
+        match step {
+            Step::Faults { fault, times } => self.plain.faults = Some((fault, times)),
+            Step::Restart => self.restart(),
+            Step::Power(true) if !self.plain.running => self.restart(),
+            Step::Power(on) => self.plain.running = on,
+            Step::Resize(sectors) => self.resize(u64::from(sectors)),
+            Step::Buffers(count) => self.plain.buffers = count,
+            Step::Sectors(count) => self.plain.sectors = count,
+            _ => {}
         }
     }
 
