@@ -27,8 +27,8 @@ pub struct Setup {
     pub sectors: u8,
 }
 
-/// With fewer, an engine whose frames must be cut anew can run out of them for good.
-const FEWEST_FRAMES: u8 = 160;
+/// The fewest that the engine takes.
+const FEWEST_FRAMES: u8 = 16;
 
 /// Buffer counts that targets tell.
 pub(crate) const BUFFERS: [u16; 8] = [16, 0, 1, 2, 3, 5, 64, 1024];

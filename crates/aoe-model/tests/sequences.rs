@@ -119,7 +119,14 @@ fn late_copies_overwrite_nothing() {
 /// What was found, by the bytes that were printed.
 #[test]
 fn replay() {
-    let found: [&[u8]; 1] = [&[0, 0, 0, 0]];
+    let found: [&[u8]; 2] = [
+        &[0, 0, 0, 0],
+        // A frame that found no slot to be split with kept those waiting whose slots it needed.
+        &[
+            22, 18, 5, 0, 19, 2, 0, 0, 0, 0, 3, 0, 0, 4, 13, 0, 14, 2, 15, 0, 4, 14, 0, 0, 3, 0, 0,
+            0,
+        ],
+    ];
     for bytes in found {
         let (setup, steps) = decode(bytes);
         let report = run(setup, &steps);

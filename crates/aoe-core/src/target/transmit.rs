@@ -126,12 +126,21 @@ impl Target<'_> {
 
     /// A frame that was taken for lost, or whose path went away.
     fn poll_queued<L: Links>(&mut self, now: Instant, links: &L) -> Option<Transmit> {
-        let index = self.queued.head()?;
-        let frame = *self.frames.get(index);
-        let (path, link) = self.pick_path(links, (frame.copies() > 0).then_some(frame.path))?;
-        let op = self.ios.get(frame.io).op;
-        let payload = self.paths.get(path).frame_sectors(now, link, op);
-        let index = self.fit(index, payload)?;
+        let mut next = self.queued.head();
+        // A frame that must be split and finds no slot to split with must not keep those behind it waiting:
+        // theirs are the slots that it needs.
+        let (index, path, link, op, payload) = loop {
+            let index = next?;
+            let frame = *self.frames.get(index);
+            let before = (frame.copies() > 0).then_some(frame.path);
+            let (path, link) = self.pick_path(links, before)?;
+            let op = self.ios.get(frame.io).op;
+            let payload = self.paths.get(path).frame_sectors(now, link, op);
+            if let Some(index) = self.fit(index, payload) {
+                break (index, path, link, op, payload);
+            }
+            next = self.frames.after(index);
+        };
         self.show_payload(path, op, payload);
         let mut queued = self.queued;
         self.frames.remove(&mut queued, index);
