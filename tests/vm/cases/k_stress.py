@@ -117,6 +117,11 @@ def swap_on_an_aoe_disk(t):
     t.load("em0 vtnet0")
     t.wait_disk(7, 0)
     t.wait_disk(7, 1)
+    # With swap out of reach the kernel kills what it can, sooner or later. Here that is later; and not this shell.
+    before = t.guest.sysctl("vm.pageout_oom_seq")
+    t.guest.set_sysctl("vm.pageout_oom_seq", "10000")
+    t.defer(f"sysctl vm.pageout_oom_seq={before}")
+    t.guest.run("protect -i -p $$")
     t.guest.run("swapon /dev/aoe7.0")
     t.guest_stack.callback(lambda: t.guest.run("umount -f /mnt/t; swapoff /dev/aoe7.0", 300))
     job = t.guest.spawn(pressure(t, megabytes))
