@@ -134,33 +134,3 @@ def swap_on_an_aoe_disk(t):
     used = int(t.guest.run("swapctl -sk | awk '{ print $3 }'"))
     need(used > 65536, f"only {used} KiB of swap were in use")
     t.guest.fails("kldunload -f aoe", "busy", 60)
-
-
-def few_clusters(_config, _where):
-    """A kernel that may have hardly more clusters for packets than its interfaces put in their rings."""
-    return {"loader_env": {"kern.ipc.nmbclusters": "2600", "kern.ipc.nmbufs": "6000"}}
-
-
-@G.test(own_vm=True, limit=600, machine=few_clusters)
-def packets_run_out(t):
-    """The kernel has no memory for packets: a frame that cannot be built counts as lost, nothing more."""
-    vb = t.vblade(seg=1, size=64 * MIB)
-    seg = t.lab.segments[1]
-    seg.set_mtu(9000)
-    t.guest.run("ifconfig vtnet0 mtu 9000")
-    t.load("em0 vtnet0")
-    t.wait_disk()
-    # Datagrams to nobody who reads them: their clusters stay in the socket's buffer.
-    t.guest.run("ifconfig lo0 127.0.0.1 up; sysctl kern.ipc.maxsockbuf=33554432 net.inet.udp.recvspace=16000000", 30)
-    hog = t.guest.spawn("for p in 7001 7002 7003 7004; do nc -u -l 127.0.0.1 $p > /tmp/nothing & echo $! >> /tmp/hogs; done; "
-                        "sleep 1; for h in $(cat /tmp/hogs); do kill -STOP $h; done; "
-                        "for p in 7001 7002 7003 7004; do dd if=/dev/zero bs=1400 count=3000 | nc -u -w 1 127.0.0.1 $p; done; true")
-    t.defer("for h in $(cat /tmp/hogs); do kill -CONT $h; kill -9 $h; done; rm -f /tmp/hogs; true")
-    t.guest.wait_for("netstat -m | grep 'requests for mbufs denied' | grep -qv '^0/0/0 '", 60,
-                     "the kernel refuses mbufs")
-    job = t.guest.spawn("dd if=/dev/random of=/tmp/data bs=1m count=16 && dd if=/tmp/data of=/dev/aoe7.0 bs=256k && sha256 -q /tmp/data")
-    want = job.succeed(240).split()[-1]
-    with open(vb.file, "rb") as f:
-        same(hashlib.sha256(f.read(16 * MIB)).hexdigest(), want, "sum of what was written meanwhile")
-    t.guest.run("for h in $(cat /tmp/hogs); do kill -CONT $h; kill -9 $h; done; rm -f /tmp/hogs; true")
-    hog.wait(60)

@@ -127,7 +127,8 @@ def an_hour_of_everything(t):
         weather.happen()
         time.sleep(weather.rng.uniform(0.5, 4))
         for job in jobs:
-            need(job.running(), f"ended before its time, after {weather.log[-5:]}: {job.wait(5)!r}")
+            if not job.running():
+                need(False, f"ended before its time, after {weather.log[-5:]}: {job.wait(5)!r}")
     for wire in wires:
         wire.clear()
     t.guest.run("touch /tmp/stop")
