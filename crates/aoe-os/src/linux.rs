@@ -226,22 +226,7 @@ impl RawSocket {
     }
 
     fn set(&self, level: libc::c_int, option: libc::c_int, value: libc::c_int) -> io::Result<()> {
-        self.set_raw(level, option, &value)
-    }
-
-    fn set_raw<T>(&self, level: libc::c_int, option: libc::c_int, value: &T) -> io::Result<()> {
-        let len = libc::socklen_t::try_from(size_of::<T>()).map_err(io::Error::other)?;
-        // SAFETY: the pointer and the length are those of one living value; the kernel only reads it.
-        check(unsafe {
-            libc::setsockopt(
-                self.fd.as_raw_fd(),
-                level,
-                option,
-                ptr::from_ref(value).cast(),
-                len,
-            )
-        })?;
-        Ok(())
+        set_option(&self.fd, level, option, &value)
     }
 
     /// Refuses, in the kernel, what the host sent itself and what is not meant for it: a frame for another MAC
@@ -273,7 +258,7 @@ impl RawSocket {
             len: program.len() as libc::c_ushort,
             filter: program.as_mut_ptr(),
         };
-        self.set_raw(libc::SOL_SOCKET, libc::SO_ATTACH_FILTER, &program)
+        set_option(&self.fd, libc::SOL_SOCKET, libc::SO_ATTACH_FILTER, &program)
     }
 
     fn bind(&self) -> io::Result<()> {
@@ -340,4 +325,25 @@ fn mtu_of(name: &str) -> io::Result<u32> {
         ifname: String::new(),
     };
     socket.mtu()
+}
+
+/// Sets a socket option to a value of its type.
+pub(crate) fn set_option<T>(
+    socket: &impl AsRawFd,
+    level: libc::c_int,
+    option: libc::c_int,
+    value: &T,
+) -> io::Result<()> {
+    let len = libc::socklen_t::try_from(size_of::<T>()).map_err(io::Error::other)?;
+    // SAFETY: the pointer and the length are those of one living value; the kernel only reads it.
+    check(unsafe {
+        libc::setsockopt(
+            socket.as_raw_fd(),
+            level,
+            option,
+            ptr::from_ref(value).cast(),
+            len,
+        )
+    })?;
+    Ok(())
 }

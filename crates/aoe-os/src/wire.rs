@@ -2,6 +2,7 @@
 //! A whole Ethernet interface, many frames at a time: for a program that stands between two wires.
 
 use crate::interface::padded_name;
+use crate::sys::set_option;
 use crate::{MAX_FRAME_LEN, check};
 use std::io;
 use std::mem;
@@ -197,18 +198,7 @@ impl WireSocket {
     }
 
     fn set<T>(&self, level: libc::c_int, option: libc::c_int, value: &T) -> io::Result<()> {
-        let len = libc::socklen_t::try_from(size_of::<T>()).map_err(io::Error::other)?;
-        // SAFETY: the pointer and the length are those of one living value; the kernel only reads it.
-        check(unsafe {
-            libc::setsockopt(
-                self.fd.as_raw_fd(),
-                level,
-                option,
-                ptr::from_ref(value).cast(),
-                len,
-            )
-        })?;
-        Ok(())
+        set_option(&self.fd, level, option, value)
     }
 
     fn bind(&self, index: libc::c_int) -> io::Result<()> {
