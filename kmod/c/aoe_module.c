@@ -22,11 +22,14 @@ aoe_module_tunables(struct aoe_tunables *tunables)
 	memset(tunables, 0, sizeof(*tunables));
 	tunables->at_wc = -1;
 	tunables->at_beacon_secs = 60;
+	tunables->at_quarantine_secs = 15;
 	tunables->at_fail_on_shutdown = 1;
 	TUNABLE_STR_FETCH("net.aoe.iflist", tunables->at_iflist,
 	    sizeof(tunables->at_iflist));
 	TUNABLE_INT_FETCH("net.aoe.maxwait", &tunables->at_dead_secs);
 	TUNABLE_INT_FETCH("net.aoe.dead_secs", &tunables->at_dead_secs);
+	TUNABLE_INT_FETCH("net.aoe.quarantine_secs",
+	    &tunables->at_quarantine_secs);
 	TUNABLE_INT_FETCH("net.aoe.wc", &tunables->at_wc);
 	TUNABLE_INT_FETCH("net.aoe.beacon_secs", &tunables->at_beacon_secs);
 	TUNABLE_INT_FETCH("net.aoe.fail_on_shutdown",

@@ -126,6 +126,7 @@ struct aoe_disk_params {
 struct aoe_tunables {
 	char		at_iflist[AOE_MAX_NETIFS * AOE_NAME_MAX];
 	int		at_dead_secs;
+	int		at_quarantine_secs;
 	int		at_wc;
 	int		at_beacon_secs;
 	int		at_fail_on_shutdown;

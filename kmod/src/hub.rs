@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: BSD-2-Clause
 //! The initiator: discovery, and which addresses may become targets.
 
+use aoe_core::limits::QUARANTINE_SECS;
 use aoe_core::{Initiator, Instant, InterfaceChange, NetifId, Tunables};
 
 use crate::batch::Batch;
@@ -33,6 +34,7 @@ impl Hub {
             tunables: Tunables {
                 dead_secs: 0,
                 write_cache: None,
+                quarantine_secs: QUARANTINE_SECS,
             },
             closing: false,
             armed: None,

@@ -3,6 +3,7 @@
 
 use core::sync::atomic::{AtomicBool, Ordering};
 
+use aoe_core::limits::QUARANTINE_SECS;
 use aoe_core::{State, Tunables};
 
 use crate::cell::{self, CONFIG, Cell, Guard, HUB};
@@ -14,6 +15,8 @@ use crate::{hub, report, sysctl};
 
 /// Longest time between two beacons: a day.
 pub(crate) const MAX_BEACON_SECS: u32 = 86_400;
+/// Longest time for which a copy of a write may close its range.
+const MAX_QUARANTINE_SECS: u32 = 600;
 /// GEOM tastes new disks, which holds them open for a moment. An unload waits for so long.
 const TASTE_MSECS: u32 = 1_000;
 const TASTE_STEP_MSECS: u32 = 20;
@@ -43,6 +46,7 @@ pub(crate) fn load(iflist: &str, tunables: &aoe_tunables) -> Result<(), Errno> {
     HUB.lock().tunables = Tunables {
         dead_secs: u32::try_from(tunables.at_dead_secs).unwrap_or(0),
         write_cache: write_cache(tunables.at_wc).unwrap_or(None),
+        quarantine_secs: quarantine(tunables.at_quarantine_secs).unwrap_or(QUARANTINE_SECS),
     };
     sysctl::create(&mut config)?;
     if netifs::set_list(&mut config, iflist).is_err() {
@@ -51,6 +55,14 @@ pub(crate) fn load(iflist: &str, tunables: &aoe_tunables) -> Result<(), Errno> {
         ));
     }
     Ok(())
+}
+
+/// The meaning of `net.aoe.quarantine_secs`. Zero would let a late copy overwrite newer data.
+pub(crate) fn quarantine(value: i32) -> Result<u32, Errno> {
+    match u32::try_from(value) {
+        Ok(secs @ 1..=MAX_QUARANTINE_SECS) => Ok(secs),
+        _ => Err(errno::EINVAL),
+    }
 }
 
 /// The meaning of `net.aoe.wc`.

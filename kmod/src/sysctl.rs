@@ -16,7 +16,7 @@ use crate::ffi::raw::{
 use crate::ffi::{self, Errno, Node, Owner, errno};
 use crate::hub;
 use crate::input::drop_counter;
-use crate::module::{self, MAX_BEACON_SECS, request_removal, write_cache};
+use crate::module::{self, MAX_BEACON_SECS, quarantine, request_removal, write_cache};
 use crate::netifs::{self, Config};
 use crate::show;
 use crate::text::Text;
@@ -91,6 +91,7 @@ enum ModuleLeaf {
     Devices,
     Discover,
     DeadSecs,
+    QuarantineSecs,
     WriteCache,
     BeaconSecs,
     FailOnShutdown,
@@ -98,13 +99,14 @@ enum ModuleLeaf {
     Counter(u32),
 }
 
-const MODULE_LEAVES: [(&str, ModuleLeaf); 18] = [
+const MODULE_LEAVES: [(&str, ModuleLeaf); 19] = [
     ("iflist", ModuleLeaf::Iflist),
     ("interfaces", ModuleLeaf::Interfaces),
     ("devices", ModuleLeaf::Devices),
     ("discover", ModuleLeaf::Discover),
     ("dead_secs", ModuleLeaf::DeadSecs),
     ("maxwait", ModuleLeaf::DeadSecs),
+    ("quarantine_secs", ModuleLeaf::QuarantineSecs),
     ("wc", ModuleLeaf::WriteCache),
     ("beacon_secs", ModuleLeaf::BeaconSecs),
     ("fail_on_shutdown", ModuleLeaf::FailOnShutdown),
@@ -389,6 +391,7 @@ fn module_number(leaf: ModuleLeaf) -> Result<i64, Errno> {
     Ok(match leaf {
         ModuleLeaf::Discover => 0,
         ModuleLeaf::DeadSecs => i64::from(HUB.lock().tunables.dead_secs),
+        ModuleLeaf::QuarantineSecs => i64::from(HUB.lock().tunables.quarantine_secs),
         ModuleLeaf::WriteCache => HUB.lock().tunables.write_cache.map_or(-1, i64::from),
         ModuleLeaf::BeaconSecs => i64::from(CONFIG.lock().beacon_secs),
         ModuleLeaf::FailOnShutdown => i64::from(CONFIG.lock().fail_on_shutdown),
@@ -430,6 +433,11 @@ fn set_module_number(leaf: ModuleLeaf, value: i64) -> Result<(), Errno> {
         ModuleLeaf::DeadSecs => {
             let secs = u32::try_from(value).map_err(|_| errno::EINVAL)?;
             set_tunables(|tunables| tunables.dead_secs = secs);
+        }
+        ModuleLeaf::QuarantineSecs => {
+            let value = i32::try_from(value).map_err(|_| errno::EINVAL)?;
+            let secs = quarantine(value)?;
+            set_tunables(|tunables| tunables.quarantine_secs = secs);
         }
         ModuleLeaf::WriteCache => {
             let value = i32::try_from(value).map_err(|_| errno::EINVAL)?;

@@ -67,8 +67,9 @@ pub const KEEPALIVE_NS: u64 = 10 * SEC;
 /// Unanswered keep-alives after which a path counts as lost.
 pub const KEEPALIVE_TRIES: u8 = 5;
 /// How long a copy of a write that was never answered keeps its range closed to newer writes, when
-/// nothing better proves it dead. A stalled target may hold it in a socket buffer for seconds.
-pub const QUARANTINE_NS: u64 = 15 * SEC;
+/// nothing better proves it dead and the operator does not say otherwise, in seconds. A stalled
+/// target may hold it in a socket buffer for that long.
+pub const QUARANTINE_SECS: u32 = 15;
 /// How long a target may be silent before it is called down; I/O is held from the first moment.
 pub const DOWN_AFTER_NS: u64 = 2 * SEC;
 /// How long a path may be lost before that is reported.

@@ -128,6 +128,7 @@ fn thing(hostile: &mut Hostile<'_>, initiator: &mut Initiator, bytes: &mut Bytes
             let tunables = Tunables {
                 dead_secs: u32::from(dead % 8),
                 write_cache,
+                quarantine_secs: u32::from(dead / 8),
             };
             hostile.call(|target, now| target.set_tunables(now, tunables));
         }

@@ -26,10 +26,10 @@ impl Options {
         options.work = draw_work(&mut rng);
         options.host = draw_host(&mut rng);
         options.tunables = Tunables {
-            dead_secs: 0,
             write_cache: *rng
                 .pick(&[None, None, Some(true), Some(false)])
                 .unwrap_or(&None),
+            ..Tunables::default()
         };
         if rng.chance(100_000) {
             options.tunables.dead_secs = 3;

@@ -277,10 +277,7 @@ impl Options {
                 ios: 256,
                 notice_delay: 0,
             },
-            tunables: Tunables {
-                dead_secs: 0,
-                write_cache: None,
-            },
+            tunables: Tunables::default(),
             faults: Vec::new(),
             allowed: Vec::new(),
             plant: None,

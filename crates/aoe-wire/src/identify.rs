@@ -313,6 +313,21 @@ impl Identify {
         self.serial == other.serial && self.model == other.model && self.wwn == other.wwn
     }
 
+    /// A number that two answers share when they name the same disk and the same size (FNV-1a; for
+    /// telling disks apart that do not try to be taken for each other).
+    #[must_use]
+    pub fn digest(&self) -> u64 {
+        let texts = [self.serial.as_str(), self.model.as_str()];
+        let words = [self.wwn.unwrap_or(0), self.sectors];
+        texts
+            .iter()
+            .flat_map(|text| text.bytes().chain([0]))
+            .chain(words.iter().flat_map(|word| word.to_le_bytes()))
+            .fold(0xcbf2_9ce4_8422_2325, |sum, byte| {
+                (sum ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
+            })
+    }
+
     /// Whether the serial tells this disk from others: not empty, and not what kvblade writes
     /// into every disk that it was given no serial for.
     #[must_use]

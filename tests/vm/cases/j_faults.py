@@ -161,7 +161,7 @@ def the_same_blocks_again_and_again(t):
     t.load("em0")
     t.wait_disk()
     relay.set("both", "loss=3%", "reorder=10%", "reorder-delay=1ms..10ms")
-    rounds = 60 if t.config.quick else 400
+    rounds = 60 if t.config.quick else 150
     for block in range(4):
         t.guest.run(f"for n in $(jot {rounds}); do jot -b \"block {block} number $n\" 1500 > /tmp/stamp; dd if=/tmp/stamp "
                     f"of=/dev/aoe7.0 bs=16k oseek={block} count=1 2>/dev/null || exit 1; done", 600)

@@ -236,6 +236,7 @@ impl Target<'_> {
         self.paths.at(index).probe.identified = claim.ticket.generation;
         match Identify::parse(data) {
             Ok(identity) if identity.logical_sector as usize == SECTOR_SIZE => {
+                self.paths.at(index).probe.disk = identity.digest();
                 self.compare(now, index, &identity);
             }
             // AoE counts in units of 512 bytes; a disk that says otherwise contradicts itself.
@@ -282,13 +283,14 @@ impl Target<'_> {
         }
     }
 
-    /// A second answer to one IDENTIFY. If it names another disk, two targets share this MAC address
-    /// and execute whatever is sent there: nothing may be sent any more until one of them is gone.
+    /// A second answer to one IDENTIFY. If it names another disk than the first, two targets share
+    /// this MAC address and execute whatever is sent there: nothing may be sent any more until one of
+    /// them is gone. The first is what counts, not the disk that we know: that may have grown since.
     fn compare_second(&mut self, now: Instant, index: u8, data: &[u8; SECTOR_SIZE]) {
-        let (Some(known), Ok(second)) = (self.info.identity, Identify::parse(data)) else {
+        let Ok(second) = Identify::parse(data) else {
             return;
         };
-        if !known.same_disk(&second) || known.sectors != second.sectors {
+        if second.digest() != self.paths.get(index).probe.disk {
             self.note_conflict(now, index);
             let path = self.paths.at(index);
             path.quarrels = QUARREL_ROUNDS;

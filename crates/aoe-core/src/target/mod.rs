@@ -134,12 +134,25 @@ pub struct IoStorage<'s> {
 }
 
 /// What the operator decides for a target.
-#[derive(Copy, Clone, PartialEq, Eq, Debug, Default)]
+#[derive(Copy, Clone, PartialEq, Eq, Debug)]
 pub struct Tunables {
     /// Seconds without any answer after which I/O fails; 0 holds it for ever.
     pub dead_secs: u32,
     /// The volatile write cache: `None` leaves it as it is.
     pub write_cache: Option<bool>,
+    /// Seconds for which a copy of a write that was never answered keeps its range closed to newer
+    /// writes, when nothing better proves it dead.
+    pub quarantine_secs: u32,
+}
+
+impl Default for Tunables {
+    fn default() -> Self {
+        Self {
+            dead_secs: 0,
+            write_cache: None,
+            quarantine_secs: crate::limits::QUARANTINE_SECS,
+        }
+    }
 }
 
 /// A set of things to report.

@@ -28,6 +28,8 @@ pub(crate) struct Probe {
     pub(crate) sent_at: Instant,
     /// The generation of the last IDENTIFY that was answered: a second answer to it is a second disk.
     pub(crate) identified: u32,
+    /// The digest of what was answered first.
+    pub(crate) disk: u64,
     /// Its place in the order of sending.
     pub(crate) seq: u64,
     /// When to ask for the config after this one: its answer alone proves too little.
@@ -43,6 +45,7 @@ impl Probe {
         generation: 0,
         sent_at: Instant::from_nanos(0),
         identified: 0,
+        disk: 0,
         seq: 0,
         again: None,
     };

@@ -9,7 +9,7 @@
 //!   sent a good while after the copy: what the target or the path had queued before it has gone by.
 //!   A target that works on several requests at once may, after a stall, take the newest first,
 //!   however much later it was sent: for such a one this proves nothing (simulator seed 2292);
-//! * a long time has passed since the copy could last leave this host.
+//! * a long time has passed since the copy could last leave this host; how long, the operator may say.
 //!
 //! An interface that goes down may keep frames and send them when it is up again. The caller empties
 //! it before it says so, as far as the driver lets it; what a driver does not give away is the
@@ -18,7 +18,6 @@
 use super::frames::FrameState;
 use super::paths::PathState;
 use super::{Instant, Target};
-use crate::limits::QUARANTINE_NS;
 use crate::time::{MS, SEC};
 
 /// By how much the network may let a later frame overtake an earlier one.
@@ -117,7 +116,7 @@ impl Target<'_> {
                 return true;
             }
         }
-        now.since(ghost.last_sent) >= QUARANTINE_NS
+        now.since(ghost.last_sent) >= u64::from(self.tunables.quarantine_secs) * SEC
     }
 
     /// Something sent at `proof` or later was answered on this very path: what had left by it before

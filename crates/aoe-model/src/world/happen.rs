@@ -58,6 +58,7 @@ impl World<'_> {
                 self.tunables = Tunables {
                     dead_secs,
                     write_cache,
+                    ..Tunables::default()
                 };
                 self.target.set_tunables(self.instant(), self.tunables);
             }

@@ -220,6 +220,25 @@ fn growth_is_seen_on_demand_and_on_two_paths() {
 }
 
 #[test]
+fn growth_is_seen_where_every_frame_comes_twice_and_the_other_path_is_gone() {
+    let doubled = Condition {
+        duplicate: 1_000_000,
+        ..Condition::GOOD
+    };
+    scenario(two_paths(Options::simple(1)), |world| {
+        up(world);
+        world.apply(&Fault::Conditions(0, doubled, doubled));
+        // The path that is left quarrels with the one that cannot answer any more.
+        world.apply(&Fault::Conditions(1, cut(), cut()));
+        world.apply(&Fault::Resize(0, 4096));
+        world.apply(&Fault::Revalidate);
+        world.run_for(20 * SEC);
+        assert_eq!(world.slot(ADDR).unwrap().target().sectors(), 4096);
+        good(world, Op::Write, 4000, 96);
+    });
+}
+
+#[test]
 fn after_a_shrink_only_what_lies_beyond_the_end_fails() {
     let mut options = allowing(IoError::Failed);
     options.allowed.push(IoError::Invalid);
@@ -366,6 +385,31 @@ fn a_reordering_target_may_take_the_newest_first_and_nothing_is_overwritten() {
             good(world, Op::Read, 0, 16);
         }
     });
+}
+
+#[test]
+fn the_operator_says_how_long_unproven_copies_close_a_range() {
+    for secs in [1, 4] {
+        let mut options = with(Profile::kvblade());
+        options.server().timing = Timing::reordering((US, 300 * US), 2);
+        options.tunables.quarantine_secs = secs;
+        scenario(options, |world| {
+            up(world);
+            // One write is lost, so its first copy is never answered.
+            world.apply(&Fault::Conditions(0, cut(), cut()));
+            let old = world.submit(ADDR, Op::Write, 0, 2, false);
+            world.run_for(MS);
+            world.apply(&Fault::Conditions(0, Condition::GOOD, Condition::GOOD));
+            assert_eq!(wait(world, old, SEC).result, Ok(()));
+            let ended = good(world, Op::Write, 0, 2);
+            let waited = ended.at - ended.accepted;
+            let wanted = u64::from(secs) * SEC;
+            assert!(
+                (wanted - SEC / 2..wanted + 2 * SEC).contains(&waited),
+                "{waited} ns for {secs} s"
+            );
+        });
+    }
 }
 
 #[test]

@@ -99,7 +99,7 @@ impl Driver {
             seen: BTreeSet::new(),
             tunables: Tunables {
                 dead_secs,
-                write_cache: None,
+                ..Tunables::default()
             },
             data: HashMap::new(),
             next_token: 1,
