@@ -38,6 +38,11 @@ pub const MIN_RTO_NS: u64 = 3 * MS;
 /// Silence after which the oldest frame in flight is sent once more, to provoke an answer (the tail loss
 /// probe of RFC 8985). A needless one costs the target one frame, so it may come before the time-out.
 pub const MIN_TAIL_NS: u64 = 500 * US;
+/// How long the shortest round trip counts, and as long again at most: queues on a path are empty now
+/// and then within that time.
+pub const RTT_FLOOR_NS: u64 = 5 * SEC;
+/// Least leeway for frames that overtake each other: two processors that send at once swap theirs.
+pub const MIN_REORDER_NS: u64 = 50 * US;
 /// How often [`MIN_TAIL_NS`] a path that is often late is given at most.
 pub const MAX_TAIL_FACTOR: u64 = 16;
 /// Longest retransmission time-out, back-off included.

@@ -171,9 +171,10 @@ impl Target<'_> {
         let path = self.paths.at(index);
         let (sent_at, seq) = (path.probe.sent_at, path.probe.seq);
         if path.probe.tries == 1 && path.rtt.srtt() == 0 {
-            path.rtt.sample(now.since(sent_at));
+            path.note_rtt(now, now.since(sent_at));
         }
-        path.last_rtt = now.since(sent_at);
+        // A target may answer questions before the requests that it has.
+        path.last_rtt = now.since(sent_at).max(path.rtt.srtt());
         path.answered_seq = path.answered_seq.max(seq);
         path.note_heard(now);
         path.probe.settle();

@@ -23,8 +23,8 @@ impl Target<'_> {
         let frame = *self.frames.get(index);
         let path = self.paths.at(frame.path);
         let rtt = now.since(frame.last_sent);
-        path.rtt.sample(rtt);
-        path.last_rtt = rtt;
+        path.note_rtt(now, rtt);
+        path.silence.note_answer();
         if frame.copies() > 1 {
             match frame.sign {
                 Sign::Overtaken => path.reordering.note_right(),
@@ -34,12 +34,17 @@ impl Target<'_> {
         }
         if frame.seq > path.answered_seq {
             path.answered_seq = frame.seq;
+            path.reordering.note_answer();
         } else if frame.copies() == 1 {
             // Two senders at once swap frames by microseconds; a target that keeps no order, by more.
             let span = path.answered_sent.since(frame.last_sent);
-            path.reordering.note_wrong();
             self.unordered |= span > NETWORK_REORDER_NS / 2;
+            if rtt.saturating_sub(path.last_rtt) > path.reorder_ns() / 2 {
+                // The next one might be taken for lost.
+                path.reordering.note_wrong();
+            }
         }
+        path.last_rtt = rtt;
         self.note_alive_until(frame.path, frame.last_sent);
     }
 
@@ -49,7 +54,7 @@ impl Target<'_> {
         self.info.counters.late_answers += 1;
         let path = self.paths.at(frame.path);
         if copy == 0 {
-            path.rtt.sample(now.since(frame.first_sent));
+            path.note_rtt(now, now.since(frame.first_sent));
         }
         match frame.sign {
             Sign::Overtaken => path.reordering.note_wrong(),
@@ -68,10 +73,7 @@ impl Target<'_> {
             if frame.seq >= path.answered_seq {
                 return;
             }
-            let wait = path
-                .last_rtt
-                .max(path.rtt.srtt())
-                .saturating_add(path.reorder_ns());
+            let wait = path.last_rtt.saturating_add(path.reorder_ns());
             let lost_at = frame.last_sent.after(wait);
             if lost_at > now {
                 self.paths.at(path_index).overtaken_at = Some(lost_at);

@@ -6,11 +6,11 @@ use super::frames::List;
 use super::patience::Patience;
 use super::payload::PayloadSearch;
 use super::probe::Probe;
-use super::rtt::Rtt;
+use super::rtt::{Floor, Rtt};
 use super::window::Window;
 use crate::limits::{
     DEFAULT_PHYSICAL_SECTORS, DEFAULT_SECTORS, MAX_FRAME_SECTORS, MAX_PATHS, MAX_TAIL_FACTOR,
-    MIN_RTO_NS, MIN_TAIL_NS,
+    MIN_REORDER_NS, MIN_RTO_NS, MIN_TAIL_NS,
 };
 use crate::{Instant, Link, NetifId, Op, payload_sectors};
 use aoe_wire::MacAddr;
@@ -71,7 +71,7 @@ pub struct Path {
     pub(crate) timeouts: u8,
     /// The oldest frame was sent once more, and nothing was heard since.
     pub(crate) tail_probed: bool,
-    /// How far answers may overtake each other, in quarters of the round trip.
+    /// How far answers may overtake each other, in quarters of the shortest round trip.
     pub(crate) reordering: Patience,
     /// How long it may be silent, in units of [`MIN_TAIL_NS`].
     pub(crate) silence: Patience,
@@ -84,6 +84,9 @@ pub struct Path {
     /// What gets through from the target to us: answers to reads.
     pub(crate) inbound: PayloadSearch,
     pub(crate) rtt: Rtt,
+    pub(crate) floor: Floor,
+    /// How long the path was silent, while something was in flight, before an answer came.
+    pub(crate) gap: Rtt,
     pub(crate) window: Window,
     /// Frames whose newest copy is in flight on this path, in the order of sending.
     pub(crate) in_flight: List,
@@ -126,6 +129,8 @@ impl Path {
         outbound: PayloadSearch::EMPTY,
         inbound: PayloadSearch::EMPTY,
         rtt: Rtt::EMPTY,
+        floor: Floor::EMPTY,
+        gap: Rtt::EMPTY,
         window: Window::EMPTY,
         in_flight: List::EMPTY,
         answered_seq: 0,
@@ -280,7 +285,7 @@ impl Path {
     /// How long the path may be silent before something is done: first the oldest frame is sent once
     /// more, to provoke an answer; after that the time-out counts.
     pub(crate) fn silence_ns(&self) -> u64 {
-        match self.rtt.expected() {
+        match self.gap.expected() {
             Some(expected) if self.may_probe_tail() => {
                 expected.max(self.patience_ns()).min(self.rto_ns())
             }
@@ -290,13 +295,27 @@ impl Path {
 
     /// The next thing to do about silence is the tail loss probe.
     pub(crate) fn may_probe_tail(&self) -> bool {
-        self.timeouts == 0 && !self.tail_probed && self.rtt.expected().is_some()
+        self.timeouts == 0 && !self.tail_probed && self.gap.expected().is_some()
     }
 
     /// How long after its round trip a frame that was overtaken may still be on its way.
     pub(crate) fn reorder_ns(&self) -> u64 {
-        let quarter = (self.rtt.srtt() / 4).max(MIN_RTO_NS / 64);
+        let quarter = (self.floor.get() / 4).max(MIN_REORDER_NS);
         quarter.saturating_mul(self.reordering.factor())
+    }
+
+    /// An answer came `rtt` after what it answers was sent.
+    pub(crate) fn note_rtt(&mut self, now: Instant, rtt: u64) {
+        self.rtt.sample(rtt);
+        self.floor.sample(now, rtt);
+    }
+
+    /// An answer comes in, the oldest frame in flight having been sent at `oldest_sent`: how long was it
+    /// silent? What a tail loss probe had to provoke says nothing about that.
+    pub(crate) fn note_gap(&mut self, now: Instant, oldest_sent: Instant) {
+        if !self.tail_probed && self.timeouts == 0 {
+            self.gap.sample(now.since(self.heard_at.max(oldest_sent)));
+        }
     }
 
     /// An answer to something sent by this path came in.

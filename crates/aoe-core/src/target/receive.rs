@@ -274,6 +274,10 @@ impl Target<'_> {
     fn note_answered(&mut self, now: Instant, heard_on: u8, answered: Answered) {
         let frame = *self.frames.get(answered.index);
         self.frames.note_answered(answered);
+        if let Some(oldest) = self.paths.get(heard_on).in_flight.head() {
+            let oldest_sent = self.frames.get(oldest).last_sent;
+            self.paths.at(heard_on).note_gap(now, oldest_sent);
+        }
         self.paths.at(heard_on).note_heard(now);
         let flew = frame.state == FrameState::InFlight;
         if flew {

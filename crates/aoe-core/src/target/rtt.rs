@@ -1,6 +1,41 @@
 //! Round-trip estimation per path (RFC 6298), in nanoseconds.
 
-use crate::limits::{INITIAL_RTO_NS, MAX_RTO_NS};
+use crate::Instant;
+use crate::limits::{INITIAL_RTO_NS, MAX_RTO_NS, RTT_FLOOR_NS};
+
+/// The shortest round trip of late: what the path takes when nothing queues on it. Kept as the minimum
+/// of two spans of time, of which the older is dropped when the newer is over.
+#[derive(Copy, Clone, Debug)]
+pub(crate) struct Floor {
+    older: u64,
+    newer: u64,
+    since: Instant,
+}
+
+impl Floor {
+    pub(crate) const EMPTY: Self = Self {
+        older: u64::MAX,
+        newer: u64::MAX,
+        since: Instant::from_nanos(0),
+    };
+
+    pub(crate) fn sample(&mut self, now: Instant, rtt: u64) {
+        if now.since(self.since) >= RTT_FLOOR_NS {
+            self.older = self.newer;
+            self.newer = u64::MAX;
+            self.since = now;
+        }
+        self.newer = self.newer.min(rtt);
+    }
+
+    /// 0 before the first sample.
+    pub(crate) fn get(&self) -> u64 {
+        match self.older.min(self.newer) {
+            u64::MAX => 0,
+            rtt => rtt,
+        }
+    }
+}
 
 /// Smoothed round-trip time and its mean deviation.
 #[derive(Copy, Clone, Debug)]
@@ -58,6 +93,20 @@ mod tests {
         rtt.sample(8 * MS);
         assert_eq!(rtt.srtt(), 8 * MS);
         assert_eq!(rtt.rto(MIN_RTO_NS, 0), 8 * MS + 4 * (4 * MS));
+    }
+
+    #[test]
+    fn the_floor_forgets_what_is_long_ago() {
+        let mut floor = Floor::EMPTY;
+        assert_eq!(floor.get(), 0);
+        let at = |span: u64| Instant::from_nanos(RTT_FLOOR_NS * span + 1);
+        floor.sample(at(1), 200 * US);
+        floor.sample(at(1), 900 * US);
+        assert_eq!(floor.get(), 200 * US);
+        floor.sample(at(2), 700 * US);
+        assert_eq!(floor.get(), 200 * US);
+        floor.sample(at(3), 800 * US);
+        assert_eq!(floor.get(), 700 * US);
     }
 
     #[test]

@@ -3,7 +3,8 @@
 //! What overruns on a storage LAN is the target's buffer, and that is bounded by its advertised buffer
 //! count already. So the window answers to loss in proportion: two lost frames cost it one, a windowful of
 //! answers earns one. Where a share p of all frames is lost it settles at 2/p frames; a windowful lost at
-//! once halves it.
+//! once halves it. What it once had it earns back by any answers; beyond that it grows only while it is
+//! full, since a window that is not says nothing about what the path can take.
 
 use crate::limits::{INITIAL_WINDOW, MAX_WINDOW, MIN_WINDOW};
 
@@ -12,6 +13,8 @@ pub(crate) struct Window {
     size: u16,
     /// Below it every answer widens the window, above it a windowful of answers does.
     threshold: u16,
+    /// The widest it was.
+    reached: u16,
     /// Answers since the window was last widened.
     answers: u16,
     /// A lost frame that was not paid for yet.
@@ -22,6 +25,7 @@ impl Window {
     pub(crate) const EMPTY: Self = Self {
         size: INITIAL_WINDOW,
         threshold: MAX_WINDOW,
+        reached: INITIAL_WINDOW,
         answers: 0,
         owing: false,
     };
@@ -31,15 +35,16 @@ impl Window {
         self.size.min(buffer_count.clamp(1, MAX_WINDOW))
     }
 
-    /// A frame was answered while `outstanding` were in flight, this one counted. A window that was
-    /// not full says nothing about what the path can take, so it does not grow.
+    /// A frame was answered while `outstanding` were in flight, this one counted.
     pub(crate) fn on_answer(&mut self, outstanding: u16) {
-        if outstanding < self.size || self.size >= MAX_WINDOW {
+        let full = outstanding >= self.size;
+        if self.size >= MAX_WINDOW || (!full && self.size >= self.reached) {
             return;
         }
         self.answers = self.answers.saturating_add(1);
         if self.size < self.threshold || self.answers >= self.size {
             self.size += 1;
+            self.reached = self.reached.max(self.size);
             self.answers = 0;
         }
     }
@@ -79,6 +84,23 @@ mod tests {
                 window.on_loss();
             } else {
                 window.on_answer(window.limit(MAX_WINDOW));
+            }
+        }
+        let size = window.limit(MAX_WINDOW);
+        assert!((80..=120).contains(&size), "{size}");
+    }
+
+    #[test]
+    fn what_random_loss_took_is_earned_back_by_a_window_that_is_seldom_full() {
+        let mut window = Window::EMPTY;
+        for _ in 0..200 {
+            window.on_answer(MAX_WINDOW);
+        }
+        for n in 0..200_000u32 {
+            if n % 50 == 0 {
+                window.on_loss();
+            } else {
+                window.on_answer(16);
             }
         }
         let size = window.limit(MAX_WINDOW);
