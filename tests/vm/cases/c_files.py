@@ -36,12 +36,17 @@ def fill_and_check(t, device, newfs="newfs -U"):
     t.guest.run(f"{newfs} {device}", 120)
     t.guest.run(f"mkdir -p /mnt/a && mount {device} /mnt/a")
     unpack(t, "/mnt/a")
+    whole_afterwards(t, device)
+    fsck_clean(t, device)
+
+
+def whole_afterwards(t, device):
+    """The file system that was filled under /mnt/a is clean, and all of it is there, as the target has it."""
     t.guest.run("umount /mnt/a", 180)
     fsck_clean(t, device)
     t.guest.run(f"mount {device} /mnt/a")
     compare(t, "/mnt/a")
     t.guest.run("umount /mnt/a", 60)
-    fsck_clean(t, device)
 
 
 def disk_size(t):

@@ -4,7 +4,7 @@
 import re
 import time
 
-from cases.c_files import class_or_skip, compare, disk_size, fsck_clean
+from cases.c_files import class_or_skip, disk_size, whole_afterwards
 from lib.case import MIB, Group
 from lib.target import file_hash
 from lib.util import need, same
@@ -40,11 +40,7 @@ def filesystem_survives_20_seconds_without_target(t):
     t.wait_state("up", timeout=15)
     t.say(f"up {time.monotonic() - begin:.1f} s after the target's return")
     job.succeed(600)
-    t.guest.run("umount /mnt/a", 180)
-    fsck_clean(t, disk)
-    t.guest.run(f"mount {disk} /mnt/a")
-    compare(t, "/mnt/a")
-    t.guest.run("umount /mnt/a", 60)
+    whole_afterwards(t, disk)
     need(EIO not in t.console() and "g_vfs_done" not in t.console(), "the console tells of an I/O error")
 
 

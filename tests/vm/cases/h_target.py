@@ -5,7 +5,7 @@ Served by this project's own aoe-target, which also counts and refuses requests 
 import hashlib
 import re
 
-from cases.c_files import compare, disk_size, fsck_clean
+from cases.c_files import disk_size, whole_afterwards
 from lib.case import MIB, Group
 from lib.target import file_hash, pattern
 from lib.util import need, same
@@ -53,11 +53,7 @@ def trim_by_the_filesystem(t):
     t.guest.run("tar xf /dev/vtbd2 -C /mnt/a", 600)
     t.guest.run("cp -R /mnt/a/d1 /mnt/a/copy && sync && rm -r /mnt/a/copy && sync && sleep 3", 300)
     need(int(t.leaf("trims")) > 0, "removing files sent no TRIM")
-    t.guest.run("umount /mnt/a", 120)
-    fsck_clean(t, "/dev/aoe7.0")
-    t.guest.run("mount /dev/aoe7.0 /mnt/a")
-    compare(t, "/mnt/a")
-    t.guest.run("umount /mnt/a", 60)
+    whole_afterwards(t, "/dev/aoe7.0")
     need(server.alive(), "the target ended")
 
 

@@ -5,7 +5,7 @@ import hashlib
 import time
 
 from lib.case import MIB, MODULE, Group
-from lib.util import need, same
+from lib.util import TestSkipped, need, same
 
 G = Group("stress", nics=("em", "vtnet"), memory=512)
 
@@ -134,3 +134,55 @@ def swap_on_an_aoe_disk(t):
     used = int(t.guest.run("swapctl -sk | awk '{ print $3 }'"))
     need(used > 65536, f"only {used} KiB of swap were in use")
     t.guest.fails("kldunload -f aoe", "busy", 60)
+
+
+# -- network buffers ------------------------------------------------------------------------------------------------
+
+#: A kernel with few network buffers, and with an interface queue that holds all of them.
+FEW_BUFFERS = {"kern.ipc.nmbufs": "12000", "kern.ipc.nmbclusters": "3000", "kern.ipc.nmbjumbop": "3000",
+               "kern.ipc.nmbjumbo9": "600", "kern.ipc.nmbjumbo16": "300", "net.link.ifqmaxlen": "100000"}
+
+
+def few_buffers(config, _workdir):
+    if config.kernel is None:
+        raise TestSkipped("a root image with its own loader cannot be given these tunables")
+    return {"loader_env": FEW_BUFFERS}
+
+
+def denied(t):
+    """Requests for network buffers that the kernel could not meet."""
+    words = t.guest.run("netstat -m | grep 'requests for mbufs denied'").split()[0]
+    return sum(int(word) for word in words.split("/"))
+
+
+@G.test(own_vm=True, limit=600, machine=few_buffers)
+def exhausted_network_buffers_count_as_loss(t):
+    """Somebody takes every network buffer of the kernel and gives them back 15 s later, twice, under a writer and a
+    reader. Neither sees an error, and both are done in the end; frames of the reserve were used."""
+    vb = t.vblade(seg=0, size=48 * MIB, seed="buffers")
+    want = digest_of(vb)
+    other = t.vblade(seg=0, port=1, slot=1, size=48 * MIB)
+    t.load("em0")
+    t.wait_disk()
+    t.wait_disk(7, 1)
+    # A tap that is open and not read keeps what is sent to it.
+    t.guest.run("kldload -n if_tuntap; ifconfig tap0 create && ifconfig tap0 inet 10.99.0.1/24 up")
+    t.defer("ifconfig tap0 destroy")
+    copy = t.guest.spawn("n=0; while ! test -e /tmp/stop; do dd if=/dev/aoe7.0 of=/dev/aoe7.1 bs=1m 2>/dev/null || exit 1; "
+                         "n=$((n + 1)); done; echo $n")
+    before = denied(t)
+    for _ in range(2):
+        job = t.guest.spawn("( sleep 20 ) < /dev/tap0 & sleep 0.5; arp -s 10.99.0.2 00:00:5e:00:53:01 >/dev/null; "
+                            "timeout 14 ping -q -i 0.001 -s 30000 10.99.0.2 >/dev/null; wait")
+        job.wait(120)
+        t.guest.run("sleep 3")
+    t.guest.run("touch /tmp/stop")
+    rounds = int(copy.succeed(180).split()[-1])
+    short, used = denied(t) - before, int(t.guest.sysctl("net.aoe.reserve_used"))
+    t.say(f"{short} requests for buffers were denied, {used} frames came from the reserve, {rounds} copies were made")
+    need(short > 100, f"only {short} requests for buffers were denied")
+    need(used > 0, "the reserve was not used")
+    same(t.leaf("errors"), "0", "errors of the reader")
+    same(t.leaf("errors", 7, 1), "0", "errors of the writer")
+    same(t.guest.run("dd if=/dev/aoe7.1 bs=1m 2>/dev/null | sha256 -q", 60), want, "sum of the copy")
+    same(digest_of(other), want, "sum of the copy on the target")
