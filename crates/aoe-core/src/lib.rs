@@ -38,7 +38,7 @@ mod target;
 mod time;
 
 pub use initiator::{Admission, Initiator};
-pub use link::{InterfaceChange, Link, Links, NetifId, payload_sectors};
+pub use link::{InterfaceChange, Link, Links, NetifId};
 pub use request::{
     Claim, Completion, DropReason, Event, Full, Handled, IoError, Op, Payload, Received, Request,
     Ticket, Transmit,

@@ -34,12 +34,3 @@ pub enum InterfaceChange {
     /// Its MTU or address is another now.
     Changed,
 }
-
-/// How many 512-byte sectors one frame can carry on an interface of this MTU.
-///
-/// The MTU does not count the Ethernet header, so the AoE and ATA headers (22 bytes) are all that is
-/// taken off it. (`vblade` and Linux take off 36; what a target accepts is limited by what it advertises.)
-#[must_use]
-pub const fn payload_sectors(mtu: u32) -> u32 {
-    mtu.saturating_sub(22) / 512
-}

@@ -77,11 +77,12 @@ pub const CONFIG_STRING_MAX: usize = 1024;
 
 /// How many sectors of data fit a frame on a link of this MTU, at most 255.
 ///
-/// The MTU counts what follows the 14 bytes of Ethernet header, so 22 bytes of it are headers.
+/// The MTU counts what follows the 14 bytes of Ethernet header, so 22 bytes of it are headers. (`vblade`
+/// and Linux take off 36; what a target accepts is limited by what it advertises.)
 #[must_use]
-pub const fn sectors_per_frame(mtu: usize) -> u8 {
-    let sectors = mtu.saturating_sub(ATA_HEADER_LEN - 14) / SECTOR_SIZE;
-    if sectors > u8::MAX as usize {
+pub const fn sectors_per_frame(mtu: u32) -> u8 {
+    let sectors = mtu.saturating_sub(ATA_HEADER_LEN as u32 - 14) / SECTOR_SIZE as u32;
+    if sectors > u8::MAX as u32 {
         u8::MAX
     } else {
         sectors as u8

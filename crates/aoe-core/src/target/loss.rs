@@ -10,7 +10,6 @@
 //! Both are guesses, and each path learns how good they are ([`super::patience`]).
 
 use super::frames::{FrameState, Sign};
-use super::paths::PathState;
 use super::probe::ProbeKind;
 use super::quarantine::NETWORK_REORDER_NS;
 use super::{Instant, Target};
@@ -104,10 +103,10 @@ impl Target<'_> {
 
     fn note_timeout(&mut self, now: Instant, path_index: u8) {
         self.info.counters.timeouts += 1;
-        let spare = self.paths.indices().any(|other| {
-            let path = self.paths.get(other);
-            other != path_index && path.state == PathState::Up && path.timeouts == 0
-        });
+        let spare = self
+            .paths
+            .indices()
+            .any(|other| other != path_index && self.paths.get(other).answers());
         let path = self.paths.at(path_index);
         let overdue = path.rto_after(0);
         path.timeouts = path.timeouts.saturating_add(1);

@@ -12,8 +12,8 @@ use crate::limits::{
     DEFAULT_PHYSICAL_SECTORS, DEFAULT_SECTORS, MAX_FRAME_SECTORS, MAX_PATHS, MAX_TAIL_FACTOR,
     MIN_REORDER_NS, MIN_RTO_NS, MIN_TAIL_NS,
 };
-use crate::{Instant, Link, NetifId, Op, payload_sectors};
-use aoe_wire::MacAddr;
+use crate::{Instant, Link, NetifId, Op};
+use aoe_wire::{MacAddr, sectors_per_frame};
 
 /// The state of a path.
 #[derive(Copy, Clone, PartialEq, Eq, Debug)]
@@ -237,6 +237,11 @@ impl Path {
         self.state != PathState::Unused && self.link_up
     }
 
+    /// It carries I/O, and what was sent on it last was answered in time.
+    pub(crate) fn answers(&self) -> bool {
+        self.state == PathState::Up && self.link_up && self.timeouts == 0
+    }
+
     /// Most sectors that the target takes in one frame (AoEr11 section 3.2).
     pub(crate) fn accepted_sectors(&self) -> u32 {
         u32::from(if self.sector_count == 0 {
@@ -248,7 +253,7 @@ impl Path {
 
     /// Most sectors that should fit one frame on this path, at least one.
     pub(crate) fn promised_sectors(&self, link: Link) -> u32 {
-        payload_sectors(link.mtu)
+        u32::from(sectors_per_frame(link.mtu))
             .min(self.accepted_sectors())
             .clamp(1, MAX_FRAME_SECTORS)
     }

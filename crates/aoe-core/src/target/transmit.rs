@@ -1,7 +1,7 @@
 //! What to send next: management messages, then lost frames, then new ones.
 
 use super::frames::{Frame, FrameState};
-use super::paths::{Path, PathState, cut_sectors};
+use super::paths::{PathState, cut_sectors};
 use super::probe::ProbeKind;
 use super::{FlushMode, State, Target};
 use crate::limits::{MAX_FRAMES, MAX_PROBE_NS, MAX_WINDOW, MIN_PROBE_NS, TRIM_BLOCK_SECTORS};
@@ -249,20 +249,18 @@ impl Target<'_> {
     /// was sent before goes by its old path as long as that one answers, since order on a path keeps
     /// a late copy from overtaking. A silent path carries nothing while another one answers.
     fn pick_path<L: Links>(&self, links: &L, before: Option<u8>) -> Option<(u8, Link)> {
-        if let Some(before) = before {
-            let path = self.paths.get(before);
-            if path.state == PathState::Up && path.link_up && path.timeouts == 0 {
-                return Some((before, self.room_on(links, before)?));
-            }
+        if let Some(before) = before
+            && self.paths.get(before).answers()
+        {
+            return Some((before, self.room_on(links, before)?));
         }
-        let answers = |path: &Path| path.state == PathState::Up && path.timeouts == 0;
         let some_answer = self
             .paths
-            .any(|path| answers(path) && links.link(path.netif).is_some());
+            .any(|path| path.answers() && links.link(path.netif).is_some());
         let mut best: Option<(u64, u8, Link)> = None;
         for index in self.paths.indices() {
             let path = self.paths.get(index);
-            if some_answer && !answers(path) {
+            if some_answer && !path.answers() {
                 continue;
             }
             let wait = (u64::from(path.outstanding) + 1)
