@@ -80,26 +80,42 @@ impl Target<'_> {
             return self.note_ghost_answered(now, path, answered);
         }
         let verdict = self.judge_answer(rx, &frame, answered.newest);
-        let is_bad = matches!(verdict, Verdict::Failed(_) | Verdict::Again);
-        let last_word = answered.newest && frame.state == FrameState::InFlight;
-        if is_bad && !last_word {
-            return self.note_old_refusal(now, path, answered);
-        }
         match verdict {
-            _ if is_bad && !frame.doubted => {
-                self.frames.at(answered.index).doubted = true;
-                self.note_answered(now, path, answered);
-                self.carry_out(now, answered.index, Verdict::Doubtful)
-            }
             Verdict::Mismatch(reason) => self.note_mismatch(now, answered.index, reason),
+            Verdict::Failed(_) | Verdict::Again => self.hear_refusal(now, path, answered, verdict),
+            Verdict::Done | Verdict::Data => {
+                self.note_came_through(now, path, &frame);
+                self.note_answered(now, path, answered);
+                self.carry_out(now, answered.index, verdict)
+            }
             verdict => {
-                if matches!(verdict, Verdict::Done | Verdict::Data) {
-                    self.note_came_through(now, path, &frame);
-                }
                 self.note_answered(now, path, answered);
                 self.carry_out(now, answered.index, verdict)
             }
         }
+    }
+
+    /// A damaged byte can look like a refusal, so one is believed when it is heard twice; and only the
+    /// newest copy's is the target's last word.
+    fn hear_refusal(
+        &mut self,
+        now: Instant,
+        path: u8,
+        answered: Answered,
+        verdict: Verdict,
+    ) -> Handled {
+        let frame = *self.frames.get(answered.index);
+        if !answered.newest || frame.state != FrameState::InFlight {
+            return self.note_old_refusal(now, path, answered);
+        }
+        self.frames.at(answered.index).doubted = true;
+        self.note_answered(now, path, answered);
+        let verdict = if frame.doubted {
+            verdict
+        } else {
+            Verdict::Doubtful
+        };
+        self.carry_out(now, answered.index, verdict)
     }
 
     /// The answer to a management message.
