@@ -86,6 +86,13 @@ impl Target<'_> {
 
     /// The oldest frame of the path was not answered in time, nor was anything else.
     pub(super) fn note_silence(&mut self, now: Instant, path_index: u8) {
+        let path = self.paths.get(path_index);
+        if let Some(index) = path.in_flight.head()
+            && self.frames.get(index).seq < path.answered_seq
+        {
+            // It is overtaken too, which the copy that is sent now would make forgotten.
+            self.note_size_overtaken(now, index);
+        }
         let path = self.paths.at(path_index);
         if path.may_probe_tail() {
             path.tail_probed = true;

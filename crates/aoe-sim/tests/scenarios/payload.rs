@@ -194,3 +194,29 @@ fn a_switch_that_becomes_narrow_again_is_stepped_around_again() {
         }
     });
 }
+
+#[test]
+fn a_lone_large_frame_after_a_deep_queue_is_enough_as_well() {
+    let mut options = jumbo();
+    options.server().timing = Timing::in_order((60 * US, 80 * US));
+    scenario(options, |world| {
+        up(world);
+        // Round trips are long then, and the time between two answers is short.
+        for _ in 0..4 {
+            let tokens: Vec<u64> = (0..8)
+                .map(|n| world.submit(ADDR, Op::Read, n * 128, 128, false))
+                .collect();
+            for token in tokens {
+                assert_eq!(wait(world, token, SEC).result, Ok(()));
+            }
+        }
+        world.apply(&Fault::Conditions(0, narrow(), narrow()));
+        let ended = good(world, Op::Read, 0, 16);
+        assert!(
+            ended.at - ended.accepted < 500 * MS,
+            "{} ms",
+            (ended.at - ended.accepted) / MS
+        );
+        assert_eq!((payload(world, 0), reduced(world)), (2, 1));
+    });
+}
