@@ -41,6 +41,7 @@ impl Options {
         more::draw_pauses(&mut options, &mut Rng::new(seed ^ 0x7061_7573));
         more::draw_access(&mut options, &mut Rng::new(seed ^ 0x6163_6365));
         more::draw_replays(&mut options, &mut Rng::new(seed ^ 0x7265_706c));
+        more::draw_calls(&mut options, &mut Rng::new(seed ^ 0x6361_6c6c));
         let last = options.faults.iter().map(|(at, _)| *at).max().unwrap_or(0);
         options.faults.push((last.max(FAULTY), Fault::Calm));
         options
@@ -174,6 +175,7 @@ fn draw_host(rng: &mut Rng) -> HostOptions {
     HostOptions {
         batch: usize::try_from(*rng.pick(&[1, 2, 8, 16, 64]).unwrap_or(&16)).unwrap_or(16),
         batch_pause: *rng.pick(&[0, 5 * US, 100 * US]).unwrap_or(&0),
+        call_time: 0,
         send_delay: *rng.pick(&[0, 5 * US, 50 * US, 10 * MS]).unwrap_or(&0),
         commit_delay: *rng.pick(&[0, 5 * US, 50 * US, 10 * MS]).unwrap_or(&0),
         timer_delay: *rng.pick(&[0, 100 * US, MS, 10 * MS]).unwrap_or(&0),

@@ -363,6 +363,8 @@ impl<'p> World<'p> {
                 again = true;
                 break;
             }
+            // The caller reads the clock anew, so what was due a moment later may be due by now.
+            self.now += self.options.host.call_time;
             let now = self.instant();
             let links = HostLinks {
                 netifs: &self.netifs,

@@ -88,6 +88,11 @@ pub(crate) fn draw_replays(options: &mut Options, rng: &mut Rng) {
     options.faults.sort_by_key(|(at, _)| *at);
 }
 
+/// Calls that take their time, in half of the runs.
+pub(crate) fn draw_calls(options: &mut Options, rng: &mut Rng) {
+    options.host.call_time = *rng.pick(&[0, 0, 10, 200]).unwrap_or(&0);
+}
+
 /// What changes the wires without taking away what they do already.
 fn on_wires(options: &mut Options, rng: &mut Rng, change: impl Fn(&mut Condition, &mut Condition)) {
     let mut any = false;

@@ -107,6 +107,8 @@ pub struct HostOptions {
     pub batch: usize,
     /// Pause before the next batch.
     pub batch_pause: u64,
+    /// What a call of the engine takes: the next one is told a later time.
+    pub call_time: u64,
     /// Longest time from a frame's poll to its leaving.
     pub send_delay: u64,
     /// Longest time from an answer to its commit.
@@ -270,6 +272,7 @@ impl Options {
             host: HostOptions {
                 batch: 16,
                 batch_pause: 10 * US,
+                call_time: 0,
                 send_delay: 0,
                 commit_delay: 0,
                 timer_delay: 0,

@@ -49,7 +49,18 @@ const NAMED: [(u64, &str); 14] = [
 ];
 
 fn clean(seed: u64) -> bool {
-    let report = run(Options::draw(seed));
+    is_clean(seed, Options::draw(seed))
+}
+
+/// As it was when the named seeds were found: calls of the engine take no time.
+fn still(seed: u64) -> Options {
+    let mut options = Options::draw(seed);
+    options.host.call_time = 0;
+    options
+}
+
+fn is_clean(seed: u64, options: Options) -> bool {
+    let report = run(options);
     for line in &report.trouble {
         println!("seed {seed}: {line}");
     }
@@ -63,7 +74,7 @@ fn clean(seed: u64) -> bool {
 #[test]
 fn seeds_that_once_found_something() {
     for (seed, what) in NAMED {
-        assert!(clean(seed), "seed {seed}: {what}");
+        assert!(is_clean(seed, still(seed)), "seed {seed}: {what}");
     }
 }
 
@@ -99,7 +110,7 @@ fn a_seed_decides_everything() {
 #[test]
 fn a_refusal_starts_no_storm() {
     for seed in [528, 878, 910] {
-        let counted = run(Options::draw(seed)).counted;
+        let counted = run(still(seed)).counted;
         assert!(counted.retransmits < 600, "seed {seed}: {counted:?}");
     }
 }

@@ -128,9 +128,10 @@ impl Target<'_> {
         }
         // Is it the path that is silent, or only what was asked of it? The question leaves after the frame
         // that is sent again now, so that its answer overtakes that one.
-        if (spare || path.timeouts > 1) && path.probe.is_idle() {
-            path.probe.ask(ProbeKind::Config, now.after(1));
+        if spare && path.probe.is_idle() {
+            path.probe.ask(ProbeKind::Config, now);
         }
+        path.ask_behind = !spare && path.timeouts > 1;
         while let Some(index) = self.paths.get(path_index).in_flight.head() {
             self.take_for_lost(now, index, Sign::Silence);
             let next = self.paths.get(path_index).in_flight.head();

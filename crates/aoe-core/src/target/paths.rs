@@ -71,6 +71,8 @@ pub struct Path {
     pub(crate) timeouts: u8,
     /// The oldest frame was sent once more, and nothing was heard since.
     pub(crate) tail_probed: bool,
+    /// The next frame on it is followed by a question.
+    pub(crate) ask_behind: bool,
     /// How far answers may overtake each other, in quarters of the shortest round trip.
     pub(crate) reordering: Patience,
     /// How long it may be silent, in units of [`MIN_TAIL_NS`].
@@ -120,6 +122,7 @@ impl Path {
         sector_count: 0,
         timeouts: 0,
         tail_probed: false,
+        ask_behind: false,
         reordering: Patience::EMPTY,
         silence: Patience::EMPTY,
         buffer_count: 0,

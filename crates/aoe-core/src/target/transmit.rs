@@ -298,6 +298,9 @@ impl Target<'_> {
         path.sent += 1;
         path.retransmitted += u64::from(again);
         path.outstanding += 1;
+        if core::mem::take(&mut path.ask_behind) && path.probe.is_idle() {
+            path.probe.ask(ProbeKind::Config, now);
+        }
         let mut in_flight = path.in_flight;
         self.frames.push_back(&mut in_flight, index);
         path.in_flight = in_flight;

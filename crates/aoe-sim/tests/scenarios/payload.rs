@@ -93,8 +93,10 @@ fn a_repaired_switch_carries_large_frames_again() {
 
 #[test]
 fn a_single_large_frame_is_enough_to_notice() {
-    for op in [Op::Read, Op::Write] {
-        scenario(jumbo(), |world| {
+    for (op, call_time) in [Op::Read, Op::Write].into_iter().zip([0, US]) {
+        let mut options = jumbo();
+        options.host.call_time = call_time;
+        scenario(options, |world| {
             up(world);
             good(world, op, 0, 16);
             world.apply(&Fault::Conditions(0, narrow(), narrow()));
