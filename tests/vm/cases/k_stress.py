@@ -109,7 +109,8 @@ def pressure(t, megabytes):
 def swap_on_an_aoe_disk(t):
     """More is written to a memory file system than the machine has memory, so most of it goes out to swap on
     an AoE disk and comes back from there, in the middle of it the target is away for 10 s."""
-    vb = t.vblade(seg=0, shelf=7, slot=0, size=512 * MIB)
+    # What came back from swap keeps its place there, so there has to be room for all of it.
+    vb = t.vblade(seg=0, shelf=7, slot=0, size=1024 * MIB)
     megabytes = 560
     data = t.vblade(seg=1, shelf=7, slot=1, size=(megabytes + 8) * MIB, seed="swap")
     with open(data.file, "rb") as f:
