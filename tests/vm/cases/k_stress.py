@@ -4,6 +4,7 @@
 import hashlib
 import time
 
+from cases.c_files import set_mtu
 from lib.case import MIB, MODULE, Group
 from lib.util import TestSkipped, need, same
 
@@ -109,6 +110,9 @@ def pressure(t, megabytes):
 def swap_on_an_aoe_disk(t):
     """More is written to a memory file system than the machine has memory, so most of it goes out to swap on
     an AoE disk and comes back from there, in the middle of it the target is away for 10 s."""
+    # A page in a frame.
+    t.lab.segments[0].port(0)
+    set_mtu(t, 0, "em0", 9000)
     # What came back from swap keeps its place there, so there has to be room for all of it.
     vb = t.vblade(seg=0, shelf=7, slot=0, size=1024 * MIB)
     megabytes = 560
