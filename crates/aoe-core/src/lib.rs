@@ -29,6 +29,7 @@
 #[cfg(test)]
 extern crate std;
 
+pub mod addrlist;
 pub mod iflist;
 mod initiator;
 pub mod limits;

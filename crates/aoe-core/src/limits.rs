@@ -4,6 +4,8 @@ use crate::time::{MS, SEC, US};
 
 /// Interfaces that may be listed. More than any storage host has; a path names one in a byte.
 pub const MAX_NETIFS: usize = 16;
+/// Targets that a machine may wait for when it boots: more than a root file system is spread over.
+pub const MAX_BOOT_TARGETS: usize = 16;
 /// Paths (local interface × remote MAC) of one target. The tag has room for eight probes.
 pub const MAX_PATHS: usize = 8;
 /// Frames one target may have in its table, copies that cannot be proven dead included. The tag has

@@ -110,6 +110,8 @@ pub struct Transmit {
     pub header: [u8; ATA_HEADER_LEN],
     /// What follows the header.
     pub payload: Payload,
+    /// An earlier copy of this frame was sent.
+    pub again: bool,
     /// When present, the request's data are pinned: the request is not completed until the caller,
     /// having copied the data, gives the ticket to [`crate::Target::transmitted`].
     pub ticket: Option<Ticket>,

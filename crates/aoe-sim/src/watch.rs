@@ -380,6 +380,7 @@ mod tests {
             flow: 0,
             header,
             payload,
+            again: false,
             ticket: None,
         }
     }

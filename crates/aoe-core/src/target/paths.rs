@@ -168,6 +168,15 @@ impl Path {
         self.state
     }
 
+    /// It carries I/O, or fell silent too short a time ago for that to be reported.
+    #[must_use]
+    pub const fn in_service(&self) -> bool {
+        match self.state {
+            PathState::Up | PathState::Checking | PathState::Lost => !self.reported,
+            PathState::Unused | PathState::New | PathState::Conflict => false,
+        }
+    }
+
     /// Sectors per frame of a long request, in whole physical blocks, when the last frame was cut; 0
     /// before the first.
     #[must_use]

@@ -120,6 +120,7 @@ impl Target<'_> {
             flow: self.flow(index),
             header,
             payload: Payload::None,
+            again: false,
             ticket: None,
         }
     }
@@ -313,7 +314,10 @@ impl Target<'_> {
         self.info.counters.frames_sent += 1;
         self.info.counters.retransmits += u64::from(again);
         let tag = self.frames.tag(self.key, index);
-        self.describe(index, path_index, link, tag)
+        Transmit {
+            again,
+            ..self.describe(index, path_index, link, tag)
+        }
     }
 
     /// Writes the header of a frame and says where its data are.
@@ -376,6 +380,7 @@ pub(crate) fn config_transmit(netif: crate::NetifId, flow: u32, header: &Header)
         flow,
         header: bytes,
         payload: Payload::None,
+        again: false,
         ticket: None,
     }
 }
