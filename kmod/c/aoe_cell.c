@@ -87,7 +87,7 @@ aoe_cell_fini(void)
 }
 
 struct aoe_cell *
-aoe_shim_cell_create(void *rs)
+aoe_shim_cell_create(void *rs, uint16_t shelf, uint8_t slot)
 {
 	struct aoe_cell *cell;
 
@@ -95,6 +95,8 @@ aoe_shim_cell_create(void *rs)
 	if (cell == NULL)
 		return (NULL);
 	cell->ac_rs = rs;
+	cell->ac_shelf = shelf;
+	cell->ac_slot = slot;
 	mtx_init(&cell->ac_mtx, "aoe target", NULL, MTX_DEF | MTX_NEW);
 	callout_init(&cell->ac_callout, 1);
 	TASK_INIT(&cell->ac_done_task, 0, aoe_disk_done, cell);

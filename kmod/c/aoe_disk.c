@@ -71,6 +71,7 @@ aoe_disk_strategy(struct bio *bp)
 		biodone(bp);
 		return;
 	}
+	SDT_PROBE3(aoe, , , submit, bp, cell->ac_shelf, cell->ac_slot);
 	aoe_disk_describe(bp, &request);
 	NET_EPOCH_ENTER(et);
 	aoe_rs_disk_submit(cell->ac_rs, &request);
@@ -196,6 +197,7 @@ aoe_shim_bio_done(struct aoe_cell *cell, uint64_t bio, int error)
 
 	mtx_assert(&cell->ac_mtx, MA_OWNED);
 	aoe_disk_result(bp, error);
+	SDT_PROBE4(aoe, , , complete, bp, cell->ac_shelf, cell->ac_slot, error);
 	idle = bioq_first(&cell->ac_doneq) == NULL;
 	bioq_insert_tail(&cell->ac_doneq, bp);
 	if (idle)

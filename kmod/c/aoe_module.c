@@ -12,6 +12,8 @@
 
 #include <sys/module.h>
 
+bool aoe_module_is_loaded;
+
 /*
  * Fetched here and not by the sysctl nodes, whose handlers would run before
  * anything else of the module is there.
@@ -24,6 +26,7 @@ aoe_module_tunables(struct aoe_tunables *tunables)
 	tunables->at_beacon_secs = 60;
 	tunables->at_quarantine_secs = 15;
 	tunables->at_fail_on_shutdown = 1;
+	tunables->at_boot_wait_secs = 30;
 	TUNABLE_STR_FETCH("net.aoe.iflist", tunables->at_iflist,
 	    sizeof(tunables->at_iflist));
 	TUNABLE_INT_FETCH("net.aoe.maxwait", &tunables->at_dead_secs);
@@ -34,6 +37,10 @@ aoe_module_tunables(struct aoe_tunables *tunables)
 	TUNABLE_INT_FETCH("net.aoe.beacon_secs", &tunables->at_beacon_secs);
 	TUNABLE_INT_FETCH("net.aoe.fail_on_shutdown",
 	    &tunables->at_fail_on_shutdown);
+	TUNABLE_STR_FETCH("net.aoe.boot_targets", tunables->at_boot_targets,
+	    sizeof(tunables->at_boot_targets));
+	TUNABLE_INT_FETCH("net.aoe.boot_wait_secs",
+	    &tunables->at_boot_wait_secs);
 }
 
 static void
@@ -71,6 +78,7 @@ aoe_module_load(void)
 		aoe_shim_sysctl_remove(NULL);
 		aoe_module_fini();
 	}
+	aoe_module_is_loaded = error == 0;
 	return (error);
 }
 
@@ -83,6 +91,7 @@ aoe_module_unload(void)
 	error = aoe_rs_module_unload();
 	if (error != 0)
 		return (error);
+	aoe_module_is_loaded = false;
 	aoe_event_fini();
 	aoe_shim_sysctl_remove(NULL);
 	aoe_module_fini();

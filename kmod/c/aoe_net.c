@@ -10,6 +10,7 @@
 
 #include "aoe_var.h"
 
+#include <sys/endian.h>
 #include <sys/epoch.h>
 #include <sys/mbuf.h>
 #include <sys/memdesc.h>
@@ -26,6 +27,18 @@
 #include <machine/atomic.h>
 
 #define	AOE_ETHERTYPE	0x88a2
+
+/* Where an AoE header says whose frame it is. */
+#define	AOE_AT_SHELF	16
+#define	AOE_AT_SLOT	18
+#define	AOE_AT_TAG	20
+#define	AOE_TAGGED	24	/* bytes of a frame that has all three */
+
+/* Arguments are looked at only while somebody listens. */
+#define	AOE_NET_PROBE(probe, ifp, header, len)				\
+	SDT_PROBE5(aoe, , , probe, if_name(ifp),			\
+	    be16dec((header) + AOE_AT_SHELF), (header)[AOE_AT_SLOT],	\
+	    be32dec((header) + AOE_AT_TAG), (len))
 
 /* Room in front of a frame, so that a vlan tag can be put there in place. */
 #define	AOE_LEAD	8
@@ -101,6 +114,9 @@ aoe_net_input(struct mbuf **mp, struct ifnet *ifp, int flags __unused,
 			return (PFIL_DROPPED);
 		}
 	}
+	if (m->m_len >= AOE_TAGGED)
+		AOE_NET_PROBE(frame__received, ifp, mtod(m, const uint8_t *),
+		    m->m_pkthdr.len);
 	if (aoe_rs_frame_input(netif, mtod(m, const uint8_t *), m->m_len,
 	    m->m_pkthdr.len, m) == AOE_PASS)
 		return (PFIL_PASS);
@@ -275,6 +291,11 @@ aoe_shim_net_send(const struct aoe_frame *frames, uint32_t n)
 			aoe_shim_counter_add(AOE_COUNT_NO_INTERFACE, 1);
 			continue;
 		}
+		AOE_NET_PROBE(frame__sent, ifp, frames[i].af_header,
+		    chains[i]->m_pkthdr.len);
+		if (frames[i].af_again)
+			AOE_NET_PROBE(frame__retransmitted, ifp,
+			    frames[i].af_header, chains[i]->m_pkthdr.len);
 		CURVNET_SET(if_getvnet(ifp));
 		error = ether_output_frame(ifp, chains[i]);
 		CURVNET_RESTORE();

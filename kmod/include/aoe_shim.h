@@ -36,6 +36,9 @@ struct mbuf;
 #define	AOE_RESERVE_FRAMES	64	/* frames kept back for an interface */
 #define	AOE_TEXT_MAX		2048	/* longest text written to a sysctl */
 #define	AOE_DISK_NAME		64	/* room for a name of a disk */
+#define	AOE_BOOT_TARGETS	256	/* room for a list of addresses */
+#define	AOE_NOTICE_TYPE		24	/* room for the type of a notice */
+#define	AOE_NOTICE_MAX		320	/* longest variables of a notice */
 
 /* Counters of the module (counter(9)). */
 enum aoe_counter {
@@ -62,6 +65,7 @@ enum aoe_cause {
 	AOE_CAUSE_EVENT,	/* + the engine's event number */
 	AOE_CAUSE_SHRINK = AOE_CAUSE_EVENT + 16,
 	AOE_CAUSE_TARGET,
+	AOE_CAUSE_REMOVED,
 	AOE_CAUSE_NETIF,
 	AOE_CAUSE_MODULE,
 	AOE_CAUSE_END
@@ -92,6 +96,7 @@ struct aoe_frame {
 	uint8_t		af_netif;
 	uint8_t		af_payload;	/* enum aoe_payload */
 	uint8_t		af_header_len;
+	uint8_t		af_again;	/* an earlier copy was sent */
 	uint8_t		af_header[AOE_HEADER_MAX];
 };
 
@@ -130,6 +135,8 @@ struct aoe_tunables {
 	int		at_wc;
 	int		at_beacon_secs;
 	int		at_fail_on_shutdown;
+	int		at_boot_wait_secs;
+	char		at_boot_targets[AOE_BOOT_TARGETS];
 };
 
 /* How a sysctl leaf crosses. */
@@ -144,6 +151,7 @@ enum aoe_leaf_type {
  * called in the net epoch.
  */
 int	aoe_rs_module_load(const struct aoe_tunables *tunables);
+void	aoe_rs_module_boot(void);	/* the root is about to be mounted */
 int	aoe_rs_module_check(void);	/* EBUSY while a disk is open */
 int	aoe_rs_module_unload(void);
 void	aoe_rs_module_shutdown(void);
@@ -199,7 +207,8 @@ void	aoe_shim_unlock_cell(struct aoe_cell *cell);
 void	aoe_shim_epoch_wait(void);
 
 /* aoe_cell.c */
-struct aoe_cell *aoe_shim_cell_create(void *rs);	/* does not sleep */
+struct aoe_cell *aoe_shim_cell_create(void *rs, uint16_t shelf,
+	    uint8_t slot);				/* does not sleep */
 void	aoe_shim_cell_drain(struct aoe_cell *cell);	/* sleeps */
 void	aoe_shim_cell_destroy(struct aoe_cell *cell);
 void	aoe_shim_cell_work(struct aoe_cell *cell);	/* ask for _work */
@@ -225,6 +234,20 @@ int	aoe_shim_bio_first(struct aoe_cell *cell, struct aoe_request *request);
 void	aoe_shim_bio_take(struct aoe_cell *cell);
 void	aoe_shim_bio_copy(uint64_t bio, uint32_t offset, struct mbuf *m,
 	    uint32_t from, uint32_t len);
+
+/* aoe_boot.c */
+int	aoe_shim_boot_is_over(void);		/* the root is mounted */
+void	aoe_shim_boot_hold(void);		/* lets the root mount wait */
+void	aoe_shim_boot_release(void);
+int	aoe_shim_boot_raise(struct ifnet *ifp);	/* sets it up; sleeps */
+
+/* aoe_notify.c */
+void	aoe_shim_notify_target(const char *type, size_t type_len,
+	    const char *vars, size_t len);
+
+/* aoe_probe.c */
+void	aoe_shim_probe_state(const struct aoe_cell *cell, const char *from,
+	    size_t from_len, const char *to, size_t to_len);
 
 /* aoe_event.c */
 int	aoe_shim_init_syncs(void);	/* init waits in sync(2): going down */

@@ -20,6 +20,7 @@
 #include <sys/malloc.h>
 #include <sys/mutex.h>
 #include <sys/queue.h>
+#include <sys/sdt.h>
 #include <sys/sysctl.h>
 #include <sys/taskqueue.h>
 
@@ -40,6 +41,8 @@ struct disk;
  */
 struct aoe_cell {
 	void			*ac_rs;		/* (c) the Rust half */
+	uint16_t		ac_shelf;	/* (c) its address */
+	uint8_t			ac_slot;	/* (c) */
 	struct mtx		ac_mtx;		/* (s) the target lock */
 	struct callout		ac_callout;	/* (s) its one deadline */
 	struct task		ac_done_task;	/* (s) completes ac_doneq */
@@ -74,9 +77,20 @@ void	aoe_lock_fini(void);
 void	aoe_mem_init(void);
 void	aoe_mem_fini(void);
 
+/* aoe_module.c */
+extern bool aoe_module_is_loaded;	/* Rust may be called */
+
 /* aoe_net.c */
 void	aoe_net_init(void);
 void	aoe_net_fini(void);
+
+/* aoe_probe.c */
+SDT_PROVIDER_DECLARE(aoe);
+SDT_PROBE_DECLARE(aoe, , , submit);
+SDT_PROBE_DECLARE(aoe, , , complete);
+SDT_PROBE_DECLARE(aoe, , , frame__sent);
+SDT_PROBE_DECLARE(aoe, , , frame__retransmitted);
+SDT_PROBE_DECLARE(aoe, , , frame__received);
 
 /* aoe_sysctl.c */
 void	aoe_sysctl_init(void);

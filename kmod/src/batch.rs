@@ -77,6 +77,7 @@ fn convert(frame: &Transmit) -> aoe_frame {
         af_netif: frame.netif.0,
         af_payload: raw::AOE_PAYLOAD_NONE as u8,
         af_header_len: frame.header_len,
+        af_again: u8::from(frame.again),
         af_header: frame.header,
     };
     match frame.payload {

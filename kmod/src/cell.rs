@@ -9,7 +9,7 @@ use core::ptr::NonNull;
 use core::sync::atomic::{AtomicPtr, Ordering};
 
 use aoe_core::{
-    Frame, Info, Instant, Io, IoStorage, Path, Target, TargetStorage, Tunables, limits,
+    Frame, Info, Instant, Io, IoStorage, Path, State, Target, TargetStorage, Tunables, limits,
 };
 use aoe_wire::TargetAddr;
 
@@ -17,6 +17,7 @@ use crate::batch::{BATCH, Batch};
 use crate::ffi::{self, Errno, Mbuf, Owner, raw};
 use crate::hub::Hub;
 use crate::netifs::Config;
+use crate::notify::ToldPaths;
 
 /// Types that the engine is lent slices of.
 trait Blank: Copy {
@@ -223,6 +224,13 @@ pub(crate) struct Inner {
     pub(crate) remove: bool,
     /// The engine's books were found broken, and that was said.
     pub(crate) broken: bool,
+    /// What was said of things that go on, by [`aoe_core::Event::index`], since `said_since`.
+    pub(crate) said: u32,
+    pub(crate) said_since: Instant,
+    /// Paths of which devd(8) was told.
+    pub(crate) told_paths: ToldPaths,
+    /// The state that the probe of its changes has seen.
+    state: State,
     /// For which time the timer is set.
     pub(crate) armed: Option<Instant>,
     /// Path nodes in the sysctl tree.
@@ -258,7 +266,8 @@ impl Cell {
             return None;
         };
         // SAFETY: C stores the pointer, and hands it out only after this target was listed.
-        let shim = unsafe { raw::aoe_shim_cell_create(place.as_ptr().cast()) };
+        let shim =
+            unsafe { raw::aoe_shim_cell_create(place.as_ptr().cast(), addr.shelf(), addr.slot()) };
         let Some(shim) = NonNull::new(shim) else {
             // SAFETY: from the allocation above, not used yet.
             unsafe { raw::aoe_shim_mem_free(place.as_ptr().cast()) };
@@ -296,6 +305,10 @@ impl Cell {
                 closing: false,
                 remove: false,
                 broken: false,
+                said: 0,
+                said_since: Instant::from_nanos(0),
+                told_paths: ToldPaths::NONE,
+                state: State::Probing,
                 armed: None,
                 path_nodes: 0,
                 node: None,
@@ -511,6 +524,25 @@ impl<'a> CellGuard<'a> {
     pub(crate) fn now(&mut self) -> Instant {
         self.clock = self.clock.max(ffi::now());
         self.clock
+    }
+
+    /// Shows a change of state to who traces it.
+    pub(crate) fn trace_state(&mut self) {
+        let now = self.target.state();
+        let before = core::mem::replace(&mut self.state, now);
+        if before != now {
+            let (from, to) = (before.name(), now.name());
+            // SAFETY: the C half exists; pointers and lengths of slices, which C copies.
+            unsafe {
+                raw::aoe_shim_probe_state(
+                    self.cell.shim.as_ptr(),
+                    from.as_ptr().cast(),
+                    from.len(),
+                    to.as_ptr().cast(),
+                    to.len(),
+                );
+            }
+        }
     }
 
     /// Sets the timer.

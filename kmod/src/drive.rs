@@ -75,6 +75,7 @@ fn settle(guard: &mut CellGuard<'_>) {
             break;
         }
     }
+    guard.trace_state();
     let known = guard.events;
     while let Some(event) = guard.target.poll_event() {
         guard.events |= 1 << event.index();

@@ -13,7 +13,7 @@ use crate::ffi::raw::{aoe_request, aoe_tunables, aoe_verdict, ifnet, mbuf};
 use crate::ffi::{Ifnet, Mbuf, errno, errno_of};
 use crate::input::{self, Frame};
 use crate::text::Text;
-use crate::{disk, drive, hub, module, netifs, sysctl, work};
+use crate::{boot, disk, drive, hub, module, netifs, sysctl, work};
 
 // Each function below is held against the prototype in aoe_shim.h that C calls it by.
 crate::ffi::raw::check_entry_points!();
@@ -24,9 +24,25 @@ crate::ffi::raw::check_entry_points!();
 unsafe extern "C" fn aoe_rs_module_load(tunables: *const aoe_tunables) -> c_int {
     // SAFETY: as C promises.
     let tunables = unsafe { &*tunables };
-    // SAFETY: C terminates it, inside its array.
-    let iflist = unsafe { CStr::from_ptr(tunables.at_iflist.as_ptr()) };
-    errno_of(module::load(iflist.to_str().unwrap_or("?"), tunables))
+    // SAFETY: C terminates both, inside their arrays.
+    let (iflist, boot_targets) = unsafe {
+        (
+            CStr::from_ptr(tunables.at_iflist.as_ptr()),
+            CStr::from_ptr(tunables.at_boot_targets.as_ptr()),
+        )
+    };
+    errno_of(module::load(
+        iflist.to_str().unwrap_or("?"),
+        boot_targets.to_str().unwrap_or("?"),
+        tunables,
+    ))
+}
+
+/// # Safety
+/// C calls it while the module is loaded, where sleeping is allowed.
+#[unsafe(no_mangle)]
+unsafe extern "C" fn aoe_rs_module_boot() {
+    boot::start();
 }
 
 /// # Safety

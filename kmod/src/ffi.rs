@@ -81,6 +81,37 @@ pub(crate) fn print(cause: u32, text: &[u8]) {
     unsafe { raw::aoe_shim_log_print(cause, text.as_ptr().cast(), text.len()) }
 }
 
+/// Tells devd(8) of a target.
+pub(crate) fn notify_target(kind: &str, vars: &[u8]) {
+    // SAFETY: pointers and lengths of slices, which C copies.
+    unsafe {
+        raw::aoe_shim_notify_target(
+            kind.as_ptr().cast(),
+            kind.len(),
+            vars.as_ptr().cast(),
+            vars.len(),
+        );
+    }
+}
+
+/// Whether the root file system is mounted.
+pub(crate) fn boot_is_over() -> bool {
+    // SAFETY: reads a flag of the kernel.
+    unsafe { raw::aoe_shim_boot_is_over() != 0 }
+}
+
+/// Lets the root mount wait; sleeps. Called with the configuration locked.
+pub(crate) fn boot_hold() {
+    // SAFETY: the lock orders this and `boot_release`.
+    unsafe { raw::aoe_shim_boot_hold() }
+}
+
+/// Ends what [`boot_hold`] began. Called with the configuration locked.
+pub(crate) fn boot_release() {
+    // SAFETY: as for `boot_hold`.
+    unsafe { raw::aoe_shim_boot_release() }
+}
+
 pub(crate) fn panic(text: &[u8]) -> ! {
     // SAFETY: pointer and length of one slice; does not return.
     unsafe { raw::aoe_shim_panic(text.as_ptr().cast(), text.len()) }
@@ -153,6 +184,12 @@ impl Ifnet {
     pub(crate) fn kind(&self) -> i32 {
         // SAFETY: we hold a reference.
         unsafe { raw::aoe_shim_net_type(self.0.as_ptr()) }
+    }
+
+    /// Sets it up, as ifconfig(8) does; sleeps.
+    pub(crate) fn raise(&self) -> Result<(), Errno> {
+        // SAFETY: we hold a reference; callers hold no lock, which C asks for.
+        check(unsafe { raw::aoe_shim_boot_raise(self.0.as_ptr()) })
     }
 
     /// Whether the listed interface `id` is this one.

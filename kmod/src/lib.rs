@@ -11,8 +11,9 @@
 //! * `work` does, in a thread that may sleep, what the engine's events call for;
 //! * `netifs` keeps the list of interfaces;
 //! * `hub` runs the initiator: discovery, and which addresses may become targets;
+//! * `boot` lets the root mount wait for disks;
 //! * `module` loads, unloads and shuts down;
-//! * `sysctl`, `show` and `report` talk to people.
+//! * `sysctl`, `show` and `report` talk to people, `notify` to devd(8).
 //!
 //! Locks, in this order: the configuration (may sleep), the hub, one target. None of the last two
 //! is held while a frame is sent, a request's data are copied, or GEOM is called.
@@ -20,6 +21,7 @@
 #![deny(unsafe_code)]
 
 mod batch;
+mod boot;
 mod cell;
 mod disk;
 mod drive;
@@ -29,6 +31,7 @@ mod hub;
 mod input;
 mod module;
 mod netifs;
+mod notify;
 mod panic;
 mod report;
 mod show;

@@ -4,8 +4,9 @@
 use core::sync::atomic::{AtomicBool, Ordering};
 
 use aoe_core::limits::QUARANTINE_SECS;
-use aoe_core::{State, Tunables};
+use aoe_core::{State, Tunables, addrlist};
 
+use crate::boot::{self, Boot};
 use crate::cell::{self, CONFIG, Cell, Guard, HUB};
 use crate::drive::drive;
 use crate::ffi::raw::aoe_tunables;
@@ -37,7 +38,7 @@ pub(crate) fn is_shutting_down() -> bool {
 }
 
 /// Starts, with what the loader was told.
-pub(crate) fn load(iflist: &str, tunables: &aoe_tunables) -> Result<(), Errno> {
+pub(crate) fn load(iflist: &str, boot_targets: &str, tunables: &aoe_tunables) -> Result<(), Errno> {
     let mut config = CONFIG.lock();
     config.fail_on_shutdown = tunables.at_fail_on_shutdown != 0;
     config.beacon_secs =
@@ -48,6 +49,14 @@ pub(crate) fn load(iflist: &str, tunables: &aoe_tunables) -> Result<(), Errno> {
         write_cache: write_cache(tunables.at_wc).unwrap_or(None),
         quarantine_secs: quarantine(tunables.at_quarantine_secs).unwrap_or(QUARANTINE_SECS),
     };
+    config.boot.wait_secs =
+        u32::try_from(tunables.at_boot_wait_secs).unwrap_or(Boot::DEFAULT_WAIT_SECS);
+    match addrlist::parse(boot_targets) {
+        Ok(list) => config.boot.targets = list,
+        Err(_) => report::module(format_args!(
+            "net.aoe.boot_targets=\"{boot_targets}\" is not valid; ignored"
+        )),
+    }
     sysctl::create(&mut config)?;
     if netifs::set_list(&mut config, iflist).is_err() {
         report::module(format_args!(
@@ -106,6 +115,7 @@ pub(crate) fn unload() -> Result<(), Errno> {
             return Err(errno::EBUSY);
         }
         config.closing = true;
+        boot::end(&mut config);
         netifs::clear(&mut config)?;
         cell::for_each(&config, request_removal);
     }

@@ -6,6 +6,7 @@ use core::fmt::{self, Display, Write};
 use aoe_core::limits::MAX_NETIFS;
 use aoe_core::{InterfaceChange, Link, NetifId, iflist};
 
+use crate::boot::{self, Boot};
 use crate::cell::{self, CONFIG, Guard};
 use crate::drive::drive;
 use crate::ffi::{self, Errno, Ifnet, errno, raw};
@@ -19,6 +20,7 @@ pub(crate) struct Config {
     pub(crate) fail_on_shutdown: bool,
     /// The module is being unloaded: nothing new is taken on.
     pub(crate) closing: bool,
+    pub(crate) boot: Boot,
     pub(crate) nodes: sysctl::Nodes,
     hooked: bool,
 }
@@ -30,9 +32,16 @@ impl Config {
             beacon_secs: 60,
             fail_on_shutdown: true,
             closing: false,
+            boot: Boot::new(),
             nodes: sysctl::Nodes::NONE,
             hooked: false,
         }
+    }
+
+    /// The name of an interface, filled up with zeros.
+    pub(crate) fn netif_name_bytes(&self, id: NetifId) -> [u8; NAME] {
+        let netif = self.netifs.get(usize::from(id.0)).and_then(Option::as_ref);
+        netif.map_or([0; _], Netif::name_bytes)
     }
 
     /// The name of an interface, for people.
@@ -65,9 +74,12 @@ impl Config {
     }
 }
 
+/// Room for the name of an interface.
+pub(crate) const NAME: usize = iflist::MAX_NAME;
+
 /// One listed interface.
 pub(crate) struct Netif {
-    name: [u8; iflist::MAX_NAME],
+    name: [u8; NAME],
     name_len: usize,
     /// The kernel has it, and the hook takes its frames.
     pub(crate) present: bool,
@@ -88,6 +100,7 @@ impl Netif {
     }
 
     fn rename(&mut self, name: &str) {
+        self.name = [0; _];
         self.name_len = name.len().min(self.name.len());
         for (to, from) in self.name.iter_mut().zip(name.bytes()) {
             *to = from;
@@ -97,6 +110,11 @@ impl Netif {
     pub(crate) fn name(&self) -> &str {
         let bytes = self.name.get(..self.name_len).unwrap_or(&[]);
         core::str::from_utf8(bytes).unwrap_or("?")
+    }
+
+    /// Its name, filled up with zeros.
+    pub(crate) const fn name_bytes(&self) -> [u8; NAME] {
+        self.name
     }
 
     /// Its state in a word.
@@ -170,7 +188,7 @@ pub(crate) fn set_list(config: &mut Guard<Config>, text: &str) -> Result<(), Err
     Ok(())
 }
 
-fn ids() -> impl Iterator<Item = NetifId> {
+pub(crate) fn ids() -> impl Iterator<Item = NetifId> {
     (0..MAX_NETIFS as u8).map(NetifId)
 }
 
@@ -276,6 +294,7 @@ pub(crate) fn refresh_all() {
             refresh(&mut config, id);
         }
     }
+    boot::tick();
     // The kernel announces a shutdown only after init has synced, which may wait for a target.
     if !module::is_shutting_down() && ffi::init_syncs() {
         module::shutdown();

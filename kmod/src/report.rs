@@ -3,20 +3,24 @@
 
 use core::fmt::{self, Arguments, Display, Write};
 
-use aoe_core::{Event, PathState, Target};
+use aoe_core::{Event, PathState, State, Target};
 
 use crate::cell::{Cell, Guard};
 use crate::ffi;
 use crate::ffi::raw::{
-    AOE_CAUSE_EVENT, AOE_CAUSE_MODULE, AOE_CAUSE_NETIF, AOE_CAUSE_SHRINK, AOE_CAUSE_TARGET,
+    AOE_CAUSE_EVENT, AOE_CAUSE_MODULE, AOE_CAUSE_NETIF, AOE_CAUSE_REMOVED, AOE_CAUSE_SHRINK,
+    AOE_CAUSE_TARGET,
 };
 use crate::netifs::Config;
+use crate::notify;
 use crate::show::Size;
 use crate::text::Text;
 use crate::work::Events;
 
 /// Longest line.
-const LINE: usize = 200;
+const LINE: usize = 256;
+/// Something that goes on and on is said once in this time, for one target.
+const REPEAT_NS: u64 = 60_000_000_000;
 
 fn print(cause: u32, line: Arguments<'_>) {
     let mut room = [0; LINE];
@@ -58,21 +62,74 @@ pub(crate) fn broken(cell: &Cell) {
             cell.addr()
         ),
     );
+    notify::broken(cell.addr());
+}
+
+/// The target's disk is gone.
+pub(crate) fn removed(cell: &Cell) {
+    let addr = cell.addr();
+    print(AOE_CAUSE_REMOVED, format_args!("aoe{addr}: is removed"));
+    notify::removed(addr);
 }
 
 /// What happened to a target. The one place from which the world outside is told of it.
 pub(crate) fn events(config: &Guard<Config>, cell: &Cell, events: Events) {
+    // What is true now is said last.
+    let came_back = events.has(Event::Up)
+        && (events.has(Event::Down) || events.has(Event::Dead))
+        && cell.lock().target.state() == State::Up;
     for event in Event::ALL {
-        if events.has(event) && is_news(event, events) {
-            let mut room = [0; LINE];
-            let mut text = Text::new(&mut room);
-            {
-                let guard = cell.lock();
-                // Text has no error but being full.
-                let _ = describe(&mut text, config, &guard.target, event);
-            }
-            ffi::print(AOE_CAUSE_EVENT + event.index() as u32, text.as_bytes());
+        if event == Event::Up && came_back {
+            continue;
         }
+        if events.has(event) && may_say(cell, event) {
+            say(config, cell, event, events);
+        }
+    }
+    if came_back {
+        say(config, cell, Event::Up, events);
+    }
+    if [Event::PathUp, Event::PathDown, Event::Conflict]
+        .into_iter()
+        .any(|event| events.has(event))
+    {
+        notify::paths(config, cell);
+    }
+}
+
+/// What the target does with every request is not said every time.
+fn may_say(cell: &Cell, event: Event) -> bool {
+    if !matches!(
+        event,
+        Event::Reserved | Event::ReadOnly | Event::FeatureLost | Event::PayloadRefused
+    ) {
+        return true;
+    }
+    let mut guard = cell.lock();
+    let now = guard.now();
+    if guard.said == 0 || now.since(guard.said_since) >= REPEAT_NS {
+        guard.said = 0;
+        guard.said_since = now;
+    }
+    let bit = 1 << event.index();
+    let new = guard.said & bit == 0;
+    guard.said |= bit;
+    new
+}
+
+fn say(config: &Guard<Config>, cell: &Cell, event: Event, all: Events) {
+    if is_news(event, all) {
+        let mut room = [0; LINE];
+        let mut text = Text::new(&mut room);
+        {
+            let guard = cell.lock();
+            // Text has no error but being full.
+            let _ = describe(&mut text, config, &guard.target, event);
+        }
+        ffi::print(AOE_CAUSE_EVENT + event.index() as u32, text.as_bytes());
+    }
+    if !(event == Event::ConfigChanged && all.has(Event::Identified)) {
+        notify::event(config, cell, event);
     }
 }
 

@@ -78,6 +78,15 @@ pub(crate) fn interfaces(text: &mut Text<'_>, config: &Guard<Config>) -> fmt::Re
     Ok(())
 }
 
+/// `net.aoe.boot_targets`.
+pub(crate) fn boot_targets(text: &mut Text<'_>, config: &Guard<Config>) -> fmt::Result {
+    for (index, addr) in config.boot.targets.iter().enumerate() {
+        let separator = if index == 0 { "" } else { " " };
+        write!(text, "{separator}{addr}")?;
+    }
+    Ok(())
+}
+
 /// The text of `conflict`.
 pub(crate) fn conflict(
     text: &mut Text<'_>,

@@ -95,11 +95,13 @@ enum ModuleLeaf {
     WriteCache,
     BeaconSecs,
     FailOnShutdown,
+    BootTargets,
+    BootWaitSecs,
     Version,
     Counter(u32),
 }
 
-const MODULE_LEAVES: [(&str, ModuleLeaf); 19] = [
+const MODULE_LEAVES: [(&str, ModuleLeaf); 21] = [
     ("iflist", ModuleLeaf::Iflist),
     ("interfaces", ModuleLeaf::Interfaces),
     ("devices", ModuleLeaf::Devices),
@@ -110,6 +112,8 @@ const MODULE_LEAVES: [(&str, ModuleLeaf); 19] = [
     ("wc", ModuleLeaf::WriteCache),
     ("beacon_secs", ModuleLeaf::BeaconSecs),
     ("fail_on_shutdown", ModuleLeaf::FailOnShutdown),
+    ("boot_targets", ModuleLeaf::BootTargets),
+    ("boot_wait_secs", ModuleLeaf::BootWaitSecs),
     ("version", ModuleLeaf::Version),
     ("frames_in", ModuleLeaf::Counter(AOE_COUNT_FRAMES_IN)),
     ("frames_out", ModuleLeaf::Counter(AOE_COUNT_FRAMES_OUT)),
@@ -395,6 +399,7 @@ fn module_number(leaf: ModuleLeaf) -> Result<i64, Errno> {
         ModuleLeaf::WriteCache => HUB.lock().tunables.write_cache.map_or(-1, i64::from),
         ModuleLeaf::BeaconSecs => i64::from(CONFIG.lock().beacon_secs),
         ModuleLeaf::FailOnShutdown => i64::from(CONFIG.lock().fail_on_shutdown),
+        ModuleLeaf::BootWaitSecs => i64::from(CONFIG.lock().boot.wait_secs),
         ModuleLeaf::Counter(counter) => ffi::counted(counter) as i64,
         _ => return Err(errno::ENOENT),
     })
@@ -489,6 +494,7 @@ fn module_text(leaf: ModuleLeaf, to: &mut Text<'_>) -> fmt::Result {
         ModuleLeaf::Iflist => CONFIG.lock().write_list(to),
         ModuleLeaf::Interfaces => show::interfaces(to, &CONFIG.lock()),
         ModuleLeaf::Devices => show::devices(to, &CONFIG.lock()),
+        ModuleLeaf::BootTargets => show::boot_targets(to, &CONFIG.lock()),
         ModuleLeaf::Version => to.write_str(env!("CARGO_PKG_VERSION")),
         _ => Ok(()),
     }

@@ -6,7 +6,7 @@ use aoe_core::Event;
 use crate::cell::{self, CONFIG, Cell, Disk, Guard, HUB, Unlisted};
 use crate::drive::drive;
 use crate::netifs::Config;
-use crate::{disk, ffi, module, report, sysctl};
+use crate::{boot, disk, ffi, module, report, sysctl};
 
 /// The events that came up since the last time.
 #[derive(Copy, Clone)]
@@ -24,10 +24,11 @@ impl Events {
 
 /// Works for one target. Returns it when it is to be destroyed, which has to happen without locks.
 pub(crate) fn run(cell: &Cell) -> Option<Unlisted> {
-    let config = CONFIG.lock();
+    let mut config = CONFIG.lock();
     let (events, disk, remove) = look(cell);
     if disk == Disk::Left {
         cell.destroy_disk();
+        report::removed(cell);
         return Some(leave(cell, &config));
     }
     if !events.is_empty() && !remove {
@@ -35,12 +36,13 @@ pub(crate) fn run(cell: &Cell) -> Option<Unlisted> {
     }
     if disk == Disk::None && events.has(Event::Identified) && !remove && !config.closing {
         show(cell, &config);
+        boot::check(&mut config);
     }
     if events.has(Event::PathUp) || events.has(Event::Conflict) {
         sysctl::add_paths(cell);
     }
     if disk == Disk::Shown {
-        resize(cell);
+        resize(cell, events.has(Event::Resized));
     }
     if events.has(Event::Down) && module::is_shutting_down() {
         module::fail_if_down(cell);
@@ -86,7 +88,7 @@ fn show(cell: &Cell, config: &Guard<Config>) {
 
 /// Tells GEOM of another size. Growth at once; a disk that is open does not shrink, since that
 /// would throw its users off without asking them: they get errors beyond the new end.
-fn resize(cell: &Cell) {
+fn resize(cell: &Cell, news: bool) {
     let (old, new, open) = {
         let mut guard = cell.lock();
         let (old, new, open) = (guard.shown_sectors, guard.target.sectors(), guard.open);
@@ -99,6 +101,9 @@ fn resize(cell: &Cell) {
         return;
     }
     if new < old && open {
+        if !news {
+            return;
+        }
         report::shrunk(cell, old, new);
     } else {
         cell.resize_disk(disk::bytes(new));

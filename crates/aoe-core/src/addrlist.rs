@@ -88,7 +88,9 @@ mod tests {
 
     #[test]
     fn faults_are_named() {
-        for bad in ["7", "7.", "7.0.0", "65535.0", "7.255", "7.0;", "em0", "7.0 x"] {
+        for bad in [
+            "7", "7.", "7.0.0", "65535.0", "7.255", "7.0;", "em0", "7.0 x",
+        ] {
             assert_eq!(names(bad), Err(AddrListError::BadAddress), "{bad}");
         }
         let text = |count: usize| {

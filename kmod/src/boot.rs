@@ -1,0 +1,168 @@
+// SPDX-License-Identifier: BSD-2-Clause
+//! Booting from AoE. Nobody has run ifconfig(8) when the root file system is mounted, so a preloaded
+//! module brings its interfaces up itself; and the root mount is held until the disks of
+//! `net.aoe.boot_targets` are there, or a time has passed.
+
+use core::fmt::{self, Display};
+use core::sync::atomic::{AtomicBool, Ordering};
+
+use aoe_core::addrlist::AddrList;
+use aoe_core::{Instant, NetifId};
+use aoe_wire::TargetAddr;
+
+use crate::cell::{self, CONFIG, Disk, Guard};
+use crate::ffi::{self, Ifnet};
+use crate::netifs::{self, Config};
+use crate::{hub, report};
+
+const SEC_NS: u64 = 1_000_000_000;
+
+/// The root file system is not mounted yet.
+static BOOTING: AtomicBool = AtomicBool::new(false);
+
+/// What is waited for. Guarded by the configuration lock.
+pub(crate) struct Boot {
+    pub(crate) targets: AddrList,
+    /// Longest wait; 0 is none.
+    pub(crate) wait_secs: u32,
+    /// The root mount is held, and until when.
+    held_until: Option<Instant>,
+}
+
+impl Boot {
+    pub(crate) const DEFAULT_WAIT_SECS: u32 = 30;
+
+    pub(crate) const fn new() -> Self {
+        Self {
+            targets: AddrList::EMPTY,
+            wait_secs: Self::DEFAULT_WAIT_SECS,
+            held_until: None,
+        }
+    }
+}
+
+/// The root is about to be mounted, and the devices of the machine are there. Sleeps.
+pub(crate) fn start() {
+    BOOTING.store(true, Ordering::Release);
+    raise(true);
+    let mut config = CONFIG.lock();
+    if config.boot.targets.is_empty() || config.boot.wait_secs == 0 {
+        return;
+    }
+    if config.netifs.iter().all(Option::is_none) {
+        report::module(format_args!(
+            "net.aoe.boot_targets is set, net.aoe.iflist is not; not waiting"
+        ));
+        return;
+    }
+    let wait = u64::from(config.boot.wait_secs).saturating_mul(SEC_NS);
+    config.boot.held_until = Some(ffi::now().after(wait));
+    ffi::boot_hold();
+    check(&mut config);
+    hub::discover();
+}
+
+/// A second has passed, or an interface changed; in the work thread, without locks.
+pub(crate) fn tick() {
+    if !BOOTING.load(Ordering::Acquire) {
+        return;
+    }
+    if ffi::boot_is_over() {
+        end(&mut CONFIG.lock());
+        return;
+    }
+    // One that has just arrived.
+    raise(false);
+    let mut config = CONFIG.lock();
+    check(&mut config);
+    if config.boot.held_until.is_some() {
+        // A switch that has just seen a link drops frames for a while; whoever boots wants to go on.
+        hub::discover();
+    }
+}
+
+/// Lets the root be mounted when nothing is missing any more, or it took too long.
+pub(crate) fn check(config: &mut Guard<Config>) {
+    let Some(until) = config.boot.held_until else {
+        return;
+    };
+    let missing = Missing::find(config);
+    if missing.is_none() {
+        release(config);
+    } else if until <= ffi::now() {
+        report::module(format_args!(
+            "net.aoe.boot_targets:{missing} not there after {} seconds; booting on",
+            config.boot.wait_secs
+        ));
+        release(config);
+    }
+}
+
+/// Booting is over, or the module goes.
+pub(crate) fn end(config: &mut Guard<Config>) {
+    BOOTING.store(false, Ordering::Release);
+    release(config);
+}
+
+fn release(config: &mut Guard<Config>) {
+    if config.boot.held_until.take().is_some() {
+        ffi::boot_release();
+    }
+}
+
+/// Sets the listed interfaces up. Drivers have locks of their own, so it is done without ours.
+fn raise(say: bool) {
+    for id in netifs::ids() {
+        let Some((name, ifp)) = present(id) else {
+            continue;
+        };
+        if let Err(errno) = ifp.raise()
+            && say
+        {
+            let name = core::str::from_utf8(&name).unwrap_or("?");
+            let name = name.trim_end_matches('\0');
+            report::netif(name, &format_args!("does not come up, error {errno}"));
+        }
+    }
+}
+
+fn present(id: NetifId) -> Option<([u8; netifs::NAME], Ifnet)> {
+    let config = CONFIG.lock();
+    let netif = config.netifs.get(usize::from(id.0))?.as_ref()?;
+    let ifp = Ifnet::find(netif.name().as_bytes())?;
+    netif.present.then_some((netif.name_bytes(), ifp))
+}
+
+/// The targets without a disk.
+struct Missing(AddrList, [bool; aoe_core::limits::MAX_BOOT_TARGETS]);
+
+impl Missing {
+    fn find(config: &Guard<Config>) -> Self {
+        let targets = config.boot.targets;
+        let mut there = [false; _];
+        cell::for_each(config, |cell| {
+            let at = targets.iter().position(|addr| addr == cell.addr());
+            if let Some(place) = at.and_then(|at| there.get_mut(at)) {
+                *place = cell.lock().disk == Disk::Shown;
+            }
+        });
+        Self(targets, there)
+    }
+
+    fn iter(&self) -> impl Iterator<Item = TargetAddr> {
+        self.0
+            .iter()
+            .zip(self.1)
+            .filter_map(|(addr, there)| (!there).then_some(addr))
+    }
+
+    fn is_none(&self) -> bool {
+        self.iter().next().is_none()
+    }
+}
+
+impl Display for Missing {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.iter().try_for_each(|addr| write!(f, " {addr}"))
+    }
+}
