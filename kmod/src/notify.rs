@@ -44,7 +44,7 @@ impl Display for Value<'_> {
         }
         f.write_char('"')?;
         for c in self.0.chars() {
-            let plain = word(c) || " ,+/#()@".contains(c);
+            let plain = word(c) || " ,+/@".contains(c);
             f.write_char(if plain { c } else { '?' })?;
         }
         f.write_char('"')

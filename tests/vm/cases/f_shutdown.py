@@ -13,9 +13,9 @@ from lib.util import TestSkipped, need, run, same
 G = Group("shutdown", nics=("em", "vtnet"))
 
 
-def next_boot(t, name, **machine_options):
+def next_boot(t, name, **options):
     """Another guest, as a new boot of the same machine would be; its Context."""
-    rig = t.runner.boot(t.test_group, name, **machine_options)
+    rig = t.runner.boot(t.test_group, name, **options)
     t.stack.callback(rig.close)
     return Context(rig, t.dir, t.say)
 
@@ -116,9 +116,7 @@ def loader_machine(config, workdir):
     """How the guest for the test of preloading is to be started."""
     if config.kernel is None:
         return {"reboots": True}
-    if config.loader_disk is None:
-        raise TestSkipped("a guest with --kernel needs --loader-disk for this")
-    return {"loader_disk": loader_disk(config, workdir)}
+    return {"loader_disk": loader_disk(config, workdir, LOADER_CONF)}
 
 
 @G.test(own_vm=True, limit=900, machine=loader_machine)
@@ -134,16 +132,18 @@ def preloaded_by_boot_loader(t):
     check_preloaded(t)
 
 
-def loader_disk(config, workdir):
-    """The given image with the module under test in it. Its first partition is FAT (the EFI system
-    partition), and holds a loader and a kernel."""
+def loader_disk(config, workdir, settings):
+    """The given image with the module under test in it, and these settings. Its first partition is FAT
+    (the EFI system partition), and holds a loader and a kernel."""
+    if config.loader_disk is None:
+        raise TestSkipped("a guest with --kernel needs --loader-disk for this")
     image = os.path.join(workdir, "loader.img")
     shutil.copyfile(config.loader_disk, image)
     conf = os.path.join(workdir, "loader.conf")
     with open(conf, "w", encoding="ascii") as f:
         for name, value in config.boot_env.items():
             f.write(f'{name}="{value}"\n')
-        f.write(LOADER_CONF)
+        f.write(settings)
     fat = f"{image}@@{fat_offset(image)}"
     run(["mcopy", "-o", "-i", fat, config.module, "::/boot/modules/aoe.ko"])
     run(["mcopy", "-o", "-i", fat, conf, "::/boot/loader.conf"])

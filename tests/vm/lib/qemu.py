@@ -30,6 +30,8 @@ class Machine:
         self.loader_env = {}
         self.reboots = False
         self.loader_disk = None
+        #: The root image is a disk of the machine. Its disks are numbered without it otherwise.
+        self.local_root = True
         self.process = None
         self.console = self.control = None
         self._qmp = None
@@ -56,8 +58,10 @@ class Machine:
 
     def _disk_args(self):
         c = self.config
-        out = ["-drive", f"file={c.root},if=none,id=root,format={c.root_format},snapshot=on,cache=unsafe",
-               "-device", "virtio-blk-pci,drive=root,serial=root"]
+        out = []
+        if self.local_root:
+            out += ["-drive", f"file={c.root},if=none,id=root,format={c.root_format},snapshot=on,cache=unsafe",
+                    "-device", "virtio-blk-pci,drive=root,serial=root"]
         for i, (path, serial) in enumerate(self.disks):
             out += ["-drive", f"file={path},if=none,id=d{i},format=raw,readonly=on",
                     "-device", f"virtio-blk-pci,drive=d{i},serial={serial}"]

@@ -34,8 +34,9 @@ class Runner:
 
     # -- guests -----------------------------------------------------------------------------
 
-    def boot(self, group, name=None, **machine_options):
-        """A fresh guest with the interfaces that the group asks for."""
+    def boot(self, group, name=None, before=None, **machine_options):
+        """A fresh guest with the interfaces that the group asks for. `before` is called with the machine,
+        whose lab is there, before it is started."""
         self.boots += 1
         lab = netlab.Lab()
         machine = None
@@ -50,10 +51,13 @@ class Runner:
             machine = Machine(self.config, lab, where, group.nics, disks, memory=group.memory)
             for key, value in machine_options.items():
                 setattr(machine, key, value)
+            if before:
+                before(machine)
             machine.start()
             guest = Guest(machine)
             guest.boot()
-            guest.run("mkdir -p /aoevm && tar xpf /dev/vtbd1 -C /aoevm", 60)
+            tools = "vtbd1" if machine.local_root else "vtbd0"
+            guest.run(f"mkdir -p /aoevm && tar xpf /dev/{tools} -C /aoevm", 60)
             for i, kind in enumerate(group.nics):
                 number = list(group.nics[:i]).count(kind)
                 guest.run(f"ifconfig {kind}{number} up")
