@@ -124,7 +124,7 @@ def devd_hears_of_conflicts_and_refusals(t):
     t.guest.set_sysctl("net.aoe.iflist", "em0 vtnet0")
     events.wait("CONFLICT", interface="vtnet0", mac=second.mac())
     for _ in range(20):
-        t.guest.fails("dd if=/dev/zero of=/dev/aoe7.0 bs=512 count=1", "[Rr]ead-only")
+        t.guest.fails("dd if=/dev/zero of=/dev/aoe7.0 bs=512 count=1", "Input/output error|Read-only")
     events.wait("READ_ONLY", target="7.0")
     kinds = [kind for kind, _ in events.all()]
     same(kinds.count("READ_ONLY"), 1, "events READ_ONLY for twenty refused writes")
