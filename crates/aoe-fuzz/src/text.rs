@@ -3,8 +3,8 @@
 
 use std::fmt::Write;
 
-use aoe_core::iflist;
-use aoe_core::limits::MAX_NETIFS;
+use aoe_core::limits::{MAX_BOOT_TARGETS, MAX_NETIFS};
+use aoe_core::{addrlist, iflist};
 use aoe_wire::{MacAddr, TargetAddr};
 
 // Of the module and the tool, which are no libraries, the files that depend on nothing.
@@ -25,6 +25,7 @@ pub fn text(bytes: &[u8]) {
         return;
     };
     interfaces(text);
+    addresses(text);
     if let Ok(addr) = text.parse::<TargetAddr>() {
         assert!(addr.shelf() != 0xffff && addr.slot() != 0xff);
         assert_eq!(addr.to_string().parse(), Ok(addr));
@@ -42,6 +43,20 @@ pub fn text(bytes: &[u8]) {
         );
         assert_eq!(size::parse(&bytes.to_string()), Ok(bytes));
     }
+}
+
+fn addresses(text: &str) {
+    let Ok(list) = addrlist::parse(text) else {
+        return;
+    };
+    let addrs: Vec<TargetAddr> = list.iter().collect();
+    assert!(addrs.len() <= MAX_BOOT_TARGETS);
+    assert_eq!(list.is_empty(), addrs.is_empty());
+    for (index, addr) in addrs.iter().enumerate() {
+        assert!(!addrs[..index].contains(addr));
+    }
+    let shown: Vec<String> = addrs.iter().map(TargetAddr::to_string).collect();
+    assert_eq!(addrlist::parse(&shown.join(",")), Ok(list));
 }
 
 fn interfaces(text: &str) {
