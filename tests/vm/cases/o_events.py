@@ -30,8 +30,8 @@ class Events:
         t.defer("pkill -x nc; true")
         t.guest.spawn(f"exec nc -U /var/run/devd.pipe > {self.FILE}")
         # The listener is there when it has heard of something that was done after it began.
-        t.guest.wait_for("ifconfig vtnet0 down; sleep 0.3; ifconfig vtnet0 up; sleep 0.3; "
-                         f"grep -q vtnet0 {self.FILE}", 30, "the listener hears devd")
+        t.guest.wait_for("mdconfig -d -u $(mdconfig -a -t malloc -s 64k) && sleep 0.3 && "
+                         f"grep -q cdev=md {self.FILE}", 30, "the listener hears devd")
 
     def all(self):
         """The lines about targets, as (type, variables)."""
