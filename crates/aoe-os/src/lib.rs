@@ -11,6 +11,7 @@
 //! * `WireSocket` (Linux only) takes and gives every frame of an interface, many at a time.
 //! * [`interfaces`] lists the Ethernet interfaces.
 //! * `sysctl` (FreeBSD only) reads and writes the kernel's variables by name.
+//! * [`catch_interrupts`] lets a program say what it has seen before it ends.
 //! * [`monotonic_nanos`] and [`random_seed`] are what a sans-IO engine wants as arguments.
 //!
 //! All need what their system calls need: root, or `CAP_NET_RAW` on Linux.
@@ -19,6 +20,7 @@ use std::io;
 
 mod interface;
 mod poll;
+mod signal;
 mod time;
 
 #[cfg(target_os = "linux")]
@@ -40,6 +42,7 @@ compile_error!("raw Ethernet is implemented for Linux and FreeBSD only");
 
 pub use interface::{Interface, MAX_NAME, interfaces};
 pub use poll::{Interest, wait, wait_any};
+pub use signal::{catch_interrupts, interrupted};
 pub use sys::RawSocket;
 pub use time::{monotonic_nanos, random_seed};
 #[cfg(target_os = "linux")]

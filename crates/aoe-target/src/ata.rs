@@ -3,6 +3,7 @@
 
 use crate::identify::{Facts, MAX_LBA28, identify};
 use crate::profile::{FlushStatus, Profile, Refusal};
+use crate::smart;
 use crate::storage::{SECTOR, Storage};
 
 const DRDY: u8 = 0x40;
@@ -99,6 +100,8 @@ pub(crate) struct Device {
     pub(crate) write_cache: bool,
     pub(crate) smart: bool,
     pub(crate) healthy: bool,
+    /// What SMART READ DATA tells of the last self-test.
+    pub(crate) self_test: u8,
     pub(crate) faults: Vec<AtaFault>,
     /// Sectors of which no read succeeds.
     pub(crate) bad_sectors: Vec<u64>,
@@ -120,6 +123,7 @@ impl Device {
         Facts {
             sectors,
             write_cache: self.write_cache,
+            smart: self.smart,
         }
     }
 
@@ -177,7 +181,7 @@ impl Device {
                 registers.end(DRDY, 0)
             }
             SET_FEATURES if profile.features => self.set_features(storage, registers, profile),
-            SMART if profile.features => self.smart(registers, profile, command.data),
+            SMART if profile.smart => self.smart(registers, profile, command.data),
             DSM if profile.trim_blocks > 0 => trim(storage, registers, command),
             READ | WRITE => {
                 registers.lba &= MAX_LBA28;
@@ -256,26 +260,29 @@ impl Device {
     fn smart(&mut self, registers: &mut Registers, profile: &Profile, data: &mut [u8]) -> Outcome {
         let key = registers.lba & 0xff_ff00;
         let known = key == 0xc2_4f00 && (self.smart || registers.feature == 0xd8);
+        let [parameter, ..] = registers.lba.to_le_bytes();
+        let page = match registers.feature {
+            0xd0 if known => Some(smart::data(self.healthy, self.self_test)),
+            0xd1 if known => Some(smart::thresholds()),
+            0xd5 if known => smart::log(parameter),
+            _ => None,
+        };
         match registers.feature {
             0xd8 | 0xd9 if known => self.smart = registers.feature == 0xd8,
             0xda if known => {
                 let answer = if self.healthy { 0xc2_4f00 } else { 0x2c_f400 };
                 registers.lba = (registers.lba & !0xff_ff00) | answer;
             }
-            0xd0 if known && registers.sectors == 1 => {
-                if let Some(page) = data.get_mut(..SECTOR) {
-                    page.fill(0);
-                    // Revision 16 of the attribute structure, and the byte that makes its sum zero.
-                    if let Some(revision) = page.first_mut() {
-                        *revision = 16;
-                    }
-                    if let Some(sum) = page.last_mut() {
-                        *sum = 240;
-                    }
-                }
+            // The tests take no time here; one that is to be stopped has ended before.
+            0xd4 if known && matches!(parameter, 0..=2 | 127) => self.self_test = 0,
+            _ => {
+                let place = data.get_mut(..SECTOR).filter(|_| registers.sectors == 1);
+                let (Some(page), Some(place)) = (page, place) else {
+                    return registers.end(profile.abort_status, ABRT);
+                };
+                place.copy_from_slice(&page);
                 registers.sectors = 0;
             }
-            _ => return registers.end(profile.abort_status, ABRT),
         }
         registers.end(DRDY, 0)
     }

@@ -14,6 +14,8 @@ pub struct Facts {
     pub sectors: u64,
     /// The write cache is on.
     pub write_cache: bool,
+    /// SMART is on.
+    pub smart: bool,
 }
 
 struct Words([u8; SECTOR]);
@@ -88,9 +90,16 @@ fn set_commands(words: &mut Words, profile: &Profile, facts: Facts) {
     let commands = bits(profile.lba48, 10) | bits(profile.flush, 12) | bits(ext, 13);
     words.set(83, 0x4000 | commands);
     words.set(86, commands);
+    let smart = profile.smart && facts.smart;
     if profile.features {
-        words.set(82, 0x4000 | (1 << 6) | (1 << 5) | 1);
-        words.set(85, 0x4000 | (1 << 6) | bits(facts.write_cache, 5) | 1);
+        words.set(82, 0x4000 | (1 << 6) | (1 << 5) | bits(profile.smart, 0));
+        words.set(
+            85,
+            0x4000 | (1 << 6) | bits(facts.write_cache, 5) | bits(smart, 0),
+        );
+    } else if profile.smart {
+        words.set(82, 1);
+        words.set(85, bits(smart, 0));
     }
 }
 

@@ -13,6 +13,7 @@ mod model;
 mod profile;
 pub mod rng;
 mod server;
+mod smart;
 mod storage;
 mod strict;
 mod wire;

@@ -62,6 +62,7 @@ impl<S: Storage> Model<S> {
             write_cache: profile.write_cache,
             smart: true,
             healthy: true,
+            self_test: 0,
             faults: Vec::new(),
             bad_sectors: Vec::new(),
         };
@@ -158,7 +159,12 @@ impl<S: Storage> Model<S> {
         self.aoe_fault = fault;
     }
 
-    /// SMART RETURN STATUS says the disk is about to fail.
+    /// Turns SMART on or off, as a host would.
+    pub fn set_smart(&mut self, on: bool) {
+        self.device.smart = on;
+    }
+
+    /// Whether SMART says that the disk is well.
     pub fn set_healthy(&mut self, healthy: bool) {
         self.device.healthy = healthy;
     }
@@ -374,7 +380,7 @@ impl<S: Storage> Model<S> {
             }
             Outcome::Answer => {}
         }
-        if registers.lba != before && self.profile.features {
+        if registers.lba != before && self.profile.smart {
             let bytes = registers.lba.to_le_bytes();
             self.buffer.put(28, bytes.get(..6).unwrap_or_default());
         }

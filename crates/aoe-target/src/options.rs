@@ -79,6 +79,15 @@ pub(crate) struct Arguments {
     /// Claim TRIM, but abort it
     #[arg(long, conflicts_with = "trim_blocks")]
     claim_trim: bool,
+    /// SMART of this kind: on, off (there, but turned off), failing (a threshold is exceeded), none
+    #[arg(long, value_name = "KIND", value_parser = ["on", "off", "failing", "none"])]
+    smart: Option<String>,
+    /// Pad answers to 60 bytes, as network cards do
+    #[arg(long)]
+    pad: bool,
+    /// Addresses that the MAC mask list takes
+    #[arg(long, value_name = "N")]
+    max_masks: Option<u8>,
     /// Serve requests, too, that break rules which initiators must keep
     #[arg(long)]
     lenient: bool,
@@ -183,6 +192,11 @@ impl Arguments {
             profile.trim_blocks = 0;
             profile.claims_trim = true;
         }
+        if let Some(kind) = &self.smart {
+            profile.smart = kind != "none";
+        }
+        profile.pad |= self.pad;
+        profile.max_masks = self.max_masks.map_or(profile.max_masks, usize::from);
         profile.strict &= !self.lenient;
         if self.quiet {
             profile.advertise = None;
@@ -194,6 +208,8 @@ impl Arguments {
         if let Some(config) = &self.config {
             model.set_config(config.as_bytes());
         }
+        model.set_smart(self.smart.as_deref() != Some("off"));
+        model.set_healthy(self.smart.as_deref() != Some("failing"));
         model.set_masks(&self.mask);
         model.set_reserved(&self.reserve);
         model.set_reply_mac(self.reply_mac);
@@ -388,6 +404,21 @@ mod tests {
             (Some(0), None)
         );
         assert!(profile.read_only);
+        let profile = parse(&[
+            "--kind",
+            "vblade",
+            "--smart",
+            "off",
+            "--pad",
+            "--max-masks",
+            "2",
+        ])
+        .profile();
+        assert_eq!(
+            (profile.smart, profile.pad, profile.max_masks),
+            (true, true, 2)
+        );
+        assert!(!parse(&["--smart", "none"]).profile().smart);
     }
 
     #[test]

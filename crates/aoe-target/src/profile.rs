@@ -114,8 +114,10 @@ pub struct Profile {
     pub claims_trim: bool,
     /// CHECK POWER MODE exists.
     pub check_power: bool,
-    /// SET FEATURES and SMART exist.
+    /// SET FEATURES exists.
     pub features: bool,
+    /// SMART exists.
+    pub smart: bool,
     /// 512-byte blocks per TRIM; 0: no TRIM.
     pub trim_blocks: u16,
     /// 48-bit commands exist.
@@ -171,6 +173,7 @@ impl Profile {
             claims_trim: false,
             check_power: true,
             features: false,
+            smart: false,
             trim_blocks: 0,
             lba48: true,
             physical_shift: 0,
@@ -251,6 +254,7 @@ impl Profile {
             flush_works: true,
             flush_ext: true,
             features: true,
+            smart: true,
             trim_blocks: 8,
             physical_shift: 3,
             pad: true,

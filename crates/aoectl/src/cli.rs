@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: BSD-2-Clause
 //! The command line.
 
+use crate::commands::{config, mask, ping, reserve, smart};
 use crate::output::Format;
 use crate::size;
 use aoe_wire::TargetAddr;
@@ -14,7 +15,7 @@ use std::time::Duration;
     name = "aoectl",
     version,
     max_term_width = 100,
-    after_help = "Exit status: 0 done, 1 failed, 2 wrong usage, 3 target not found or silent, 4 verify found a difference."
+    after_help = "Exit status: 0 done, 1 failed, 2 wrong usage, 3 target not found or silent, 4 verify found a difference, or a config string does not fit."
 )]
 pub(crate) struct Cli {
     /// How to print results: text, json, or json,pretty
@@ -36,6 +37,16 @@ pub(crate) enum Command {
     Write(Write),
     /// Compare a target with a file
     Verify(Verify),
+    /// Ask a target again and again, and tell how long it takes to answer
+    Ping(ping::Args),
+    /// Show, test or set the config string of a target
+    Config(config::Args),
+    /// Show or change the list of stations that a target listens to
+    Mask(mask::Args),
+    /// Show or change for whom a target is reserved
+    Reserve(reserve::Args),
+    /// Show what a disk says of its health
+    Smart(smart::Args),
 }
 
 #[derive(Debug, Args)]
@@ -145,7 +156,7 @@ fn block(text: &str) -> Result<u64, String> {
 }
 
 /// Seconds, with a fraction if need be; at most a day.
-fn seconds(text: &str) -> Result<Duration, String> {
+pub(crate) fn seconds(text: &str) -> Result<Duration, String> {
     text.parse()
         .ok()
         .filter(|s| *s <= 86_400.0)

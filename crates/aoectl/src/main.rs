@@ -2,16 +2,19 @@
 //! `aoectl`: works with ATA-over-Ethernet targets from the command line.
 //!
 //! `discover`, `identify`, `read`, `write` and `verify` run the initiator engine of the kernel module,
-//! `aoe-core`, in this process over raw Ethernet, so they need no module and work on any machine.
+//! `aoe-core`, in this process over raw Ethernet, so they need no module and work on any machine. `ping`, `config`,
+//! `mask`, `reserve` and `smart` put single questions to a target (`exchange`) and need none either.
 #![forbid(unsafe_code)]
 
 mod cli;
 mod commands;
 mod driver;
+mod exchange;
 mod failure;
 mod output;
 mod progress;
 mod size;
+mod smart;
 
 use clap::Parser;
 use std::process::ExitCode;

@@ -1,10 +1,15 @@
 // SPDX-License-Identifier: BSD-2-Clause
 //! What the subcommands do.
 
+pub(crate) mod config;
 mod discover;
 mod find;
 mod identify;
+pub(crate) mod mask;
+pub(crate) mod ping;
 mod read;
+pub(crate) mod reserve;
+pub(crate) mod smart;
 mod transfer;
 mod verify;
 mod view;
@@ -23,6 +28,11 @@ pub(crate) fn run(cli: &Cli) -> Result<(), Failure> {
         Command::Read(args) => read::run(args, cli.libxo),
         Command::Write(args) => write::run(args, cli.libxo),
         Command::Verify(args) => verify::run(args, cli.libxo),
+        Command::Ping(args) => ping::run(args, cli.libxo),
+        Command::Config(args) => config::run(args, cli.libxo),
+        Command::Mask(args) => mask::run(args, cli.libxo),
+        Command::Reserve(args) => reserve::run(args, cli.libxo),
+        Command::Smart(args) => smart::run(args, cli.libxo),
     }
 }
 

@@ -1,0 +1,200 @@
+// SPDX-License-Identifier: BSD-2-Clause
+//! `aoectl reserve`: the stations whose commands a target carries out (AoEr11 3.4).
+
+use super::mask;
+use crate::exchange::{self, Exchange, Peer, Question, Reach, Reply, out_of_place, station};
+use crate::failure::Failure;
+use crate::output::Format;
+use anyhow::{Context, anyhow};
+use aoe_wire::{AoeError, MacAddr, MacList, ReserveCommand, ReserveRequest, TargetAddr};
+use std::collections::BTreeSet;
+
+/// Most stations of one request.
+const MAX_STATIONS: usize = 255;
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    #[command(subcommand)]
+    what: What,
+}
+
+#[derive(Debug, clap::Subcommand)]
+enum What {
+    /// Show the stations that the target is reserved for
+    Read(Read),
+    /// Reserve the target, unless it is reserved for others
+    Set(Set),
+    /// Reserve the target, whoever it is reserved for
+    Fset(Set),
+    /// End the reservation of this machine
+    Release(Release),
+}
+
+#[derive(Debug, clap::Args)]
+struct Read {
+    #[command(flatten)]
+    reach: Reach,
+    /// Address of the target
+    #[arg(value_name = "SHELF.SLOT")]
+    target: TargetAddr,
+}
+
+#[derive(Debug, clap::Args)]
+struct Set {
+    #[command(flatten)]
+    reach: Reach,
+    /// Address of the target
+    #[arg(value_name = "SHELF.SLOT")]
+    target: TargetAddr,
+    /// Ethernet addresses of the stations [default: those of the interfaces named by -i]
+    #[arg(value_name = "MAC", value_delimiter = ',', value_parser = station)]
+    macs: Vec<MacAddr>,
+    /// Do it even if none of the stations is this machine
+    #[arg(long)]
+    yes: bool,
+}
+
+#[derive(Debug, clap::Args)]
+struct Release {
+    #[command(flatten)]
+    reach: Reach,
+    /// Address of the target
+    #[arg(value_name = "SHELF.SLOT")]
+    target: TargetAddr,
+    /// End the reservation of others, too
+    #[arg(long)]
+    force: bool,
+}
+
+pub(crate) fn run(args: &Args, format: Format) -> Result<(), Failure> {
+    match &args.what {
+        What::Read(args) => ask_all(&args.reach, args.target, ReserveRequest::READ, format),
+        What::Set(args) => set(args, ReserveCommand::SET, format),
+        What::Fset(args) => set(args, ReserveCommand::FORCE_SET, format),
+        What::Release(args) => {
+            let command = if args.force {
+                ReserveCommand::FORCE_SET
+            } else {
+                ReserveCommand::SET
+            };
+            let request = ReserveRequest {
+                command,
+                macs: MacList::EMPTY,
+            };
+            ask_all(&args.reach, args.target, request, format)
+        }
+    }
+}
+
+fn set(args: &Set, command: ReserveCommand, format: Format) -> Result<(), Failure> {
+    let own = own_macs(&args.reach.interfaces)?;
+    let macs = if args.macs.is_empty() {
+        own.clone()
+    } else {
+        args.macs.clone()
+    };
+    if macs.len() > MAX_STATIONS {
+        return Err(Failure::Usage(format!(
+            "MAC: {} addresses; a reservation takes {MAX_STATIONS}",
+            macs.len()
+        )));
+    }
+    if !args.yes && !macs.iter().any(|mac| own.contains(mac)) {
+        return Err(Failure::Usage(format!(
+            "MAC: none of these is the address of {}, so the target would not work for this machine any more; \
+             --yes does it all the same",
+            args.reach.interfaces.join(", ")
+        )));
+    }
+    let request = ReserveRequest {
+        command,
+        macs: MacList::new(&macs),
+    };
+    ask_all(&args.reach, args.target, request, format)
+}
+
+/// The addresses of the interfaces, also of those that are down: they are paths once they are up.
+fn own_macs(names: &[String]) -> Result<Vec<MacAddr>, Failure> {
+    let all = aoe_os::interfaces().context("cannot list the interfaces")?;
+    Ok(all
+        .into_iter()
+        .filter(|interface| names.contains(&interface.name))
+        .map(|interface| interface.mac)
+        .collect())
+}
+
+/// Puts the same request to all servers of the target.
+fn ask_all(
+    reach: &Reach,
+    target: TargetAddr,
+    request: ReserveRequest<'_>,
+    format: Format,
+) -> Result<(), Failure> {
+    let mut exchange = Exchange::open(reach)?;
+    let mut lists = Vec::new();
+    for peer in exchange.find(target.into())? {
+        let list = ask(&mut exchange, &peer, request)?;
+        lists.push((peer, list));
+    }
+    mask::print_lists(&exchange, &lists, "reserved", "nobody", format)
+}
+
+fn ask(
+    exchange: &mut Exchange,
+    peer: &Peer,
+    request: ReserveRequest<'_>,
+) -> Result<Vec<MacAddr>, Failure> {
+    let who = exchange.who(peer);
+    let list = match exchange.ask(peer, &Question::Reserve(request))? {
+        Reply::Reserved(list) => list,
+        Reply::Error(AoeError::RESERVED, argument) => {
+            return Err(taken(&who, Reply::reserved_of_error(&argument)));
+        }
+        other => return Err(out_of_place(&who, &other)),
+    };
+    let wanted: BTreeSet<MacAddr> = request.macs.iter().collect();
+    if request.command == ReserveCommand::READ
+        || list.iter().copied().collect::<BTreeSet<_>>() == wanted
+    {
+        return Ok(list);
+    }
+    Err(Failure::Failed(anyhow!(
+        "{who} says that it did it, but is reserved for {}",
+        names(&list)
+    )))
+}
+
+/// A refusal, with those who are in the way.
+fn taken(who: &str, list: Option<Vec<MacAddr>>) -> Failure {
+    let holders = list.map_or(String::new(), |list| format!(", for {}", names(&list)));
+    Failure::Failed(anyhow!(
+        "{who} refuses: {}{holders}",
+        exchange::in_words(AoeError::RESERVED)
+    ))
+}
+
+fn names(list: &[MacAddr]) -> String {
+    if list.is_empty() {
+        return "nobody".to_owned();
+    }
+    let list: Vec<String> = list.iter().map(ToString::to_string).collect();
+    list.join(", ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_refusal_names_the_holders() {
+        let error = taken("t", Some(vec![MacAddr([2, 0, 0, 0, 0, 9])])).to_string();
+        assert_eq!(
+            error,
+            "t refuses: error 6: target is reserved, for 02:00:00:00:00:09"
+        );
+        assert_eq!(
+            taken("t", None).to_string(),
+            "t refuses: error 6: target is reserved"
+        );
+    }
+}
