@@ -200,6 +200,29 @@ class Lab:
                                  f"not {status}: {done.stdout.strip()} {done.stderr.strip()}")
         return Result(done.returncode, done.stdout, done.stderr)
 
+    def foreign(self, *command, status=0, stdin=None):
+        """Run somebody else's tool in the initiator's namespace; return what it printed on both channels."""
+        if shutil.which(command[0]) is None:
+            raise Skip(f"{command[0]} is not installed")
+        done = subprocess.run(["ip", "netns", "exec", self.ns("i"), *map(str, command)], input=stdin, text=True,
+                              stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=PATIENCE, check=False)
+        assert done.returncode == status, f"{command}: status {done.returncode}, not {status}: {done.stdout}"
+        return done.stdout
+
+    def mac(self, which, name):
+        """The Ethernet address of an interface."""
+        return json.loads(sh("ip", "-n", self.ns(which), "-j", "link", "show", name))[0]["address"]
+
+    def second_station(self, name="t0"):
+        """Another interface of the target on the same wire, with an address of its own."""
+        try:
+            sh("ip", "-n", self.ns("t"), "link", "add", f"{name}b", "link", name, "type", "macvlan",
+               "mode", "bridge")
+        except AssertionError as error:
+            raise Skip("no macvlan interfaces here") from error
+        self.link("t", f"{name}b", "up")
+        return f"{name}b"
+
     def exchange(self, interface, request):
         """Send an AoE message (hex, from byte 14 of the frame on); return the answers."""
         out = sh("ip", "netns", "exec", self.ns("i"), ETHER, "exchange", interface, request)

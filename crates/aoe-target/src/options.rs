@@ -125,6 +125,9 @@ pub(crate) struct Arguments {
     /// Answer ATA commands with an AoE error: CODE or CODE:TIMES
     #[arg(long, value_name = "CODE", value_parser = parse_aoe_fault)]
     aoe_error: Option<AoeFault>,
+    /// IDENTIFY is answered with that error, too
+    #[arg(long, requires = "aoe_error")]
+    fail_identify: bool,
     /// Answer ATA commands with a failure: WHICH:STATUS:ERROR[:TIMES], WHICH being all, read, write, flush
     /// or trim, the registers in hexadecimal
     #[arg(long, value_name = "FAULT", value_parser = parse_ata_fault)]
@@ -213,7 +216,8 @@ impl Arguments {
         model.set_masks(&self.mask);
         model.set_reserved(&self.reserve);
         model.set_reply_mac(self.reply_mac);
-        model.set_aoe_fault(self.aoe_error);
+        let identify = self.fail_identify;
+        model.set_aoe_fault(self.aoe_error.map(|fault| AoeFault { identify, ..fault }));
         for fault in &self.ata_error {
             model.add_ata_fault(*fault);
         }

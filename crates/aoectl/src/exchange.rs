@@ -499,7 +499,9 @@ impl Exchange {
             while let Some(answer) = self.next_answer(next.min(end))? {
                 let fits = answer.tag == tag
                     && answer.command == Command::CONFIG
-                    && to.0.matches(answer.addr);
+                    && to.0.matches(answer.addr)
+                    // Others may hear what is sent to one: on a hub, or listening to everything.
+                    && self.only.is_none_or(|only| only == answer.mac);
                 let known = answers
                     .iter()
                     .any(|a| (a.netif, a.mac, a.addr) == (answer.netif, answer.mac, answer.addr));

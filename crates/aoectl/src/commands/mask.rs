@@ -12,12 +12,16 @@ use aoe_wire::{
     TargetAddr,
 };
 use serde_json::{Value, json};
+use std::collections::BTreeSet;
 use std::io;
 
 /// Most directives of one request.
 const MAX_DIRECTIVES: usize = 255;
-/// What vblade 25 says its firmware is. It cannot delete: its list is garbled then, or it dies.
+/// What vblade 25 says its firmware is.
 const VBLADE_25: u16 = 0x4019;
+/// How many addresses the list of a vblade 25 can really hold: a third one is written over the second. Nor can it
+/// delete one: it crashes, does nothing, or makes a new address of two.
+const VBLADE_25_ROOM: usize = 2;
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
@@ -90,11 +94,12 @@ fn edit(args: &Edit, command: DirectiveCommand, format: Format) -> Result<(), Fa
         )));
     }
     let mut exchange = Exchange::open(&args.reach)?;
-    let peers = exchange.find(args.target.into())?;
-    // All of them are looked at before anything is changed.
-    for peer in &peers {
-        let before = read(&mut exchange, peer)?;
-        check(&exchange, peer, &before, args, command)?;
+    // All servers are looked at before anything is changed.
+    let mut wanted = Vec::new();
+    for peer in exchange.find(args.target.into())? {
+        let before = read(&mut exchange, &peer)?;
+        let list = check(&exchange, &peer, &before, args, command)?;
+        wanted.push((peer, list));
     }
     let directives: Vec<MaskDirective> = args
         .macs
@@ -106,46 +111,52 @@ fn edit(args: &Edit, command: DirectiveCommand, format: Format) -> Result<(), Fa
         list: MaskList::new(&directives),
     };
     let mut lists = Vec::new();
-    for peer in peers {
-        let list = apply(&mut exchange, &peer, request, command, &args.macs)?;
+    for (peer, wanted) in wanted {
+        let list = apply(&mut exchange, &peer, request, &wanted)?;
         lists.push((peer, list));
     }
     print(&exchange, &lists, format)
 }
 
-/// Whether the change may be asked for.
+/// The list as it will be, if the change may be asked for.
 fn check(
     exchange: &Exchange,
     peer: &Peer,
     before: &[MacAddr],
     args: &Edit,
     command: DirectiveCommand,
-) -> Result<(), Failure> {
+) -> Result<Vec<MacAddr>, Failure> {
     let who = exchange.who(peer);
-    if command == DirectiveCommand::DELETE {
-        if let Some(mac) = args.macs.iter().find(|mac| !before.contains(mac)) {
-            return Err(Failure::Failed(anyhow!(
-                "MAC: {mac} is not in the mask list of {who}"
-            )));
-        }
-        if peer.config.firmware == VBLADE_25 && !args.yes {
-            return Err(Failure::Usage(format!(
-                "{who} looks like vblade 25 (firmware 0x{VBLADE_25:04x}), which crashes or garbles its mask \
-                 list when an address is deleted; --yes asks it all the same"
-            )));
-        }
+    let deletes = command == DirectiveCommand::DELETE;
+    if deletes && let Some(mac) = args.macs.iter().find(|mac| !before.contains(mac)) {
+        return Err(Failure::Failed(anyhow!(
+            "MAC: {mac} is not in the mask list of {who}"
+        )));
     }
     let after = after(before, &args.macs, command);
-    let own = exchange.ports().link(peer.netif).map(|link| link.mac);
-    if !after.is_empty() && !own.is_some_and(|own| after.contains(&own)) && !args.yes {
+    if args.yes {
+        return Ok(after);
+    }
+    if peer.config.firmware == VBLADE_25 && (deletes || after.len() > VBLADE_25_ROOM) {
+        let what = if deletes {
+            "crashes or garbles its mask list when an address is deleted"
+        } else {
+            "garbles its mask list when it gets more than two addresses"
+        };
         return Err(Failure::Usage(format!(
-            "{who} would not listen to {} any more, whose address{} would not be in its list; --yes does it \
+            "{who} looks like vblade 25 (firmware 0x{VBLADE_25:04x}), which {what}; --yes asks it all the same"
+        )));
+    }
+    let own = exchange.ports().link(peer.netif).map(|link| link.mac);
+    if !after.is_empty() && !own.is_some_and(|own| after.contains(&own)) {
+        return Err(Failure::Usage(format!(
+            "MAC: {who} would not listen to {} any more, whose address{} would not be in its list; --yes does it \
              all the same",
             exchange.ports().name(peer.netif),
             own.map(|mac| format!(" {mac}")).unwrap_or_default()
         )));
     }
-    Ok(())
+    Ok(after)
 }
 
 /// The list as it should be after the change.
@@ -163,37 +174,37 @@ fn apply(
     exchange: &mut Exchange,
     peer: &Peer,
     request: MaskRequest<'_>,
-    command: DirectiveCommand,
-    macs: &[MacAddr],
+    wanted: &[MacAddr],
 ) -> Result<Vec<MacAddr>, Failure> {
     let who = exchange.who(peer);
     let list = match exchange.ask(peer, &Question::Mask(request)) {
         Ok(Reply::Masks(list)) => list,
         Ok(Reply::MaskFailed(error, index)) => {
-            let mac = macs.get(usize::from(index)).map(ToString::to_string);
+            let mac = request.list.iter().nth(usize::from(index)).map(|d| d.mac);
             return Err(Failure::Failed(anyhow!(
                 "{who} stopped at directive {} ({}): {}; those before it are done",
                 u16::from(index) + 1,
-                mac.unwrap_or_else(|| "which was not sent".to_owned()),
+                mac.map_or("which was not sent".to_owned(), |mac| mac.to_string()),
                 in_words(error)
             )));
         }
         Ok(other) => return Err(out_of_place(&who, &other)),
         Err(Failure::NoAnswer(text)) => {
             return Err(Failure::NoAnswer(format!(
-                "{text}; whether the list is changed is not known"
+                "{text}; whether its list was changed is not known"
             )));
         }
         Err(failure) => return Err(failure),
     };
-    let wanted = command == DirectiveCommand::ADD;
-    match macs.iter().find(|mac| list.contains(mac) != wanted) {
-        None => Ok(list),
-        Some(mac) => Err(Failure::Failed(anyhow!(
-            "{who} says that it did it, but {mac} is {} in its list",
-            if wanted { "not" } else { "still" }
-        ))),
+    let set = |list: &[MacAddr]| list.iter().copied().collect::<BTreeSet<_>>();
+    if set(&list) == set(wanted) {
+        return Ok(list);
     }
+    let list: Vec<String> = list.iter().map(ToString::to_string).collect();
+    Err(Failure::Failed(anyhow!(
+        "{who} says that it did it, but its list is not what it should be now: {}",
+        list.join(", ")
+    )))
 }
 
 /// A mask error with the words that the specification has for it.

@@ -68,7 +68,12 @@ struct Release {
 
 pub(crate) fn run(args: &Args, format: Format) -> Result<(), Failure> {
     match &args.what {
-        What::Read(args) => ask_all(&args.reach, args.target, ReserveRequest::READ, format),
+        What::Read(args) => ask_all(
+            Exchange::open(&args.reach)?,
+            args.target,
+            ReserveRequest::READ,
+            format,
+        ),
         What::Set(args) => set(args, ReserveCommand::SET, format),
         What::Fset(args) => set(args, ReserveCommand::FORCE_SET, format),
         What::Release(args) => {
@@ -81,12 +86,13 @@ pub(crate) fn run(args: &Args, format: Format) -> Result<(), Failure> {
                 command,
                 macs: MacList::EMPTY,
             };
-            ask_all(&args.reach, args.target, request, format)
+            ask_all(Exchange::open(&args.reach)?, args.target, request, format)
         }
     }
 }
 
 fn set(args: &Set, command: ReserveCommand, format: Format) -> Result<(), Failure> {
+    let exchange = Exchange::open(&args.reach)?;
     let own = own_macs(&args.reach.interfaces)?;
     let macs = if args.macs.is_empty() {
         own.clone()
@@ -110,7 +116,7 @@ fn set(args: &Set, command: ReserveCommand, format: Format) -> Result<(), Failur
         command,
         macs: MacList::new(&macs),
     };
-    ask_all(&args.reach, args.target, request, format)
+    ask_all(exchange, args.target, request, format)
 }
 
 /// The addresses of the interfaces, also of those that are down: they are paths once they are up.
@@ -125,12 +131,11 @@ fn own_macs(names: &[String]) -> Result<Vec<MacAddr>, Failure> {
 
 /// Puts the same request to all servers of the target.
 fn ask_all(
-    reach: &Reach,
+    mut exchange: Exchange,
     target: TargetAddr,
     request: ReserveRequest<'_>,
     format: Format,
 ) -> Result<(), Failure> {
-    let mut exchange = Exchange::open(reach)?;
     let mut lists = Vec::new();
     for peer in exchange.find(target.into())? {
         let list = ask(&mut exchange, &peer, request)?;

@@ -295,6 +295,7 @@ fn minutes(minutes: u8) -> String {
         0 => String::new(),
         // The short field says that another, longer one holds the time.
         255 => "255 minutes or more".to_owned(),
+        1 => "1 minute".to_owned(),
         _ => format!("{minutes} minutes"),
     }
 }
