@@ -211,6 +211,7 @@ def several_stations(lab):
         assert "2 Ethernet addresses" in result.err, result.err
         figures = {line["mac"]: (line["sent"], line["received"]) for line in result.json()["ping"]}
         assert figures == {mac: (3, 3) for mac in macs}, figures
+        assert "2 Ethernet addresses" in lab.aoectl("ping", "-i", "i0", "-c", 1, "7.0", *more).err
 
 
 def config_life(lab):

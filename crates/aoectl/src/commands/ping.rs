@@ -36,6 +36,8 @@ pub(crate) struct Args {
     quiet: bool,
 }
 
+/// How long a second answer to the same question is listened for in the end, in nanoseconds.
+const SECOND_NS: u64 = 10_000_000;
 /// The shortest time between questions: a ping is no load test.
 const SHORTEST: Duration = Duration::from_millis(1);
 
@@ -158,21 +160,36 @@ impl Ping<'_> {
             self.round(seq)?;
             next = next.saturating_add(interval).max(monotonic_nanos());
             let last = seq == self.args.count;
-            let until = if last {
+            let mut until = if last {
                 monotonic_nanos().saturating_add(self.exchange.timeout_ns())
             } else {
                 next
             };
             while let Some(answer) = self.exchange.next_answer(until)? {
                 self.take(&answer)?;
-                // One answer to each is enough in the end; a second one would have been close behind it.
-                if last && self.probes.values().all(|p| !p.by.is_empty()) {
-                    break;
+                if last && !self.is_waiting() {
+                    until = until.min(self.rest());
                 }
             }
             self.forget_old();
         }
         Ok(())
+    }
+
+    /// Whether an answer may come that is not too late.
+    fn is_waiting(&self) -> bool {
+        let oldest = monotonic_nanos().saturating_sub(self.exchange.timeout_ns());
+        let mut probes = self.probes.values();
+        probes.any(|probe| probe.by.is_empty() && probe.sent_ns >= oldest)
+    }
+
+    /// How long there is still something to hear when everything is answered: second answers, which are close behind
+    /// the first, and other servers, if everybody was asked.
+    fn rest(&self) -> u64 {
+        let open = self.probes.values().filter(|probe| probe.open);
+        let others = open.map(|probe| probe.sent_ns.saturating_add(exchange::MORE_NS));
+        let second = monotonic_nanos().saturating_add(SECOND_NS);
+        others.max().unwrap_or(0).max(second)
     }
 
     /// Asks every server that is known, and by interfaces without one, whoever is there.
@@ -230,7 +247,11 @@ impl Ping<'_> {
         if answer.addr != self.args.target || answer.command != probe.command {
             return Ok(());
         }
-        let repeated = probe.by.contains(&answer.mac);
+        // A question to one server has one answer, whoever else may have heard it.
+        let repeated = match probe.open {
+            true => probe.by.contains(&answer.mac),
+            false => !probe.by.is_empty(),
+        };
         let rtt_ns = answer.at_ns.saturating_sub(probe.sent_ns);
         let (netif, seq, scout) = (probe.netif, probe.seq, probe.scout);
         probe.by.push(answer.mac);

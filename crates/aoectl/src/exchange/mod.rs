@@ -6,20 +6,19 @@
 //! tools ([`Ports`] sees to that), and if it comes from the address that was asked. Its Ethernet address may be
 //! another than the one that was asked: servers may answer from any port they have.
 
-use crate::cli;
+mod message;
+mod reach;
+
+pub(crate) use message::{Config, Question, Reply, in_words, out_of_place, refusal};
+pub(crate) use reach::{Reach, Targets, some_seconds, station};
+
 use crate::driver::Ports;
 use crate::failure::Failure;
 use anyhow::{Context, anyhow};
 use aoe_core::{Links, NetifId};
 use aoe_os::{MAX_FRAME_LEN, monotonic_nanos};
-use aoe_wire::{
-    AddrPattern, AoeError, AtaReply, AtaRequest, Command, ConfigReply, ConfigRequest, Header,
-    MacAddr, MaskError, MaskReply, MaskRequest, Message, ReserveReply, ReserveRequest, TargetAddr,
-    VERSION,
-};
-use clap::Args;
+use aoe_wire::{AddrPattern, Command, ConfigRequest, Header, MacAddr, TargetAddr, VERSION};
 use std::collections::BTreeSet;
-use std::fmt;
 use std::time::Duration;
 
 /// How long the first copy of a question is waited for; each further one twice as long.
@@ -27,213 +26,13 @@ const FIRST_NS: u64 = 50_000_000;
 /// The longest that one copy is waited for.
 const LONGEST_NS: u64 = 800_000_000;
 /// How long further servers are listened for once one has answered.
-const MORE_NS: u64 = 150_000_000;
+pub(crate) const MORE_NS: u64 = 150_000_000;
 /// How long others are listened for when a target is not there, to name them.
 const OTHERS_NS: u64 = 200_000_000;
-/// Room for the longest question: a mask edit with 255 directives.
-const QUESTION_ROOM: usize = 4096;
 /// Length of an Ethernet header, which the MTU does not count.
 const ETHER_HEADER: usize = aoe_os::ETHER_HEADER_LEN;
 /// The tags that tools may choose: the upper bit is theirs anyway.
 const TAG_MASK: u32 = 0x7fff_ffff;
-
-/// How a target is reached.
-#[derive(Debug, Args)]
-pub(crate) struct Reach {
-    /// Interface to ask on; several (repeated, or with commas) are all asked
-    #[arg(
-        short,
-        long = "interface",
-        value_name = "IF",
-        required = true,
-        value_delimiter = ','
-    )]
-    pub(crate) interfaces: Vec<String>,
-    /// Ask only the server with this Ethernet address
-    #[arg(long, value_name = "MAC", value_parser = station)]
-    pub(crate) mac: Option<MacAddr>,
-    /// How long to wait for an answer, in seconds
-    #[arg(long, value_name = "SECONDS", default_value = "2", value_parser = some_seconds)]
-    pub(crate) timeout: Duration,
-}
-
-/// Seconds, more than none.
-pub(crate) fn some_seconds(text: &str) -> Result<Duration, String> {
-    match cli::seconds(text)? {
-        Duration::ZERO => Err("must be more than 0".to_owned()),
-        time => Ok(time),
-    }
-}
-
-/// The Ethernet address of one station.
-pub(crate) fn station(text: &str) -> Result<MacAddr, String> {
-    let mac: MacAddr = text.parse().map_err(|e| format!("{e}"))?;
-    if mac.is_unicast() {
-        Ok(mac)
-    } else {
-        Err("not the address of one station, but of a group or of none".to_owned())
-    }
-}
-
-/// One target, or those that a pattern names.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) struct Targets(pub(crate) AddrPattern);
-
-impl Targets {
-    /// Whether it names one target only.
-    pub(crate) fn is_one(self) -> bool {
-        self.0.shelf.is_some() && self.0.slot.is_some()
-    }
-}
-
-impl From<TargetAddr> for Targets {
-    fn from(addr: TargetAddr) -> Self {
-        Self(addr.into())
-    }
-}
-
-impl fmt::Display for Targets {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.0 == AddrPattern::ANY {
-            f.write_str("all")
-        } else {
-            fmt::Display::fmt(&self.0, f)
-        }
-    }
-}
-
-impl std::str::FromStr for Targets {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        let wrong = "want SHELF.SLOT (shelf 0-65534, slot 0-254), with * for all of either, or all";
-        if text == "all" {
-            return Ok(Self(AddrPattern::ANY));
-        }
-        let (shelf, slot) = text.split_once('.').ok_or(wrong)?;
-        // The address parser judges the numbers; a wildcard is a number that it takes.
-        let number = |part: &str| if part == "*" { "0" } else { part }.to_owned();
-        let addr: TargetAddr = format!("{}.{}", number(shelf), number(slot))
-            .parse()
-            .map_err(|_| wrong)?;
-        Ok(Self(AddrPattern {
-            shelf: (shelf != "*").then_some(addr.shelf()),
-            slot: (slot != "*").then_some(addr.slot()),
-        }))
-    }
-}
-
-/// What is asked.
-#[derive(Clone, Copy, Debug)]
-pub(crate) enum Question<'a> {
-    Config(ConfigRequest<'a>),
-    Mask(MaskRequest<'a>),
-    Reserve(ReserveRequest<'a>),
-    Ata(AtaRequest),
-}
-
-impl Question<'_> {
-    pub(crate) fn command(&self) -> Command {
-        match self {
-            Self::Config(_) => Command::CONFIG,
-            Self::Mask(_) => Command::MASK,
-            Self::Reserve(_) => Command::RESERVE,
-            Self::Ata(_) => Command::ATA,
-        }
-    }
-
-    /// The frame that asks, padded to what Ethernet wants.
-    fn frame(&self, header: Header) -> Result<Vec<u8>, Failure> {
-        let message = match *self {
-            Self::Config(request) => Message::ConfigRequest { header, request },
-            Self::Mask(request) => Message::MaskRequest { header, request },
-            Self::Reserve(request) => Message::ReserveRequest { header, request },
-            Self::Ata(request) => Message::AtaRequest {
-                header,
-                request,
-                data: &[],
-            },
-        };
-        let mut frame = vec![0; QUESTION_ROOM];
-        let len = message
-            .emit(&mut frame)
-            .map_err(|e| anyhow!("cannot build the request: {e}"))?;
-        frame.truncate(len);
-        Ok(frame)
-    }
-}
-
-/// A config answer.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub(crate) struct Config {
-    pub(crate) buffers: u16,
-    pub(crate) firmware: u16,
-    pub(crate) sectors: u8,
-    pub(crate) version: u8,
-    pub(crate) string: Vec<u8>,
-}
-
-impl From<ConfigReply<'_>> for Config {
-    fn from(reply: ConfigReply<'_>) -> Self {
-        Self {
-            buffers: reply.buffer_count,
-            firmware: reply.firmware,
-            sectors: reply.sector_count,
-            version: reply.version,
-            string: reply.string.to_vec(),
-        }
-    }
-}
-
-/// What a target answered.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub(crate) enum Reply {
-    Config(Config),
-    /// The mask list.
-    Masks(Vec<MacAddr>),
-    /// A mask edit stopped at the directive of this number, counted from 0.
-    MaskFailed(MaskError, u8),
-    /// The stations that a target is reserved for.
-    Reserved(Vec<MacAddr>),
-    /// Registers, and all that followed them.
-    Ata(AtaReply, Vec<u8>),
-    /// An error, and the argument that came with it.
-    Error(AoeError, Vec<u8>),
-}
-
-impl Reply {
-    fn read(frame: &[u8]) -> Option<(Header, Self)> {
-        let message = Message::parse(frame)
-            .inspect_err(|e| log::debug!("an answer is ignored: {e}"))
-            .ok()?;
-        let reply = match message {
-            Message::ConfigReply { reply, .. } => Self::Config(reply.into()),
-            Message::MaskReply { reply, .. } => match reply {
-                MaskReply::List { list, .. } => Self::Masks(list.iter().map(|d| d.mac).collect()),
-                MaskReply::Failed { error, index, .. } => Self::MaskFailed(error, index),
-            },
-            Message::ReserveReply { reply, .. } => Self::Reserved(reply.macs.iter().collect()),
-            Message::AtaReply { reply, data, .. } => Self::Ata(reply, data.to_vec()),
-            Message::Error {
-                error, argument, ..
-            } => Self::Error(error, argument.to_vec()),
-            _ => return None,
-        };
-        Some((*message.header(), reply))
-    }
-
-    /// The config answer that came with an error.
-    pub(crate) fn config_of_error(argument: &[u8]) -> Option<Config> {
-        ConfigReply::parse(argument).ok().map(Config::from)
-    }
-
-    /// The reservation that came with an error.
-    pub(crate) fn reserved_of_error(argument: &[u8]) -> Option<Vec<MacAddr>> {
-        ReserveReply::parse(argument)
-            .ok()
-            .map(|reply| reply.macs.iter().collect())
-    }
-}
 
 /// An answer, and where it came from.
 #[derive(Clone, Debug)]
@@ -610,130 +409,5 @@ impl Exchange {
             text.push_str(&format!("; others do: {}", list.join(", ")));
         }
         Ok(Failure::NoAnswer(text))
-    }
-}
-
-/// The failure that an error answer is.
-pub(crate) fn refusal(who: &str, error: AoeError) -> Failure {
-    Failure::Failed(anyhow!("{who} refuses: {}", in_words(error)))
-}
-
-/// An error code with the words that the specification has for it.
-pub(crate) fn in_words(error: AoeError) -> String {
-    let words = match error {
-        AoeError::UNKNOWN_COMMAND => "unrecognized command code",
-        AoeError::BAD_ARGUMENT => "bad argument parameter",
-        AoeError::DEVICE_UNAVAILABLE => "device unavailable",
-        AoeError::CONFIG_PRESENT => "config string present",
-        AoeError::UNSUPPORTED_VERSION => "unsupported version",
-        AoeError::RESERVED => "target is reserved",
-        _ => "not in the specification",
-    };
-    format!("error {}: {words}", error.0)
-}
-
-/// A reply of another kind than the question asks for, which a target should not send.
-pub(crate) fn out_of_place(who: &str, reply: &Reply) -> Failure {
-    match reply {
-        Reply::Error(error, _) => refusal(who, *error),
-        _ => Failure::Failed(anyhow!("{who} answers another question than was asked")),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn targets_are_read() {
-        let one: Targets = "e7.3".parse().unwrap();
-        assert!(one.is_one());
-        assert_eq!(one, TargetAddr::new(7, 3).unwrap().into());
-        for (text, shown) in [
-            ("7.*", "7.*"),
-            ("*.3", "*.3"),
-            ("*.*", "all"),
-            ("all", "all"),
-        ] {
-            let targets: Targets = text.parse().unwrap();
-            assert!(!targets.is_one());
-            assert_eq!(targets.to_string(), shown);
-        }
-        for wrong in [
-            "", "7", "7.255", "65535.0", "7.", ".*", "7.3.1", "**.1", "al",
-        ] {
-            assert!(wrong.parse::<Targets>().is_err(), "{wrong}");
-        }
-    }
-
-    #[test]
-    fn stations_are_single() {
-        assert_eq!(station("2:0:0:0:0:9"), Ok(MacAddr([2, 0, 0, 0, 0, 9])));
-        for wrong in [
-            "02:00:00:00:00",
-            "ff:ff:ff:ff:ff:ff",
-            "01:00:00:00:00:01",
-            "0:0:0:0:0:0",
-        ] {
-            assert!(station(wrong).is_err(), "{wrong}");
-        }
-    }
-
-    #[test]
-    fn times_are_not_zero() {
-        assert!(some_seconds("0").is_err());
-        assert!(some_seconds("nan").is_err());
-        assert_eq!(some_seconds("0.25"), Ok(Duration::from_millis(250)));
-    }
-
-    fn header(flags: u8, error: u8, command: Command) -> Header {
-        Header {
-            dst: MacAddr([2, 0, 0, 0, 0, 1]),
-            src: MacAddr([2, 0, 0, 0, 0, 2]),
-            version: 1,
-            flags,
-            error,
-            shelf: 7,
-            slot: 3,
-            command,
-            tag: 5,
-        }
-    }
-
-    /// The answer as vblade 25 gives it to a refused set: the current string comes with the error.
-    #[test]
-    fn a_refused_set_tells_the_string() {
-        let mut frame = [0; 64];
-        let head = header(Header::RESPONSE | Header::ERROR, 4, Command::CONFIG);
-        let argument = [0, 16, 0x40, 0x19, 2, 0x13, 0, 2, b'y', b'o'];
-        let message = Message::Error {
-            header: head,
-            error: AoeError(4),
-            argument: &argument,
-        };
-        let len = message.emit(&mut frame).unwrap();
-        let (_, reply) = Reply::read(&frame[..len]).unwrap();
-        let Reply::Error(AoeError::CONFIG_PRESENT, argument) = reply else {
-            panic!("{reply:?}");
-        };
-        assert_eq!(Reply::config_of_error(&argument).unwrap().string, b"yo");
-    }
-
-    #[test]
-    fn requests_are_no_answers() {
-        let mut frame = [0; 64];
-        let message = Message::ConfigRequest {
-            header: header(0, 0, Command::CONFIG),
-            request: ConfigRequest::READ,
-        };
-        let len = message.emit(&mut frame).unwrap();
-        assert_eq!(Reply::read(&frame[..len]), None);
-        assert_eq!(Reply::read(&frame[..10]), None);
-    }
-
-    #[test]
-    fn errors_have_the_words_of_the_specification() {
-        assert_eq!(in_words(AoeError(6)), "error 6: target is reserved");
-        assert_eq!(in_words(AoeError(99)), "error 99: not in the specification");
     }
 }
