@@ -97,6 +97,13 @@ def aoeping_and_smart(lab):
     theirs = [(e[0], e[3], e[4], int.from_bytes(e[5:11], "little")) for e in entries if e[0]]
     ours = [(a["id"], a["value"], a["worst"], a["raw"]) for a in found["attribute"]]
     assert ours == theirs and len(ours) == 6, (ours, theirs)
+    log = "".join(chr(33 + n % 90) for n in range(512))
+    lab.foreign("aoeping", "-s", "2", "-S", "write_log:128", "7", "0", "i0", stdin=log)
+    assert lab.aoectl("smart", "-i", "i0", "7.0", "--log", "128").out == log
+    log = log[::-1]
+    lab.aoectl("smart", "-i", "i0", "7.0", "--log", "128", "--write", stdin=log)
+    theirs = lab.foreign("aoeping", "-s", "2", "-S", "read_log:128", "7", "0", "i0").partition("SMART data:")[2]
+    assert hexdump(theirs) == log.encode(), theirs
     lab.vblade(lab.disk(MIB, "two"), address="7.1")
     text = lab.foreign("aoeping", "-s", "2", "-S", "read_data", "7", "1", "i0", status=1)
     assert "does not support SMART" in text, text

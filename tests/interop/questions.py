@@ -5,7 +5,7 @@ import signal
 import subprocess
 import time
 
-from lab import ETHER, MIB, PATIENCE, test
+from lab import ETHER, MIB, PATIENCE, sh, test
 
 STRANGER = "02:00:00:00:00:09"
 SUBCOMMANDS = {
@@ -473,6 +473,12 @@ def smart_of_a_good_disk(lab):
     log = subprocess.run(["ip", "netns", "exec", lab.ns("i"), lab.aoectl_path, "smart", "-i", "i0", "7.0", "--log", "6"],
                          capture_output=True, timeout=PATIENCE, check=True).stdout
     assert len(log) == 512 and log[0] == 1 and sum(log) % 256 == 0, log
+    sector = lab.random_file(512, "sector")
+    run = f"ip netns exec {lab.ns('i')} {lab.aoectl_path} smart -i i0 7.0 --log 0x80"
+    sh("sh", "-c", f"{run} --write < {sector} && {run} | cmp - {sector}")
+    bad(lab, 2, ["--write", "less than 512"], "smart", "-i", "i0", "7.0", "--log", "128", "--write", stdin="short")
+    bad(lab, 2, ["--log"], "smart", "-i", "i0", "7.0", "--write")
+    bad(lab, 1, ["SMART WRITE LOG", "aborted"], "smart", "-i", "i0", "7.0", "--log", "6", "--write", stdin="x" * 512)
     bad(lab, 1, ["SMART READ LOG", "command aborted"], "smart", "-i", "i0", "7.0", "--log", "9")
     bad(lab, 1, ["SMART EXECUTE OFF-LINE IMMEDIATE", "aborted"], "smart", "-i", "i0", "7.0", "--test", "conveyance")
     bad(lab, 2, ["--log", "256"], "smart", "-i", "i0", "7.0", "--log", "256")

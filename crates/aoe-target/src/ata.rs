@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: BSD-2-Clause
 //! ATA commands, as far as targets have them.
 
+use std::collections::BTreeMap;
+
 use crate::identify::{Facts, MAX_LBA28, identify};
 use crate::profile::{FlushStatus, Profile, Refusal};
 use crate::smart;
@@ -102,6 +104,8 @@ pub(crate) struct Device {
     pub(crate) healthy: bool,
     /// What SMART READ DATA tells of the last self-test.
     pub(crate) self_test: u8,
+    /// SMART logs that hosts have written.
+    pub(crate) host_logs: BTreeMap<u8, [u8; SECTOR]>,
     pub(crate) faults: Vec<AtaFault>,
     /// Sectors of which no read succeeds.
     pub(crate) bad_sectors: Vec<u64>,
@@ -181,7 +185,7 @@ impl Device {
                 registers.end(DRDY, 0)
             }
             SET_FEATURES if profile.features => self.set_features(storage, registers, profile),
-            SMART if profile.smart => self.smart(registers, profile, command.data),
+            SMART if profile.smart => self.smart(registers, command),
             DSM if profile.trim_blocks > 0 => trim(storage, registers, command),
             READ | WRITE => {
                 registers.lba &= MAX_LBA28;
@@ -257,14 +261,20 @@ impl Device {
         registers.end(DRDY, 0)
     }
 
-    fn smart(&mut self, registers: &mut Registers, profile: &Profile, data: &mut [u8]) -> Outcome {
+    fn smart(&mut self, registers: &mut Registers, command: Command<'_>) -> Outcome {
+        let (profile, data) = (command.profile, command.data);
         let key = registers.lba & 0xff_ff00;
         let known = key == 0xc2_4f00 && (self.smart || registers.feature == 0xd8);
         let [parameter, ..] = registers.lba.to_le_bytes();
         let page = match registers.feature {
             0xd0 if known => Some(smart::data(self.healthy, self.self_test)),
             0xd1 if known => Some(smart::thresholds()),
-            0xd5 if known => smart::log(parameter),
+            0xd5 if known => smart::log(parameter).or_else(|| {
+                let written = self.host_logs.get(&parameter);
+                written
+                    .copied()
+                    .or(smart::HOST_LOGS.contains(&parameter).then_some([0; SECTOR]))
+            }),
             _ => None,
         };
         match registers.feature {
@@ -275,6 +285,16 @@ impl Device {
             }
             // The tests take no time here; one that is to be stopped has ended before.
             0xd4 if known && matches!(parameter, 0..=2 | 127) => self.self_test = 0,
+            0xd6 if known && smart::HOST_LOGS.contains(&parameter) && registers.sectors == 1 => {
+                if command.payload < SECTOR {
+                    return refuse(registers, profile);
+                }
+                let Some(log) = data.first_chunk() else {
+                    return refuse(registers, profile);
+                };
+                self.host_logs.insert(parameter, *log);
+                registers.sectors = 0;
+            }
             _ => {
                 let place = data.get_mut(..SECTOR).filter(|_| registers.sectors == 1);
                 let (Some(page), Some(place)) = (page, place) else {

@@ -63,6 +63,7 @@ impl<S: Storage> Model<S> {
             smart: true,
             healthy: true,
             self_test: 0,
+            host_logs: BTreeMap::new(),
             faults: Vec::new(),
             bad_sectors: Vec::new(),
         };

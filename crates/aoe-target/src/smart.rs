@@ -18,6 +18,9 @@ const REALLOCATED: u8 = 5;
 /// Bytes of an attribute or a threshold in its page.
 const ENTRY: usize = 12;
 
+/// Logs for hosts to write what they like.
+pub(crate) const HOST_LOGS: std::ops::RangeInclusive<u8> = 0x80..=0x9f;
+
 /// A page whose bytes have the sum 0.
 fn seal(mut page: [u8; SECTOR]) -> [u8; SECTOR] {
     let sum = page.iter().fold(0_u8, |sum, byte| sum.wrapping_add(*byte));

@@ -68,7 +68,7 @@ pub(crate) fn check(frame: &[u8], limit: u32) -> Result<(), Violation> {
     if extended != (aflags & 0x40 != 0) {
         return Err(Violation::Extended);
     }
-    let writes = matches!(command, 0x30 | 0x34 | 0x06);
+    let writes = matches!(command, 0x30 | 0x34 | 0x06) || (command, feature) == (0xb0, 0xd6);
     if writes != (aflags & 1 != 0) {
         return Err(Violation::Direction);
     }

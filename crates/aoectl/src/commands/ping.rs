@@ -214,7 +214,7 @@ impl Ping<'_> {
     ) -> Result<(), Failure> {
         // An ATA command is never sent to everybody: all targets of the address would carry it out.
         let question = if self.args.identify && !scout {
-            Question::Ata(AtaRequest::identify())
+            Question::Ata(AtaRequest::identify(), &[])
         } else {
             Question::Config(ConfigRequest::READ)
         };

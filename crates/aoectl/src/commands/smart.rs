@@ -6,11 +6,11 @@ use crate::exchange::{Exchange, Peer, Question, Reach, Reply, out_of_place};
 use crate::failure::Failure;
 use crate::output::{Format, Table, object, print_json, print_pairs};
 use crate::smart::{Attribute, Page, announced};
-use anyhow::anyhow;
+use anyhow::{Context, anyhow};
 use aoe_wire::ata::feature;
 use aoe_wire::{AtaFault, AtaReply, AtaRequest, SECTOR_SIZE, TargetAddr};
 use serde_json::{Map, Value, json};
-use std::io::{self, Write};
+use std::io::{self, Read as _, Write};
 
 #[derive(Debug, clap::Args)]
 #[command(group = clap::ArgGroup::new("action"))]
@@ -32,6 +32,9 @@ pub(crate) struct Args {
     /// Write one sector of the log of this number to the standard output
     #[arg(long, group = "action", value_name = "NUMBER", value_parser = log_number)]
     log: Option<u8>,
+    /// Write that sector, from the standard input, instead of reading it
+    #[arg(long, requires = "log")]
+    write: bool,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug, clap::ValueEnum)]
@@ -79,6 +82,7 @@ struct Health {
 }
 
 pub(crate) fn run(args: &Args, format: Format) -> Result<(), Failure> {
+    let sector = args.write.then(|| sector(io::stdin().lock())).transpose()?;
     let mut exchange = Exchange::open(&args.reach)?;
     let peers = exchange.find(args.target.into())?;
     // Behind all servers of a target is the same disk.
@@ -93,12 +97,14 @@ pub(crate) fn run(args: &Args, format: Format) -> Result<(), Failure> {
         enabled: false,
     };
     disk.identify()?;
-    if let Some(number) = args.log {
+    if let (Some(number), Some(sector)) = (args.log, &sector) {
+        let request = AtaRequest::smart(feature::SMART_WRITE_LOG, 1, number);
+        disk.command(request, sector, "SMART WRITE LOG")?;
+    } else if let Some(number) = args.log {
         let log = disk.read(feature::SMART_READ_LOG, number, "READ LOG")?;
         let mut out = io::stdout().lock();
         return print_to(&mut out, |out| out.write_all(&log));
-    }
-    if args.enable {
+    } else if args.enable {
         disk.order(feature::SMART_ENABLE, 0, "ENABLE OPERATIONS")?;
     } else if args.disable {
         disk.order(feature::SMART_DISABLE, 0, "DISABLE OPERATIONS")?;
@@ -112,6 +118,24 @@ pub(crate) fn run(args: &Args, format: Format) -> Result<(), Failure> {
         return show(disk, format);
     }
     Ok(())
+}
+
+/// One sector from the standard input, neither less nor more.
+fn sector(from: impl io::Read) -> Result<[u8; SECTOR_SIZE], Failure> {
+    let mut bytes = Vec::new();
+    from.take(SECTOR_SIZE as u64 + 1)
+        .read_to_end(&mut bytes)
+        .context("cannot read the standard input")?;
+    bytes.as_slice().try_into().map_err(|_| {
+        let much = if bytes.len() > SECTOR_SIZE {
+            "more"
+        } else {
+            "less"
+        };
+        Failure::Usage(format!(
+            "--write: {much} than {SECTOR_SIZE} bytes in the standard input"
+        ))
+    })
 }
 
 fn show(mut disk: Disk<'_>, format: Format) -> Result<(), Failure> {
@@ -148,8 +172,16 @@ struct Disk<'a> {
 
 impl Disk<'_> {
     /// Sends a command; what went wrong with it is a failure that names it.
-    fn command(&mut self, request: AtaRequest, name: &str) -> Result<(AtaReply, Vec<u8>), Failure> {
-        match self.exchange.ask(self.peer, &Question::Ata(request))? {
+    fn command(
+        &mut self,
+        request: AtaRequest,
+        data: &[u8],
+        name: &str,
+    ) -> Result<(AtaReply, Vec<u8>), Failure> {
+        match self
+            .exchange
+            .ask(self.peer, &Question::Ata(request, data))?
+        {
             Reply::Ata(reply, data) if reply.fault() == AtaFault::None => Ok((reply, data)),
             Reply::Ata(reply, _) => Err(self.explain(reply.fault(), name)),
             other => Err(out_of_place(&self.who, &other)),
@@ -181,20 +213,20 @@ impl Disk<'_> {
 
     fn identify(&mut self) -> Result<(), Failure> {
         let name = "IDENTIFY DEVICE";
-        let (_, data) = self.command(AtaRequest::identify(), name)?;
+        let (_, data) = self.command(AtaRequest::identify(), &[], name)?;
         (self.supported, self.enabled) = announced(&self.sector(&data, name)?);
         Ok(())
     }
 
     fn read(&mut self, what: u8, log: u8, name: &str) -> Result<[u8; SECTOR_SIZE], Failure> {
         let name = format!("SMART {name}");
-        let (_, data) = self.command(AtaRequest::smart(what, 1, log), &name)?;
+        let (_, data) = self.command(AtaRequest::smart(what, 1, log), &[], &name)?;
         self.sector(&data, &name)
     }
 
     fn order(&mut self, what: u8, parameter: u8, name: &str) -> Result<AtaReply, Failure> {
         let request = AtaRequest::smart(what, 0, parameter);
-        let (reply, _) = self.command(request, &format!("SMART {name}"))?;
+        let (reply, _) = self.command(request, &[], &format!("SMART {name}"))?;
         Ok(reply)
     }
 
@@ -357,6 +389,18 @@ mod tests {
         assert_eq!(log_number("6"), Ok(6));
         for wrong in ["", "0x", "256", "-1", "six"] {
             assert!(log_number(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn sectors_are_whole() {
+        assert_eq!(sector(&[7; 512][..]).unwrap(), [7; 512]);
+        for (wrong, word) in [(&[7; 511][..], "less"), (&[7; 513], "more")] {
+            let error = sector(wrong).unwrap_err();
+            assert!(
+                matches!(&error, Failure::Usage(text) if text.contains(word)),
+                "{error}"
+            );
         }
     }
 

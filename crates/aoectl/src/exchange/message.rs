@@ -17,7 +17,8 @@ pub(crate) enum Question<'a> {
     Config(ConfigRequest<'a>),
     Mask(MaskRequest<'a>),
     Reserve(ReserveRequest<'a>),
-    Ata(AtaRequest),
+    /// Registers, and the data that go with them.
+    Ata(AtaRequest, &'a [u8]),
 }
 
 impl Question<'_> {
@@ -26,7 +27,7 @@ impl Question<'_> {
             Self::Config(_) => Command::CONFIG,
             Self::Mask(_) => Command::MASK,
             Self::Reserve(_) => Command::RESERVE,
-            Self::Ata(_) => Command::ATA,
+            Self::Ata(..) => Command::ATA,
         }
     }
 
@@ -36,10 +37,10 @@ impl Question<'_> {
             Self::Config(request) => Message::ConfigRequest { header, request },
             Self::Mask(request) => Message::MaskRequest { header, request },
             Self::Reserve(request) => Message::ReserveRequest { header, request },
-            Self::Ata(request) => Message::AtaRequest {
+            Self::Ata(request, data) => Message::AtaRequest {
                 header,
                 request,
-                data: &[],
+                data,
             },
         };
         let mut frame = vec![0; QUESTION_ROOM];

@@ -138,4 +138,40 @@ mod tests {
         assert!(some_seconds("nan").is_err());
         assert_eq!(some_seconds("0.25"), Ok(Duration::from_millis(250)));
     }
+
+    #[test]
+    fn command_lines_are_judged() {
+        use clap::Parser;
+        use clap::error::ErrorKind::{
+            ArgumentConflict, DisplayHelpOnMissingArgumentOrSubcommand as NoSubcommand,
+            MissingRequiredArgument, ValueValidation,
+        };
+        let parse = |line: &str| cli::Cli::try_parse_from(line.split(' '));
+        for (line, kind) in [
+            ("aoectl ping 7.0", MissingRequiredArgument),
+            ("aoectl ping -i em0 all", ValueValidation),
+            ("aoectl ping -i em0 7.0 --interval 0", ValueValidation),
+            ("aoectl config", NoSubcommand),
+            ("aoectl config set -i em0 all x", ValueValidation),
+            ("aoectl config set -i em0 7.0", MissingRequiredArgument),
+            ("aoectl config test -i em0 7 x", ValueValidation),
+            ("aoectl mask add -i em0 7.0", MissingRequiredArgument),
+            ("aoectl mask add -i em0 7.0 33:33:0:0:0:1", ValueValidation),
+            ("aoectl reserve set -i em0 7.0 em0", ValueValidation),
+            ("aoectl smart -i em0 7.0 --write", MissingRequiredArgument),
+            ("aoectl smart -i em0 7.0 --log 6 --enable", ArgumentConflict),
+            ("aoectl smart -i em0 --mac 0:0:0:0:0:0 7.0", ValueValidation),
+        ] {
+            assert_eq!(parse(line).unwrap_err().kind(), kind, "{line}");
+        }
+        for line in [
+            "aoectl ping -i em0,em1 -c 0 -q --identify 7.0",
+            "aoectl config prefix -i em0 *.* x --hex --libxo json",
+            "aoectl mask delete -i em0 7.0 2:0:0:0:0:1,2:0:0:0:0:2 2:0:0:0:0:3",
+            "aoectl reserve fset -i em0 -i em1 e7.0",
+            "aoectl smart -i em0 7.0 --test short --timeout 10",
+        ] {
+            assert!(parse(line).is_ok(), "{line}");
+        }
+    }
 }
