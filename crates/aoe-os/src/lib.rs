@@ -10,8 +10,8 @@
 //!   other descriptors, and tells which.
 //! * `WireSocket` (Linux only) takes and gives every frame of an interface, many at a time.
 //! * [`interfaces`] lists the Ethernet interfaces.
-//! * `sysctl` (FreeBSD only) reads and writes the kernel's variables by name.
 //! * [`catch_interrupts`] lets a program say what it has seen before it ends.
+//! * [`sysctl`] reads, writes and lists the kernel's variables by name; other systems than FreeBSD have none.
 //! * [`monotonic_nanos`] and [`random_seed`] are what a sans-IO engine wants as arguments.
 //!
 //! All need what their system calls need: root, or `CAP_NET_RAW` on Linux.
@@ -32,6 +32,10 @@ mod sys;
 mod sys;
 
 #[cfg(target_os = "freebsd")]
+pub mod sysctl;
+
+#[cfg(not(target_os = "freebsd"))]
+#[path = "nosysctl.rs"]
 pub mod sysctl;
 
 #[cfg(target_os = "linux")]

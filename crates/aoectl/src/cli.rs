@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: BSD-2-Clause
 //! The command line.
 
-use crate::commands::{config, mask, ping, reserve, smart};
+use crate::commands::{
+    bench, config, flush, interfaces, mask, ping, reserve, revalidate, sancheck, smart, stat, watch,
+};
 use crate::output::Format;
 use crate::size;
 use aoe_wire::TargetAddr;
@@ -21,6 +23,9 @@ pub(crate) struct Cli {
     /// How to print results: text, json, or json,pretty
     #[arg(long, global = true, value_name = "OPTIONS", default_value = "text")]
     pub(crate) libxo: Format,
+    /// Print as the tool of aoetools did by whose name this program was called
+    #[arg(skip)]
+    pub(crate) classic: bool,
     #[command(subcommand)]
     pub(crate) command: Command,
 }
@@ -47,6 +52,22 @@ pub(crate) enum Command {
     Reserve(reserve::Args),
     /// Show what a disk says of its health
     Smart(smart::Args),
+    /// List the targets with their state, one line each
+    Stat(stat::Stat),
+    /// Show or change which interfaces the kernel module uses
+    Interfaces(interfaces::Interfaces),
+    /// Make the kernel module forget targets that are down
+    Flush(flush::Flush),
+    /// Have the kernel module ask targets again what they are
+    Revalidate(revalidate::Revalidate),
+    /// Show what the targets of the kernel module are doing, again and again
+    Watch(watch::Watch),
+    /// Look for what is wrong with the network: MTUs, links, paths, frames that do not get through
+    Sancheck(sancheck::Sancheck),
+    /// Measure how fast a target is
+    Bench(bench::Bench),
+    /// Show the versions of this program, of the kernel module and of the protocol
+    Version,
 }
 
 #[derive(Debug, Args)]
@@ -57,6 +78,9 @@ pub(crate) struct Discover {
     /// How long to listen for answers, in seconds
     #[arg(long, value_name = "SECONDS", default_value = "1", value_parser = seconds)]
     pub(crate) wait: Duration,
+    /// Have the kernel module ask on its interfaces, and list what it has then
+    #[arg(long, conflicts_with = "interfaces")]
+    pub(crate) module: bool,
 }
 
 #[derive(Debug, Args)]
@@ -148,7 +172,7 @@ pub(crate) struct Verify {
 /// Longest request: what one buffer may reasonably take.
 const MAX_BLOCK: u64 = 1 << 30;
 
-fn block(text: &str) -> Result<u64, String> {
+pub(crate) fn block(text: &str) -> Result<u64, String> {
     match size::parse_some_sectors(text)? {
         bytes if bytes > MAX_BLOCK => Err("must not be more than 1g".to_owned()),
         bytes => Ok(bytes),

@@ -11,17 +11,18 @@ mod commands;
 mod driver;
 mod exchange;
 mod failure;
+mod module;
+mod names;
 mod output;
 mod progress;
 mod size;
 mod smart;
 
-use clap::Parser;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
     aoe_os::die_on_broken_pipe();
-    let cli = cli::Cli::parse();
+    let cli = names::parse(std::env::args_os());
     env_logger::Builder::from_env(env_logger::Env::new().filter("AOECTL_LOG"))
         .format_timestamp_micros()
         .init();

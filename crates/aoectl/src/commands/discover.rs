@@ -5,26 +5,31 @@ use super::{print_to, view};
 use crate::cli::Discover;
 use crate::driver::{self, Driver, now};
 use crate::failure::Failure;
+use crate::module;
 use crate::output::{Format, Table, print_json, printable};
 use crate::size;
 use aoe_core::{State, Target};
 use serde_json::{Value, json};
 use std::io::{self, Write};
+use std::time::Duration;
 
 /// Times that the question is asked while listening: any frame may get lost.
 const BEACONS: u64 = 3;
 /// How long targets that announced themselves may take to be identified after the listening time, in nanoseconds.
 const GRACE_NS: u64 = 1_000_000_000;
 
-pub(crate) fn run(args: &Discover, format: Format) -> Result<(), Failure> {
-    let interfaces = match args.interfaces.as_slice() {
-        [] => driver::all_up()?,
-        named => named.to_vec(),
-    };
-    // A target that falls silent while it is asked has to be listed as it is, so nothing is held for long.
-    let mut driver = Driver::open(&interfaces, None, 1)?;
-    warn_of_dead_interfaces(&driver)?;
-    listen(&mut driver, args)?;
+pub(crate) fn run(args: &Discover, format: Format, classic: bool) -> Result<(), Failure> {
+    if args.module {
+        module::require("discover --module")?;
+        module::discover()?;
+        if classic {
+            // aoe-discover(8) neither waits nor prints.
+            return Ok(());
+        }
+        std::thread::sleep(args.wait);
+        return super::stat::print_module(&[], format, classic);
+    }
+    let (driver, interfaces) = look(&args.interfaces, args.wait)?;
     let mut out = io::stdout().lock();
     print_to(&mut out, |out| print(&driver, format, out))?;
     if driver.targets().next().is_none() {
@@ -34,6 +39,20 @@ pub(crate) fn run(args: &Discover, format: Format) -> Result<(), Failure> {
         )));
     }
     Ok(())
+}
+
+/// Asks on these interfaces, or on all that are up, and listens for so long. Who answered is in the driver; the
+/// names of the interfaces that were used come with it.
+pub(crate) fn look(named: &[String], wait: Duration) -> Result<(Driver, Vec<String>), Failure> {
+    let interfaces = match named {
+        [] => driver::all_up()?,
+        named => named.to_vec(),
+    };
+    // A target that falls silent while it is asked has to be listed as it is, so nothing is held for long.
+    let mut driver = Driver::open(&interfaces, None, 1)?;
+    warn_of_dead_interfaces(&driver)?;
+    listen(&mut driver, wait)?;
+    Ok((driver, interfaces))
 }
 
 /// Tells of interfaces that nothing can be sent on; if that is true of all, there is no use in asking.
@@ -52,8 +71,8 @@ fn warn_of_dead_interfaces(driver: &Driver) -> Result<(), Failure> {
     }
 }
 
-fn listen(driver: &mut Driver, args: &Discover) -> Result<(), Failure> {
-    let wait = u64::try_from(args.wait.as_nanos()).unwrap_or(u64::MAX);
+fn listen(driver: &mut Driver, wait: Duration) -> Result<(), Failure> {
+    let wait = u64::try_from(wait.as_nanos()).unwrap_or(u64::MAX);
     let begin = now();
     // The first question goes out when an interface is opened.
     for beacon in 1..=BEACONS {

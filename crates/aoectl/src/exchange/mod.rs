@@ -63,6 +63,8 @@ pub(crate) struct Exchange {
     buffer: Vec<u8>,
     only: Option<MacAddr>,
     timeout_ns: u64,
+    /// Frames are filled with zeros up to this length.
+    frame_len: usize,
 }
 
 /// A length of time in nanoseconds.
@@ -93,6 +95,7 @@ impl Exchange {
             buffer: vec![0; MAX_FRAME_LEN],
             only: reach.mac,
             timeout_ns: nanos(reach.timeout),
+            frame_len: 0,
         })
     }
 
@@ -109,6 +112,11 @@ impl Exchange {
     /// How long the operator wants to wait.
     pub(crate) fn timeout_ns(&self) -> u64 {
         self.timeout_ns
+    }
+
+    /// Fills what is sent from now on with zeros up to this length, headers included, to see whether it gets through.
+    pub(crate) fn set_frame_len(&mut self, len: usize) {
+        self.frame_len = len;
     }
 
     /// The interfaces that are up.
@@ -170,6 +178,7 @@ impl Exchange {
             command: question.command(),
             tag,
         })?;
+        frame.resize(frame.len().max(self.frame_len), 0);
         if frame.len() - ETHER_HEADER > link.mtu as usize {
             return Err(Failure::Failed(anyhow!(
                 "the request has {} bytes, but the MTU of {} is {}",
