@@ -142,9 +142,7 @@ fn place_of(name: &str) -> io::Result<Vec<libc::c_int>> {
     let mut place = vec![0; MAX_DEPTH];
     let mut len = place.len();
     // SAFETY: the name ends with zero, and `len` is the number of integers that there is room for.
-    check(unsafe {
-        libc::sysctlnametomib(name.as_ptr(), place.as_mut_ptr(), &raw mut len)
-    })?;
+    check(unsafe { libc::sysctlnametomib(name.as_ptr(), place.as_mut_ptr(), &raw mut len) })?;
     place.truncate(len);
     Ok(place)
 }

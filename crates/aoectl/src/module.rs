@@ -387,7 +387,10 @@ mod tests {
             em0              up        1500  52:54:00:00:00:01\nvlan10           pending ";
         let rows = parse_interfaces(table);
         assert_eq!(rows.len(), 2);
-        assert_eq!((rows[0].name.as_str(), rows[0].mtu.as_str()), ("em0", "1500"));
+        assert_eq!(
+            (rows[0].name.as_str(), rows[0].mtu.as_str()),
+            ("em0", "1500")
+        );
         assert_eq!(rows[0].mac, "52:54:00:00:00:01");
         assert_eq!(rows[1].state, "pending");
         assert!(rows[1].mtu.is_empty() && rows[1].mac.is_empty());
@@ -398,6 +401,9 @@ mod tests {
     fn without_a_module_commands_say_so() {
         assert!(!is_loaded());
         let text = require("flush").unwrap_err().to_string();
-        assert!(text.contains("flush") && text.contains("not loaded"), "{text}");
+        assert!(
+            text.contains("flush") && text.contains("not loaded"),
+            "{text}"
+        );
     }
 }

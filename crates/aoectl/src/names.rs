@@ -78,7 +78,10 @@ struct Version {}
 
 /// Manipulate AoE configuration strings
 #[derive(Debug, Parser)]
-#[command(name = "aoecfg", override_usage = "aoecfg [-c CMD] [-s CFGSTR] [-t TIMEOUT] [SHELF SLOT] [NETIF]")]
+#[command(
+    name = "aoecfg",
+    override_usage = "aoecfg [-c CMD] [-s CFGSTR] [-t TIMEOUT] [SHELF SLOT] [NETIF]"
+)]
 struct Aoecfg {
     /// The configuration command
     #[arg(short = 'c', value_name = "CMD", value_enum, default_value = "read")]
@@ -244,7 +247,11 @@ fn aoecfg(args: Aoecfg) -> Result<Vec<String>, clap::Error> {
         (ConfigCommand::Read, Some(_)) => {
             return Err(wrong::<Aoecfg>("-s: read takes no config string"));
         }
-        (_, None) => return Err(wrong::<Aoecfg>(format!("-s: {command} wants a config string"))),
+        (_, None) => {
+            return Err(wrong::<Aoecfg>(format!(
+                "-s: {command} wants a config string"
+            )));
+        }
         (_, Some(string)) => {
             list.push("--".to_owned());
             // To us a leading @ names a file, and two are one.
@@ -320,7 +327,9 @@ fn smart_command(text: &str) -> Result<Vec<String>, clap::Error> {
         ("offline_immediate", Some("127")) => &["--test", "abort"],
         ("read_log", Some(number)) => &["--log", number],
         ("write_log", _) => {
-            return Err(wrong::<Aoeping>("-S: this program does not write logs of a disk"));
+            return Err(wrong::<Aoeping>(
+                "-S: this program does not write logs of a disk",
+            ));
         }
         _ => {
             return Err(wrong::<Aoeping>(format!(
@@ -382,10 +391,19 @@ mod tests {
             ("aoe-version", "version"),
             ("aoecfg em0", "config read -i em0 all"),
             ("aoecfg 7 3 em0", "config read -i em0 7.3"),
-            ("aoecfg -t 2 0xffff 255 em0", "config read -i em0 --timeout 2 *.*"),
-            ("aoecfg -c test -s @x 7 3 em0", "config test -i em0 7.3 -- @@x"),
+            (
+                "aoecfg -t 2 0xffff 255 em0",
+                "config read -i em0 --timeout 2 *.*",
+            ),
+            (
+                "aoecfg -c test -s @x 7 3 em0",
+                "config test -i em0 7.3 -- @@x",
+            ),
             ("aoecfg -c fset -s x 7 3 em0", "config fset -i em0 7.3 -- x"),
-            ("aoeping 7 3 em0", "ping --count 1 --timeout 86400 -i em0 7.3"),
+            (
+                "aoeping 7 3 em0",
+                "ping --count 1 --timeout 86400 -i em0 7.3",
+            ),
             ("aoeping -I -s 3 7 3 em0", "identify --timeout 3 -i em0 7.3"),
             (
                 "aoeping -s 3 -S read_log:1 7 3 em0",

@@ -19,12 +19,7 @@ use std::time::Duration;
 #[derive(Debug, Args)]
 pub(crate) struct Bench {
     /// Measure over raw Ethernet by these interfaces [default: by the disk that the kernel has of the target]
-    #[arg(
-        short,
-        long = "interface",
-        value_name = "IF",
-        value_delimiter = ','
-    )]
+    #[arg(short, long = "interface", value_name = "IF", value_delimiter = ',')]
     interfaces: Vec<String>,
     /// Measure this disk or file, and no target by its address
     #[arg(long, value_name = "FILE", conflicts_with_all = ["interfaces", "target"])]
@@ -356,10 +351,7 @@ fn as_json(figures: &Figures) -> Value {
             "megabytes_per_second",
             json!(figures.bytes() as f64 / 1e6 / figures.seconds()),
         ),
-        (
-            "iops",
-            json!(figures.requests() as f64 / figures.seconds()),
-        ),
+        ("iops", json!(figures.requests() as f64 / figures.seconds())),
         ("latency_mean_ns", json!(figures.mean())),
         ("latency_median_ns", json!(figures.latency(500))),
         ("latency_99_ns", json!(figures.latency(990))),

@@ -97,9 +97,11 @@ fn print(asked: &[TargetAddr], kept: &[TargetAddr], format: Format) -> Result<()
     };
     let mut out = io::stdout().lock();
     print_to(&mut out, |out| match format {
-        Format::Json { pretty } => {
-            print_json(out, pretty, json!({ "flushed": list(asked), "busy": list(kept) }))
-        }
+        Format::Json { pretty } => print_json(
+            out,
+            pretty,
+            json!({ "flushed": list(asked), "busy": list(kept) }),
+        ),
         Format::Text => {
             for addr in asked {
                 writeln!(out, "target {addr}: forgotten")?;

@@ -226,7 +226,10 @@ mod tests {
             (Change::Remove(absent(&["em7"])), "em7"),
             (Change::Set(absent(&["em0;em1"])), "em0;em1"),
             (Change::Set(absent(&["em0", "em0"])), "twice"),
-            (Change::Set(absent(&["a-name-that-is-too-long"])), "15 bytes"),
+            (
+                Change::Set(absent(&["a-name-that-is-too-long"])),
+                "15 bytes",
+            ),
             (Change::Set(absent(&many)), "16"),
             (
                 Change::Set(Names {

@@ -39,7 +39,12 @@ pub(crate) struct Sancheck {
     #[arg(long, value_name = "SECONDS", default_value = "1", value_parser = cli::seconds)]
     wait: Duration,
     /// Check these targets only
-    #[arg(short, long = "target", value_name = "SHELF.SLOT", value_delimiter = ',')]
+    #[arg(
+        short,
+        long = "target",
+        value_name = "SHELF.SLOT",
+        value_delimiter = ','
+    )]
     targets: Vec<TargetAddr>,
     /// Print what else the targets say about themselves
     #[arg(short, long)]
@@ -134,7 +139,10 @@ pub(crate) fn run(args: &Sancheck, format: Format) -> Result<(), Failure> {
         timeout: args.wait,
     };
     let mut exchange = Exchange::open(&reach)?;
-    let used: Vec<Interface> = all.into_iter().filter(|i| names.contains(&i.name)).collect();
+    let used: Vec<Interface> = all
+        .into_iter()
+        .filter(|i| names.contains(&i.name))
+        .collect();
     let targets = check(args, &mut exchange)?;
     let mut general = advice::of_interfaces(&used, &targets);
     if module::is_loaded() {
@@ -221,10 +229,7 @@ enum Fate {
 
 /// The largest number of sectors up to `most` whose frame comes back. The largest of all is tried first, since
 /// mostly nothing is wrong.
-fn largest(
-    most: u8,
-    mut one: impl FnMut(u8) -> Result<Fate, Failure>,
-) -> Result<Passes, Failure> {
+fn largest(most: u8, mut one: impl FnMut(u8) -> Result<Fate, Failure>) -> Result<Passes, Failure> {
     match one(most)? {
         Fate::CameBack => return Ok(Passes::Sectors(most)),
         Fate::Refused(why) => return Ok(Passes::Unknown(why)),
@@ -307,8 +312,7 @@ fn print(
         Format::Json { pretty } => {
             let interfaces: Vec<Value> = used.iter().map(interface_json).collect();
             let targets: Vec<Value> = targets.iter().map(target_json).collect();
-            let content =
-                json!({ "interface": interfaces, "target": targets, "advice": general });
+            let content = json!({ "interface": interfaces, "target": targets, "advice": general });
             print_json(out, pretty, content)
         }
         Format::Text => {
@@ -352,7 +356,11 @@ fn print_target(args: &Sancheck, target: &Checked, out: &mut dyn Write) -> io::R
         target.addr,
         plural(target.macs().len(), "address", "addresses"),
         plural(target.interfaces().len(), "interface", "interfaces"),
-        target.interfaces().into_iter().collect::<Vec<_>>().join(", "),
+        target
+            .interfaces()
+            .into_iter()
+            .collect::<Vec<_>>()
+            .join(", "),
         target.payload(),
     )?;
     let mut table = Table::new(&[
@@ -379,7 +387,10 @@ fn print_target(args: &Sancheck, target: &Checked, out: &mut dyn Write) -> io::R
         writeln!(out, "  config string: {}", printable(&target.config))?;
         for route in &target.routes {
             let disk = route.disk.as_ref().map_or("no disk".to_owned(), |disk| {
-                format!("{}, serial {}, {} sectors", disk.model, disk.serial, disk.sectors)
+                format!(
+                    "{}, serial {}, {} sectors",
+                    disk.model, disk.serial, disk.sectors
+                )
             });
             writeln!(
                 out,

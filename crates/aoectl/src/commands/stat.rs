@@ -17,12 +17,7 @@ use std::time::Duration;
 pub(crate) struct Stat {
     /// Ask on these interfaces, not the kernel module [default: the module if it is loaded, else every interface
     /// that is up]
-    #[arg(
-        short,
-        long = "interface",
-        value_name = "IF",
-        value_delimiter = ','
-    )]
+    #[arg(short, long = "interface", value_name = "IF", value_delimiter = ',')]
     interfaces: Vec<String>,
     /// How long to listen for answers, in seconds, when the module is not asked
     #[arg(long, value_name = "SECONDS", default_value = "1", value_parser = cli::seconds)]
@@ -192,7 +187,11 @@ fn classic_line(target: &Map<String, Value>, with_payload: bool) -> String {
     let size = match number(target, "size") {
         0 => "(NA)".to_owned(),
         // Billions of bytes, cut after three digits.
-        bytes => format!("{}.{:03}GB", bytes / 1_000_000_000, bytes / 1_000_000 % 1000),
+        bytes => format!(
+            "{}.{:03}GB",
+            bytes / 1_000_000_000,
+            bytes / 1_000_000 % 1000
+        ),
     };
     let mut interfaces: Vec<String> = Vec::new();
     for path in paths(target) {
@@ -238,7 +237,10 @@ mod tests {
     #[test]
     fn lines_are_those_of_aoe_stat() {
         let line = classic_line(&target(), true);
-        assert_eq!(line, "      e7.0         0.104GB    em0,em1 1024  up            ");
+        assert_eq!(
+            line,
+            "      e7.0         0.104GB    em0,em1 1024  up            "
+        );
         let mut probing = target();
         probing.insert("size".to_owned(), json!(0));
         probing.insert("state".to_owned(), json!("probing"));

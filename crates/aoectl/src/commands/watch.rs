@@ -305,7 +305,10 @@ mod tests {
     fn gauges_are_in_the_table() {
         for name in GAUGES {
             let mut leaves = module::target_leaves().chain(module::path_leaves());
-            assert!(leaves.any(|l| l.name == name && l.kind == Kind::Number), "{name}");
+            assert!(
+                leaves.any(|l| l.name == name && l.kind == Kind::Number),
+                "{name}"
+            );
         }
     }
 
@@ -350,7 +353,10 @@ mod tests {
         print_lines(&args, &[rated], 3.0, &mut out).unwrap();
         let out = String::from_utf8(out).unwrap();
         let lines: Vec<&str> = out.lines().collect();
-        assert!(lines[0].starts_with("3.0 7.0 up read 5.0 MB/s 5/s write 0.0 MB/s"), "{out}");
+        assert!(
+            lines[0].starts_with("3.0 7.0 up read 5.0 MB/s 5/s write 0.0 MB/s"),
+            "{out}"
+        );
         assert!(lines[1].starts_with("3.0 7.0 path em0>m sent 7/s"), "{out}");
     }
 }

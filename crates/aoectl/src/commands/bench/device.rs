@@ -173,6 +173,9 @@ mod tests {
     fn a_target_without_a_disk_is_named() {
         let addr = TargetAddr::new(65_534, 254).unwrap();
         let text = of_target(addr).unwrap_err().to_string();
-        assert!(text.contains("65534.254") && text.contains("-i IF"), "{text}");
+        assert!(
+            text.contains("65534.254") && text.contains("-i IF"),
+            "{text}"
+        );
     }
 }

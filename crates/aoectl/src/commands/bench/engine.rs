@@ -38,13 +38,15 @@ pub(super) fn measure(args: &Bench, addr: TargetAddr) -> Result<(String, Vec<Fig
 
 /// Frames sent and sent again so far.
 fn frames(driver: &Driver, addr: TargetAddr) -> Frames {
-    driver.target(addr).map_or(Frames { sent: 0, again: 0 }, |t| {
-        let counters = t.counters();
-        Frames {
-            sent: counters.frames_sent,
-            again: counters.retransmits,
-        }
-    })
+    driver
+        .target(addr)
+        .map_or(Frames { sent: 0, again: 0 }, |t| {
+            let counters = t.counters();
+            Frames {
+                sent: counters.frames_sent,
+                again: counters.retransmits,
+            }
+        })
 }
 
 /// Requests of one kind for so long as wanted. Those in flight at the end are waited for and counted, with the time

@@ -19,7 +19,9 @@ pub(super) fn of_interfaces(used: &[Interface], targets: &[Checked]) -> Vec<Stri
                 "{name} is down or has no link: bring it up, and look at cable and switch"
             ));
         } else if !targets.is_empty()
-            && targets.iter().all(|t| !t.interfaces().contains(name.as_str()))
+            && targets
+                .iter()
+                .all(|t| !t.interfaces().contains(name.as_str()))
         {
             lines.push(format!(
                 "no target answers on {name}: is it on the storage network?"
@@ -72,7 +74,8 @@ pub(super) fn of_target(target: &Checked) -> Vec<String> {
         && rest.iter().any(|disk| !disk.same_disk(first))
     {
         lines.push(
-            "different disks answer at this address: give one of the targets another shelf or slot".to_owned(),
+            "different disks answer at this address: give one of the targets another shelf or slot"
+                .to_owned(),
         );
     }
     lines
@@ -164,9 +167,15 @@ mod tests {
     #[test]
     fn mtus_that_do_not_fit_are_named() {
         let lines = of_target(&target(vec![route(1500, 17, 2)]));
-        assert!(lines[0].contains("must be 8740") && lines.len() == 1, "{lines:?}");
+        assert!(
+            lines[0].contains("must be 8740") && lines.len() == 1,
+            "{lines:?}"
+        );
         let lines = of_target(&target(vec![route(9000, 2, 17)]));
-        assert!(lines[0].contains("takes 1024") && lines[0].contains("8704"), "{lines:?}");
+        assert!(
+            lines[0].contains("takes 1024") && lines[0].contains("8704"),
+            "{lines:?}"
+        );
     }
 
     #[test]
@@ -175,8 +184,14 @@ mod tests {
         bad.from_target = Passes::Sectors(2);
         bad.to_target = Passes::Unknown("error 6: target is reserved".to_owned());
         let lines = of_target(&target(vec![bad.clone()]));
-        assert!(lines[0].contains("to the target") && lines[0].contains("reserved"), "{lines:?}");
-        assert!(lines[1].contains("only 1024 bytes of data pass from"), "{lines:?}");
+        assert!(
+            lines[0].contains("to the target") && lines[0].contains("reserved"),
+            "{lines:?}"
+        );
+        assert!(
+            lines[1].contains("only 1024 bytes of data pass from"),
+            "{lines:?}"
+        );
         assert_eq!(target(vec![bad]).payload(), 1024);
     }
 
@@ -186,7 +201,10 @@ mod tests {
         other.interface = "em1".to_owned();
         other.mtu = 4200;
         let lines = of_target(&target(vec![route(9000, 17, 17), other]));
-        assert!(lines[0].contains("2 local interfaces but has 1 address"), "{lines:?}");
+        assert!(
+            lines[0].contains("2 local interfaces but has 1 address"),
+            "{lines:?}"
+        );
         assert!(lines[1].contains("4200, 9000"), "{lines:?}");
     }
 
@@ -198,10 +216,17 @@ mod tests {
             mtu: 1500,
             is_up,
         };
-        let used = [interface("em0", true), interface("em1", true), interface("em2", false)];
+        let used = [
+            interface("em0", true),
+            interface("em1", true),
+            interface("em2", false),
+        ];
         let targets = [target(vec![route(1500, 2, 2)])];
         let lines = of_interfaces(&used, &targets);
-        assert!(lines[0].contains("on em1") && lines[1].contains("em2 is down"), "{lines:?}");
+        assert!(
+            lines[0].contains("on em1") && lines[1].contains("em2 is down"),
+            "{lines:?}"
+        );
         let lines = of_list(&["em1".to_owned()], &targets);
         assert!(lines[0].contains("em0") && lines.len() == 1, "{lines:?}");
         assert_eq!(of_list(&["em0".to_owned()], &targets), [""; 0]);
