@@ -30,6 +30,9 @@ def parser():
                    help="the aoe-target program (AOE_VM_TARGET); without it cargo builds one")
     p.add_argument("--relay-program", default=env("AOE_VM_RELAY"), metavar="FILE",
                    help="the aoe-relay program (AOE_VM_RELAY); without it cargo builds one")
+    p.add_argument("--aoectl", default=env("AOE_VM_AOECTL"), metavar="FILE",
+                   help="an aoectl for FreeBSD, as scripts/build-freebsd makes it (AOE_VM_AOECTL); without it the tests "
+                        "that need one are skipped")
     p.add_argument("--loader-disk", default=env("AOE_VM_LOADER_DISK"), metavar="FILE",
                    help="disk image with a boot loader, for the test of preloading (AOE_VM_LOADER_DISK)")
     p.add_argument("--firmware", default=env("AOE_VM_FIRMWARE"), metavar="FILE",
@@ -63,6 +66,7 @@ class Config:
         words = [w for w in os.environ.get("AOE_VM_BOOT_ENV", "").split(",") if w] + options.boot_env
         self.boot_env.update(w.split("=", 1) for w in words)
         self.module = self.root_format = None
+        self.aoectl = os.path.abspath(options.aoectl) if options.aoectl else None
         self.programs = {"aoe-target": options.target_program, "aoe-relay": options.relay_program}
 
     @staticmethod
@@ -77,7 +81,8 @@ class Config:
 
     def check(self):
         """Everything that can be missing, said before the first boot."""
-        for what, path in (("root image", self.root), ("kernel", self.kernel), ("firmware", self.firmware)):
+        for what, path in (("root image", self.root), ("kernel", self.kernel), ("firmware", self.firmware),
+                           ("aoectl", self.aoectl)):
             if path is not None and not os.path.exists(path):
                 raise HarnessError(f"there is no {what} {path}; tests/vm/README.md says how to get one")
         with open(self.root, "rb") as f:
@@ -121,10 +126,12 @@ class Config:
         return path
 
     def tools_tar(self, path, more=None):
-        """A raw tar on a disk: the module, and `more` (name: file)."""
+        """A raw tar on a disk: the module, aoectl, and `more` (name: file)."""
         with tarfile.open(path, "w", format=tarfile.USTAR_FORMAT) as tar:
             if self.module:
                 tar.add(self.module, "aoe.ko", filter=_as_root)
+            if self.aoectl:
+                tar.add(self.aoectl, "aoectl", filter=_as_root)
             for name, file in (more or {}).items():
                 tar.add(file, name, filter=_as_root)
         return path

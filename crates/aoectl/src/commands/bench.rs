@@ -6,6 +6,7 @@ mod engine;
 
 use super::print_to;
 use crate::cli;
+use crate::exchange::some_seconds;
 use crate::failure::Failure;
 use crate::output::{Format, Table, object, print_json};
 use crate::size;
@@ -57,13 +58,6 @@ pub(crate) struct Bench {
     /// Address of the target
     #[arg(value_name = "SHELF.SLOT", required_unless_present = "device")]
     target: Option<TargetAddr>,
-}
-
-fn some_seconds(text: &str) -> Result<Duration, String> {
-    match cli::seconds(text)? {
-        Duration::ZERO => Err("must be more than 0".to_owned()),
-        time => Ok(time),
-    }
 }
 
 /// Which patterns are asked for.

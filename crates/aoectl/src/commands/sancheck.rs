@@ -195,7 +195,7 @@ fn try_route(exchange: &mut Exchange, peer: &Peer) -> Result<Route, Failure> {
         mac: peer.mac,
         mtu,
         offered,
-        room: sectors_per_frame(usize::try_from(mtu).unwrap_or(usize::MAX)),
+        room: sectors_per_frame(mtu),
         buffers: peer.config.buffers,
         firmware: peer.config.firmware,
         disk: None,
@@ -345,8 +345,7 @@ fn interface_table(used: &[Interface]) -> Table {
 
 /// Bytes of data that a frame of this interface has room for.
 fn room_of(interface: &Interface) -> u64 {
-    let mtu = usize::try_from(interface.mtu).unwrap_or(usize::MAX);
-    u64::from(sectors_per_frame(mtu)) * size::SECTOR
+    u64::from(sectors_per_frame(interface.mtu)) * size::SECTOR
 }
 
 fn print_target(args: &Sancheck, target: &Checked, out: &mut dyn Write) -> io::Result<()> {
