@@ -90,7 +90,7 @@ pub fn read_number(name: &str) -> io::Result<u64> {
     }
 }
 
-/// Sets a variable to these bytes: text without its zero, or a number in the machine's order.
+/// Sets a variable to these bytes: text, with its zero or without, or a number in the machine's order.
 ///
 /// # Errors
 ///

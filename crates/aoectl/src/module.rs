@@ -284,7 +284,9 @@ pub(crate) fn interface_list() -> Result<Vec<String>, Failure> {
 
 /// Sets `net.aoe.iflist`.
 pub(crate) fn set_interface_list(names: &[String]) -> Result<(), Failure> {
-    sysctl::write("net.aoe.iflist", names.join(" ").as_bytes())
+    // With its zero, so that an empty list is not a write of nothing.
+    let text = format!("{}\0", names.join(" "));
+    sysctl::write("net.aoe.iflist", text.as_bytes())
         .context("cannot set net.aoe.iflist")
         .map_err(Failure::from)
 }

@@ -15,22 +15,25 @@ from lib.util import TestSkipped, need, same, wait_until
 G = Group("aoectl", nics=("em", "vtnet"))
 
 PROGRAM = "/aoevm/aoectl"
+
+
+def given(config, _directory):
+    """No guest is booted for tests that have nothing to test."""
+    if not config.aoectl:
+        raise TestSkipped("no aoectl for FreeBSD was given (--aoectl FILE or AOE_VM_AOECTL)")
+    return {}
+
+
 #: What is readable but no value of its own; aoectl gives it in another form or not at all.
 NOT_VALUES = {"interfaces", "devices", "maxwait", "discover"}
 
 
 def begin(t, iflist="em0", **kw):
     """The module with one target behind em0."""
-    need_program(t)
     server = t.vblade(seg=0, **kw)
     t.load(iflist)
     t.wait_disk()
     return server
-
-
-def need_program(t):
-    if not t.config.aoectl:
-        raise TestSkipped("no aoectl for FreeBSD was given (--aoectl FILE or AOE_VM_AOECTL)")
 
 
 def ctl(t, line, code=0, timeout=60):
@@ -92,7 +95,7 @@ def flat(value, prefix=""):
             yield prefix + key, inner
 
 
-@G.test
+@G.test(machine=given)
 def version(t):
     begin(t)
     found = result(t, "version")["version"]
@@ -104,7 +107,7 @@ def version(t):
     same(result(t, "version")["version"]["module"], None, "the module's version without module")
 
 
-@G.test
+@G.test(machine=given)
 def stat_has_every_variable(t):
     """The keys are those of the table, and of the kernel; the values are the kernel's."""
     begin(t)
@@ -128,7 +131,7 @@ def stat_has_every_variable(t):
         same(str(found["module"][leaf]), t.guest.sysctl(f"net.aoe.{leaf}"), leaf)
 
 
-@G.test
+@G.test(machine=given)
 def stat_lists_targets(t):
     """A line for each; by the module, by the wire, and what is not there."""
     begin(t)
@@ -144,7 +147,7 @@ def stat_lists_targets(t):
         ("stat --wait=-1", 2, "--wait"))
 
 
-@G.test
+@G.test(machine=given)
 def interfaces(t):
     begin(t)
     (row,) = result(t, "interfaces")["interface"]
@@ -164,7 +167,7 @@ def interfaces(t):
     same(t.guest.sysctl("net.aoe.iflist"), "em0", "iflist after what was refused")
 
 
-@G.test
+@G.test(machine=given)
 def flush_forgets_what_is_down(t):
     begin(t)
     other = t.vblade(seg=0, slot=1, size=MIB)
@@ -185,7 +188,7 @@ def flush_forgets_what_is_down(t):
     bad(t, ("flush 9.9", 3, "no target 9.9"), ("flush 7", 2, "7"), ("flush --all 7.0", 2, "--all"))
 
 
-@G.test
+@G.test(machine=given)
 def flush_of_what_is_up(t):
     """Only when it is named or all are meant, and not while it is open."""
     begin(t)
@@ -204,7 +207,7 @@ def flush_of_what_is_up(t):
     t.wait_gone()
 
 
-@G.test
+@G.test(machine=given)
 def revalidate_asks_again(t):
     begin(t)
     sniffer = t.sniff(0)
@@ -218,7 +221,7 @@ def revalidate_asks_again(t):
         ("revalidate --all 7.0", 2, "--all"))
 
 
-@G.test
+@G.test(machine=given)
 def discover(t):
     """By the wire beside the module, and by the module."""
     begin(t)
@@ -231,7 +234,7 @@ def discover(t):
     same(t.leaf("state"), "up", "the module's target afterwards")
 
 
-@G.test
+@G.test(machine=given)
 def identify(t):
     server = begin(t)
     (target,) = result(t, "identify -i em0 7.0")["target"]
@@ -242,7 +245,7 @@ def identify(t):
         ("identify -i em0 7", 2, "7"), ("identify -i nosuch0 7.0", 1, "nosuch0"))
 
 
-@G.test
+@G.test(machine=given)
 def watch(t):
     """Two reports while the disk is read."""
     begin(t)
@@ -268,7 +271,7 @@ def watch(t):
         ("watch --count x", 2, "--count"))
 
 
-@G.test
+@G.test(machine=given)
 def sancheck(t):
     """What passes, at two MTUs; nothing is written."""
     t.lab.segments[1].port(0)
@@ -291,7 +294,7 @@ def sancheck(t):
     same(file_hash(server.file), before, "the target's data")
 
 
-@G.test
+@G.test(machine=given)
 def bench(t):
     """By the disk and by the engine; writes only where and when they may."""
     server = begin(t)
@@ -316,10 +319,9 @@ def bench(t):
     same(data[33 * MIB:].count(0), 31 * MIB, "zeros behind the range")
 
 
-@G.test
+@G.test(machine=given)
 def without_the_module(t):
     """What needs it says so; what does not goes on by the wire."""
-    need_program(t)
     t.vblade(seg=0)
     bad(t, *((line, 1, "not loaded") for line in (
         "flush", "flush 7.0", "revalidate 7.0", "watch --count 1", "discover --module", "interfaces set em0")))
@@ -328,7 +330,7 @@ def without_the_module(t):
     bad(t, ("bench 7.0", 3, "no disk of target 7.0"))
 
 
-@G.test
+@G.test(machine=given)
 def names_of_aoetools(t):
     """The same program under the names that Linux administrators know."""
     begin(t)
