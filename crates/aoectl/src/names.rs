@@ -122,7 +122,7 @@ struct Aoeping {
     /// Timeout in seconds [default: none]
     #[arg(short = 's', value_name = "SECONDS")]
     timeout: Option<u32>,
-    /// Perform a SMART command: read_data, offline_immediate:N, read_log:N, enable, disable, return_status
+    /// Perform a SMART command: read_data, offline_immediate:N, read_log:N, write_log:N, enable, disable, return_status
     #[arg(short = 'S', value_name = "COMMAND", conflicts_with_all = ["raw", "fields"])]
     smart: Option<String>,
     /// Number of the first tag
@@ -326,15 +326,11 @@ fn smart_command(text: &str) -> Result<Vec<String>, clap::Error> {
         ("offline_immediate", Some("3")) => &["--test", "conveyance"],
         ("offline_immediate", Some("127")) => &["--test", "abort"],
         ("read_log", Some(number)) => &["--log", number],
-        ("write_log", _) => {
-            return Err(wrong::<Aoeping>(
-                "-S: this program does not write logs of a disk",
-            ));
-        }
+        ("write_log", Some(number)) => &["--write", "--log", number],
         _ => {
             return Err(wrong::<Aoeping>(format!(
-                "-S: {text}: want read_data, offline_immediate:N (0, 1, 2, 3, 127), read_log:N, enable, disable or \
-                 return_status"
+                "-S: {text}: want read_data, offline_immediate:N (0, 1, 2, 3, 127), read_log:N, write_log:N, \
+                 enable, disable or return_status"
             )));
         }
     };
@@ -408,6 +404,10 @@ mod tests {
             (
                 "aoeping -s 3 -S read_log:1 7 3 em0",
                 "smart --log 1 --timeout 3 -i em0 7.3",
+            ),
+            (
+                "aoeping -s 3 -S write_log:9 7 3 em0",
+                "smart --write --log 9 --timeout 3 -i em0 7.3",
             ),
             (
                 "aoeping -v -s 3 -S offline_immediate:2 7 3 em0",

@@ -268,7 +268,7 @@ fn read_back(
     lba48: bool,
 ) -> Result<Fate, Failure> {
     let read = AtaRequest::read(0, sectors, lba48);
-    let reply = exchange.try_ask(peer, &Question::Ata(read), PATIENCE_NS)?;
+    let reply = exchange.try_ask(peer, &Question::Ata(read, &[]), PATIENCE_NS)?;
     Ok(match reply {
         Some(Reply::Ata(reply, _)) if reply.failed() => {
             Fate::Refused(format!("the disk reports: {}", reply.fault()))
@@ -285,7 +285,7 @@ fn read_back(
 
 /// What the disk says it is, or why it does not.
 fn identify(exchange: &mut Exchange, peer: &Peer) -> Result<Result<Identify, String>, Failure> {
-    let question = Question::Ata(AtaRequest::identify());
+    let question = Question::Ata(AtaRequest::identify(), &[]);
     Ok(match exchange.try_ask(peer, &question, PATIENCE_NS)? {
         Some(Reply::Ata(reply, _)) if reply.failed() => {
             Err(format!("the disk refuses IDENTIFY: {}", reply.fault()))
