@@ -3,6 +3,7 @@
 import re
 import shutil
 import subprocess
+import time
 
 from lab import MIB, PATIENCE, Result, Skip, sha256, test
 from relay import Relay
@@ -300,9 +301,31 @@ def bench_on_a_lossy_wire(lab):
     relay.say("clear")
     child = lab.start("i", lab.aoectl_path, "bench", "-i", "i0", "7.0", "--seconds", "3", "--pattern", "random",
                       stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    time.sleep(1.5)
     relay.say("set both cut=60s")
     _, error = child.communicate(timeout=PATIENCE)
-    assert child.returncode == 3 and "7.0" in error, (child.returncode, error)
+    assert child.returncode == 3 and "7.0 has been silent for 10 s" in error, (child.returncode, error)
+
+
+@test
+def bench_of_a_target_that_says_no(lab):
+    """A bad sector and a read-only disk are failures, not silence."""
+    lab.wire()
+    lab.model(lab.disk(MIB), "--bad-sector", "100")
+    refused(lab, 1, "reported an error", "bench", "-i", "i0", "7.0", "--seconds", "5", "--pattern", "sequential")
+    lab.vblade(lab.disk(MIB, "other"), address="7.1", options=["-r"])
+    refused(lab, 1, "refuses writes", "bench", "-i", "i0", "7.1", "--seconds", "0.2", "--write", "--yes")
+
+
+@test
+def sancheck_of_other_targets(lab):
+    """What passes to models of other servers is found as with vblade."""
+    for kind in ("ggaoed", "kvblade"):
+        number = lab.wire(9000)
+        lab.model(lab.disk(MIB, kind), "--kind", kind, interfaces=(f"t{number}",))
+        _, target, advice = sancheck(lab, f"i{number}")
+        path, = target["path"]
+        assert path["to_target"] == path["from_target"] == path["offered"] > 4096, (kind, path, advice)
 
 
 @test

@@ -8,7 +8,7 @@ use crate::commands::transfer::disk_size;
 use crate::driver::{Driver, now};
 use crate::failure::Failure;
 use anyhow::anyhow;
-use aoe_core::{IoError, Op};
+use aoe_core::{IoError, Op, State, Target};
 use aoe_wire::TargetAddr;
 use std::collections::HashSet;
 use std::time::Duration;
@@ -90,7 +90,7 @@ fn one(driver: &mut Driver, addr: TargetAddr, run: Run) -> Result<Figures, Failu
                 continue;
             }
             if let Err(error) = done.completion.result {
-                return Err(explain(addr, run, error));
+                return Err(explain(driver, addr, run, error));
             }
             latencies.push(done.ended.since(done.completion.submitted));
             buffers.push(done.data);
@@ -113,14 +113,16 @@ fn one(driver: &mut Driver, addr: TargetAddr, run: Run) -> Result<Figures, Failu
     })
 }
 
-fn explain(addr: TargetAddr, run: Run, error: IoError) -> Failure {
+fn explain(driver: &Driver, addr: TargetAddr, run: Run, error: IoError) -> Failure {
     let what = if run.write { "a write" } else { "a read" };
+    let state = driver.target(addr).map(Target::state);
+    if error == IoError::Failed && matches!(state, Some(State::Dead | State::Down)) {
+        return Failure::NoAnswer(format!(
+            "bench: target {addr} has been silent for {DEAD_SECS} s"
+        ));
+    }
     let why = match error {
-        IoError::Failed => {
-            return Failure::NoAnswer(format!(
-                "bench: target {addr}: {what} failed: it reported an error, or was silent for {DEAD_SECS} s"
-            ));
-        }
+        IoError::Failed => "the target reported an error",
         IoError::Reserved => "the target is reserved by another initiator",
         IoError::ReadOnly => "the target refuses writes",
         IoError::Unsupported => "the target cannot do this",
