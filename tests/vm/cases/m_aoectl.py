@@ -263,7 +263,10 @@ def watch(t):
         need(target["path"][0]["rate"]["sent"] > 0, "nothing is sent")
     t.guest.run("touch /tmp/stop")
     need(reports[1]["seconds"] > reports[0]["seconds"], "time goes on")
-    lines = ctl(t, "watch --count 2 --interval 0.5 --paths 7.0").splitlines()
+    # The harness's shell stands on a terminal.
+    screen = ctl(t, "watch --count 1 --interval 0.5 --paths 7.0")
+    need(screen.startswith("\x1b[H") and "READ MB/s" in screen and "em0>" in screen, repr(screen))
+    lines = t.guest.run(f"{PROGRAM} watch --count 2 --interval 0.5 --paths 7.0 >/tmp/lines && cat /tmp/lines").splitlines()
     same(len(lines), 4, "lines of two reports with one path")
     need(re.match(r"[0-9.]+ 7\.0 up read [0-9.]+ MB/s", lines[0]), lines[0])
     need(re.match(r"[0-9.]+ 7\.0 path em0>", lines[1]), lines[1])
