@@ -32,7 +32,7 @@ INSTALLED = {"/boot/modules/aoe.ko": "-r-xr-xr-x", "/usr/local/etc/rc.d/aoe": "-
 INSTALLED.update({f"/usr/local/sbin/{name}": "lrwxr-xr-x" for name in LINKS})
 HERE = "/aoevm/checkout"
 #: All names on the root file system, but for those that come and go by themselves, and the test's own.
-NAMES = ("find / -xdev ( -path /var -o -path /tmp -o -path /aoevm -o -path /dev -o -path /root/.history ) -prune -o -print"
+NAMES = ("find / -xdev ( -path /var -o -path /tmp -o -path /aoevm -o -path /dev -o -path /root/.sh_history ) -prune -o -print"
          .replace("( ", r"\( ").replace(" )", r" \)") + " | LC_ALL=C sort")
 
 
