@@ -262,7 +262,12 @@ impl Target<'_> {
         }
         if known.sectors != identity.sectors {
             let others = self.other_paths_in_use(index);
-            if others != 0 {
+            // A disk grows where it is. A conflicting path that never showed it has another disk, and
+            // does not become ours when ours dies: whoever has it open would write to that one.
+            let path = self.paths.get(index);
+            let busy = self.in_use || self.ios.outstanding() != 0;
+            let stranger = busy && path.state == PathState::Conflict && !path.shown;
+            if others != 0 || stranger {
                 // One of the two is right. The paths in use are asked; if they agree with this one
                 // they come here in turn, and the last of them finds nobody who disagrees.
                 self.note_conflict(now, index);
@@ -369,6 +374,7 @@ impl Target<'_> {
         };
         path.timeouts = 0;
         path.reported = false;
+        path.shown = true;
         if lost {
             // What it takes may have changed with whatever cut it off, and too large a frame may be
             // answered by silence.

@@ -61,6 +61,8 @@ pub struct Path {
     pub(crate) state: PathState,
     /// The interface has link, as far as was heard.
     pub(crate) link_up: bool,
+    /// The disk that we know was seen on it.
+    pub(crate) shown: bool,
     /// IDENTIFYs in a row that must be answered by one disk only, after two disks had answered one.
     pub(crate) quarrels: u8,
     /// It is lost and that was reported.
@@ -117,6 +119,7 @@ impl Path {
         mac: MacAddr([0; 6]),
         state: PathState::Unused,
         link_up: false,
+        shown: false,
         quarrels: 0,
         reported: false,
         sector_count: 0,

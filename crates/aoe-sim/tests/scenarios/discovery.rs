@@ -82,6 +82,29 @@ fn rival(options: &mut Options, alive: bool) {
 }
 
 #[test]
+fn a_disk_of_another_size_does_not_become_ours_when_ours_dies() {
+    let mut options = Options::simple(1);
+    rival(&mut options, false);
+    // Nothing but the size tells them apart, as with two vblades of one host.
+    options.servers[1].profile.serial = options.servers[0].profile.serial.clone();
+    options.disks[1].sectors = 1024;
+    scenario(options, |world| {
+        up(world);
+        good(world, Op::Write, 0, 16);
+        world.apply(&Fault::Start(1));
+        world.run_for(5 * SEC);
+        assert!(world.slot(ADDR).unwrap().saw(Event::Conflict));
+        world.apply(&Fault::Kill(0));
+        let held = world.submit(ADDR, Op::Write, 0, 16, false);
+        world.run_for(60 * SEC);
+        assert_eq!(world.disks[1].borrow().writes, 0);
+        world.apply(&Fault::Start(0));
+        assert_eq!(wait(world, held, 60 * SEC).result, Ok(()));
+        assert_eq!(world.disks[1].borrow().writes, 0);
+    });
+}
+
+#[test]
 fn another_disk_at_the_same_address_is_a_conflict_and_never_written() {
     let mut options = Options::simple(1);
     rival(&mut options, false);
