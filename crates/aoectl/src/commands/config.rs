@@ -2,11 +2,13 @@
 //! `aoectl config`: the string that a target keeps for its clients (AoEr11 3.2).
 
 use super::print_to;
-use crate::exchange::{Config, Exchange, Peer, Question, Reach, Reply, Targets, out_of_place};
+use crate::exchange::{
+    Config, Exchange, Peer, Question, Reach, ReachOne, Reply, Targets, out_of_place,
+};
 use crate::failure::Failure;
 use crate::output::{Format, Table, object, print_json, printable};
 use anyhow::{Context, anyhow};
-use aoe_wire::{AoeError, CONFIG_STRING_MAX, ConfigCommand, ConfigRequest, TargetAddr};
+use aoe_wire::{AoeError, CONFIG_STRING_MAX, ConfigCommand, ConfigRequest};
 use serde_json::{Map, Value, json};
 use std::fs::File;
 use std::io::{self, Read as _};
@@ -61,10 +63,7 @@ struct Compare {
 #[derive(Debug, clap::Args)]
 struct Store {
     #[command(flatten)]
-    reach: Reach,
-    /// Address of the target
-    #[arg(value_name = "SHELF.SLOT")]
-    target: TargetAddr,
+    one: ReachOne,
     #[command(flatten)]
     string: Text,
 }
@@ -229,8 +228,8 @@ fn mismatch(who: &str, command: ConfigCommand, config: &Config, string: &[u8]) -
 
 fn store(args: &Store, command: ConfigCommand, format: Format) -> Result<(), Failure> {
     let string = args.string.bytes()?;
-    let mut exchange = Exchange::open(&args.reach)?;
-    let peers = exchange.find(args.target.into())?;
+    let mut exchange = Exchange::open(&args.one.reach)?;
+    let peers = exchange.find(args.one.target.into())?;
     let request = ConfigRequest {
         command,
         string: &string,

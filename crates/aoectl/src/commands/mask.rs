@@ -2,14 +2,13 @@
 //! `aoectl mask`: the stations that a target listens to at all (AoEr11 3.3).
 
 use super::print_to;
-use crate::exchange::{Exchange, Peer, Question, Reach, Reply, out_of_place, station};
+use crate::exchange::{Exchange, Peer, Question, ReachOne, Reply, out_of_place, station};
 use crate::failure::Failure;
 use crate::output::{Format, Table, object, print_json};
 use anyhow::anyhow;
 use aoe_core::Links;
 use aoe_wire::{
     DirectiveCommand, MacAddr, MaskCommand, MaskDirective, MaskError, MaskList, MaskRequest,
-    TargetAddr,
 };
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
@@ -42,19 +41,13 @@ enum What {
 #[derive(Debug, clap::Args)]
 struct Read {
     #[command(flatten)]
-    reach: Reach,
-    /// Address of the target
-    #[arg(value_name = "SHELF.SLOT")]
-    target: TargetAddr,
+    one: ReachOne,
 }
 
 #[derive(Debug, clap::Args)]
 struct Edit {
     #[command(flatten)]
-    reach: Reach,
-    /// Address of the target
-    #[arg(value_name = "SHELF.SLOT")]
-    target: TargetAddr,
+    one: ReachOne,
     /// Ethernet addresses of the stations
     #[arg(value_name = "MAC", required = true, value_delimiter = ',', value_parser = station)]
     macs: Vec<MacAddr>,
@@ -66,9 +59,9 @@ struct Edit {
 pub(crate) fn run(args: &Args, format: Format) -> Result<(), Failure> {
     match &args.what {
         What::Read(args) => {
-            let mut exchange = Exchange::open(&args.reach)?;
+            let mut exchange = Exchange::open(&args.one.reach)?;
             let mut lists = Vec::new();
-            for peer in exchange.find(args.target.into())? {
+            for peer in exchange.find(args.one.target.into())? {
                 let list = read(&mut exchange, &peer)?;
                 lists.push((peer, list));
             }
@@ -93,10 +86,10 @@ fn edit(args: &Edit, command: DirectiveCommand, format: Format) -> Result<(), Fa
             args.macs.len()
         )));
     }
-    let mut exchange = Exchange::open(&args.reach)?;
+    let mut exchange = Exchange::open(&args.one.reach)?;
     // All servers are looked at before anything is changed.
     let mut wanted = Vec::new();
-    for peer in exchange.find(args.target.into())? {
+    for peer in exchange.find(args.one.target.into())? {
         let before = read(&mut exchange, &peer)?;
         let list = check(&exchange, &peer, &before, args, command)?;
         wanted.push((peer, list));

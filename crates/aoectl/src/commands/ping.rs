@@ -2,14 +2,14 @@
 //! `aoectl ping`: whether a target answers, how fast, and how often not.
 
 use super::print_to;
-use crate::exchange::{self, Answer, Exchange, Question, Reach, Reply, Targets};
+use crate::exchange::{self, Answer, Exchange, Question, ReachOne, Reply, Targets};
 use crate::failure::Failure;
 use crate::output::{Format, object, print_json};
 use crate::size;
 use anyhow::{Context, anyhow};
 use aoe_core::NetifId;
 use aoe_os::monotonic_nanos;
-use aoe_wire::{AtaRequest, Command, ConfigRequest, MacAddr, SECTOR_SIZE, TargetAddr};
+use aoe_wire::{AtaRequest, Command, ConfigRequest, MacAddr, SECTOR_SIZE};
 use serde_json::{Map, Value, json};
 use std::collections::HashMap;
 use std::io::{self, Write};
@@ -18,10 +18,7 @@ use std::time::Duration;
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     #[command(flatten)]
-    reach: Reach,
-    /// Address of the target
-    #[arg(value_name = "SHELF.SLOT")]
-    target: TargetAddr,
+    one: ReachOne,
     /// How many questions to send by each interface; 0: until interrupted
     #[arg(short, long, value_name = "N", default_value_t = 4)]
     count: u64,
@@ -132,7 +129,7 @@ struct Ping<'a> {
 
 pub(crate) fn run(args: &Args, format: Format) -> Result<(), Failure> {
     aoe_os::catch_interrupts().context("cannot catch signals")?;
-    let exchange = Exchange::open(&args.reach)?;
+    let exchange = Exchange::open(&args.one.reach)?;
     let lines = exchange
         .netifs()
         .into_iter()
@@ -231,7 +228,7 @@ impl Ping<'_> {
         };
         let to = mac.unwrap_or(MacAddr::BROADCAST);
         self.exchange
-            .send(netif, to, self.args.target.into(), &question, tag)?;
+            .send(netif, to, self.args.one.target.into(), &question, tag)?;
         self.probes.insert(tag, probe);
         if let Some(line) = self.lines.get_mut(line) {
             line.sent += 1;
@@ -244,7 +241,7 @@ impl Ping<'_> {
         let Some(probe) = self.probes.get_mut(&answer.tag) else {
             return Ok(());
         };
-        if answer.addr != self.args.target || answer.command != probe.command {
+        if answer.addr != self.args.one.target || answer.command != probe.command {
             return Ok(());
         }
         // A question to one server has one answer, whoever else may have heard it.
@@ -366,7 +363,7 @@ impl Ping<'_> {
 
     fn line_json(&self, line: &Line) -> Map<String, Value> {
         let mut map = object([
-            ("address", json!(self.args.target.to_string())),
+            ("address", json!(self.args.one.target.to_string())),
             ("interface", json!(self.exchange.ports().name(line.netif))),
             (
                 "mac",
@@ -393,7 +390,7 @@ impl Ping<'_> {
             Some(mac) => self.exchange.place(line.netif, mac),
             None => format!("on {}", self.exchange.ports().name(line.netif)),
         };
-        writeln!(out, "--- target {} ({place}) ---", self.args.target)?;
+        writeln!(out, "--- target {} ({place}) ---", self.args.one.target)?;
         let loss = line.loss_percent();
         write!(
             out,
@@ -422,7 +419,9 @@ impl Ping<'_> {
         let heard: u64 = self.lines.iter().map(|line| line.answered).sum();
         let errors: u64 = self.lines.iter().map(|line| line.errors).sum();
         if heard == 0 {
-            return Err(self.exchange.not_found(Targets::from(self.args.target))?);
+            return Err(self
+                .exchange
+                .not_found(Targets::from(self.args.one.target))?);
         }
         let places: Vec<(NetifId, MacAddr)> = self
             .lines
@@ -430,11 +429,11 @@ impl Ping<'_> {
             .filter(|line| line.answered > 0)
             .filter_map(|line| Some((line.netif, line.mac?)))
             .collect();
-        self.exchange.tell_of_several(self.args.target, &places);
+        self.exchange.tell_of_several(self.args.one.target, &places);
         if errors == heard {
             return Err(Failure::Failed(anyhow!(
                 "target {} answers with errors only",
-                self.args.target
+                self.args.one.target
             )));
         }
         Ok(())

@@ -2,7 +2,7 @@
 //! `aoectl reserve`: the stations whose commands a target carries out (AoEr11 3.4).
 
 use super::mask;
-use crate::exchange::{self, Exchange, Peer, Question, Reach, Reply, out_of_place, station};
+use crate::exchange::{self, Exchange, Peer, Question, ReachOne, Reply, out_of_place, station};
 use crate::failure::Failure;
 use crate::output::Format;
 use anyhow::{Context, anyhow};
@@ -33,19 +33,13 @@ enum What {
 #[derive(Debug, clap::Args)]
 struct Read {
     #[command(flatten)]
-    reach: Reach,
-    /// Address of the target
-    #[arg(value_name = "SHELF.SLOT")]
-    target: TargetAddr,
+    one: ReachOne,
 }
 
 #[derive(Debug, clap::Args)]
 struct Set {
     #[command(flatten)]
-    reach: Reach,
-    /// Address of the target
-    #[arg(value_name = "SHELF.SLOT")]
-    target: TargetAddr,
+    one: ReachOne,
     /// Ethernet addresses of the stations [default: those of the interfaces named by -i]
     #[arg(value_name = "MAC", value_delimiter = ',', value_parser = station)]
     macs: Vec<MacAddr>,
@@ -57,10 +51,7 @@ struct Set {
 #[derive(Debug, clap::Args)]
 struct Release {
     #[command(flatten)]
-    reach: Reach,
-    /// Address of the target
-    #[arg(value_name = "SHELF.SLOT")]
-    target: TargetAddr,
+    one: ReachOne,
     /// End the reservation of others, too
     #[arg(long)]
     force: bool,
@@ -69,8 +60,8 @@ struct Release {
 pub(crate) fn run(args: &Args, format: Format) -> Result<(), Failure> {
     match &args.what {
         What::Read(args) => ask_all(
-            Exchange::open(&args.reach)?,
-            args.target,
+            Exchange::open(&args.one.reach)?,
+            args.one.target,
             ReserveRequest::READ,
             format,
         ),
@@ -86,14 +77,19 @@ pub(crate) fn run(args: &Args, format: Format) -> Result<(), Failure> {
                 command,
                 macs: MacList::EMPTY,
             };
-            ask_all(Exchange::open(&args.reach)?, args.target, request, format)
+            ask_all(
+                Exchange::open(&args.one.reach)?,
+                args.one.target,
+                request,
+                format,
+            )
         }
     }
 }
 
 fn set(args: &Set, command: ReserveCommand, format: Format) -> Result<(), Failure> {
-    let exchange = Exchange::open(&args.reach)?;
-    let own = own_macs(&args.reach.interfaces)?;
+    let exchange = Exchange::open(&args.one.reach)?;
+    let own = own_macs(&args.one.reach.interfaces)?;
     let macs = if args.macs.is_empty() {
         own.clone()
     } else {
@@ -109,14 +105,14 @@ fn set(args: &Set, command: ReserveCommand, format: Format) -> Result<(), Failur
         return Err(Failure::Usage(format!(
             "MAC: none of these is the address of {}, so the target would not work for this machine any more; \
              --yes does it all the same",
-            args.reach.interfaces.join(", ")
+            args.one.reach.interfaces.join(", ")
         )));
     }
     let request = ReserveRequest {
         command,
         macs: MacList::new(&macs),
     };
-    ask_all(exchange, args.target, request, format)
+    ask_all(exchange, args.one.target, request, format)
 }
 
 /// The addresses of the interfaces, also of those that are down: they are paths once they are up.

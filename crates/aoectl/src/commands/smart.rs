@@ -2,13 +2,13 @@
 //! `aoectl smart`: how a disk says it is.
 
 use super::print_to;
-use crate::exchange::{Exchange, Peer, Question, Reach, Reply, out_of_place};
+use crate::exchange::{Exchange, Peer, Question, ReachOne, Reply, out_of_place};
 use crate::failure::Failure;
 use crate::output::{Format, Table, object, print_json, print_pairs};
 use crate::smart::{Attribute, Page, announced};
 use anyhow::{Context, anyhow};
 use aoe_wire::ata::feature;
-use aoe_wire::{AtaFault, AtaReply, AtaRequest, SECTOR_SIZE, TargetAddr};
+use aoe_wire::{AtaFault, AtaReply, AtaRequest, SECTOR_SIZE};
 use serde_json::{Map, Value, json};
 use std::io::{self, Read as _, Write};
 
@@ -16,10 +16,7 @@ use std::io::{self, Read as _, Write};
 #[command(group = clap::ArgGroup::new("action"))]
 pub(crate) struct Args {
     #[command(flatten)]
-    reach: Reach,
-    /// Address of the target
-    #[arg(value_name = "SHELF.SLOT")]
-    target: TargetAddr,
+    one: ReachOne,
     /// Turn SMART on
     #[arg(long, group = "action")]
     enable: bool,
@@ -83,11 +80,11 @@ struct Health {
 
 pub(crate) fn run(args: &Args, format: Format) -> Result<(), Failure> {
     let sector = args.write.then(|| sector(io::stdin().lock())).transpose()?;
-    let mut exchange = Exchange::open(&args.reach)?;
-    let peers = exchange.find(args.target.into())?;
+    let mut exchange = Exchange::open(&args.one.reach)?;
+    let peers = exchange.find(args.one.target.into())?;
     // Behind all servers of a target is the same disk.
     let Some(peer) = peers.first() else {
-        return Err(exchange.not_found(args.target.into())?);
+        return Err(exchange.not_found(args.one.target.into())?);
     };
     let mut disk = Disk {
         who: exchange.who(peer),

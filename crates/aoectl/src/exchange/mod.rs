@@ -10,7 +10,7 @@ mod message;
 mod reach;
 
 pub(crate) use message::{Config, Question, Reply, in_words, out_of_place, refusal};
-pub(crate) use reach::{Reach, Targets, some_seconds, station};
+pub(crate) use reach::{Reach, ReachOne, Targets, some_seconds, station};
 
 use crate::driver::Ports;
 use crate::failure::Failure;

@@ -27,6 +27,16 @@ pub(crate) struct Reach {
     pub(crate) timeout: Duration,
 }
 
+/// How one target is reached.
+#[derive(Debug, Args)]
+pub(crate) struct ReachOne {
+    #[command(flatten)]
+    pub(crate) reach: Reach,
+    /// Address of the target
+    #[arg(value_name = "SHELF.SLOT")]
+    pub(crate) target: TargetAddr,
+}
+
 /// Seconds, more than none.
 pub(crate) fn some_seconds(text: &str) -> Result<Duration, String> {
     match cli::seconds(text)? {
