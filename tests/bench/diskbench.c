@@ -5,18 +5,14 @@
  * same source runs in the FreeBSD and in the Linux guest, so that a difference
  * in the figures is a difference of the systems.
  *
- * usage: diskbench [-r] device read|write|randread block-bytes depth seconds disk-bytes
+ * usage: diskbench device read|write|randread block-bytes depth seconds disk-bytes
  * prints: bytes-per-second operations-per-second mean-us worst-us operations
- *
- * -r gives its threads a real-time priority: then the longest request is the
- * disk's, and not that of a thread that waited for a CPU when its data had come.
  */
 #define	_GNU_SOURCE
 #include <sys/types.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
-#include <sched.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -29,14 +25,11 @@
 #define	O_DIRECT 0
 #endif
 #define	MAX_DEPTH	64
-#define	PRIORITY	5
 
 enum mode { SEQ_READ, SEQ_WRITE, RANDOM_READ };
 
 static int fd;
 static enum mode mode;
-/* Whether the threads take a real-time priority. */
-static int hurried;
 static size_t block;
 static uint64_t blocks;
 static double deadline;
@@ -86,16 +79,6 @@ pick(struct worker *w)
 	return (b);
 }
 
-static void
-real_time(void)
-{
-	struct sched_param param = { .sched_priority = PRIORITY };
-
-	errno = pthread_setschedparam(pthread_self(), SCHED_RR, &param);
-	if (errno != 0)
-		die("real-time priority");
-}
-
 static void *
 work(void *argument)
 {
@@ -105,8 +88,6 @@ work(void *argument)
 	off_t at;
 	ssize_t done;
 
-	if (hurried)
-		real_time();
 	if (posix_memalign(&buffer, 4096, block) != 0)
 		die("memory");
 	memset(buffer, 0x5a, block);
@@ -149,17 +130,12 @@ main(int argc, char **argv)
 	uint64_t operations = 0, size;
 	int depth, i;
 
-	if (argc > 1 && strcmp(argv[1], "-r") == 0) {
-		hurried = 1;
-		argc--;
-		argv++;
-	}
 	if (argc != 7 || parse_mode(argv[2]) != 0 ||
 	    (block = strtoul(argv[3], NULL, 10)) == 0 ||
 	    (depth = atoi(argv[4])) < 1 || depth > MAX_DEPTH ||
 	    (seconds = atof(argv[5])) <= 0 ||
 	    (size = strtoull(argv[6], NULL, 10)) < block) {
-		fprintf(stderr, "usage: diskbench [-r] device read|write|randread "
+		fprintf(stderr, "usage: diskbench device read|write|randread "
 		    "block-bytes depth seconds disk-bytes\n");
 		return (2);
 	}

@@ -2,11 +2,7 @@
 """What lost frames cost: the same measurements with and without loss, through the same relay.
 
 Each round takes all loss rates one after the other, so that what else the host does meets all of
-them. The table shows medians over the rounds, and for the longest request the longest of all.
-
-The threads that read and write have a real-time priority. Without one, 16 of them on a busy guest's
-CPUs now and then wait for a CPU for 150 ms when their data has long come (DTrace: the longest of
-GEOM's requests then was 33 ms), with or without loss."""
+them. The table shows medians over the rounds, and for the longest request the longest of all."""
 
 from lib import netlab
 from lib.relay import Relay
@@ -106,7 +102,7 @@ class System:
                 for part, (title, mode, block, depth, _, _) in enumerate(PARTS):
                     relay.reset()
                     try:
-                        got = self.bench.once(guest, device, mode, block, depth, patience=300, options="-r")
+                        got = self.bench.once(guest, device, mode, block, depth, patience=300)
                     except (TestFailure, HarnessError) as e:
                         print(f"{self.name} {mtu} {rate:g} %: {title}: {e}", flush=True)
                         return cells
