@@ -8,12 +8,14 @@
  * The C halves of the targets, and the threads that work for them.
  *
  * Two task queues.  The "done" threads tell GEOM of ended requests, so that
- * this never happens under the lock of a network driver.  The single "work"
+ * this never happens under the lock of a network driver, and go on sending
+ * where a thread that has other things to do left off.  The single "work"
  * thread does what sleeps: disks, sysctl nodes, interface changes.
  */
 
 #include "aoe_var.h"
 
+#include <sys/epoch.h>
 #include <sys/priority.h>
 #include <sys/smp.h>
 
@@ -48,6 +50,17 @@ aoe_cell_work(void *arg __unused, int pending __unused)
 		mtx_lock(&aoe_work_lock);
 	}
 	mtx_unlock(&aoe_work_lock);
+}
+
+static void
+aoe_cell_send(void *arg, int pending __unused)
+{
+	struct epoch_tracker et;
+	struct aoe_cell *cell = arg;
+
+	NET_EPOCH_ENTER(et);
+	aoe_rs_target_send(cell->ac_rs);
+	NET_EPOCH_EXIT(et);
 }
 
 static void
@@ -100,6 +113,7 @@ aoe_shim_cell_create(void *rs, uint16_t shelf, uint8_t slot)
 	mtx_init(&cell->ac_mtx, "aoe target", NULL, MTX_DEF | MTX_NEW);
 	callout_init(&cell->ac_callout, 1);
 	TASK_INIT(&cell->ac_done_task, 0, aoe_disk_done, cell);
+	TASK_INIT(&cell->ac_send_task, 0, aoe_cell_send, cell);
 	bioq_init(&cell->ac_waitq);
 	bioq_init(&cell->ac_doneq);
 	mtx_lock(&aoe_work_lock);
@@ -116,6 +130,7 @@ void
 aoe_shim_cell_drain(struct aoe_cell *cell)
 {
 	callout_drain(&cell->ac_callout);
+	taskqueue_drain(aoe_done_queue, &cell->ac_send_task);
 	taskqueue_drain(aoe_done_queue, &cell->ac_done_task);
 	mtx_lock(&aoe_work_lock);
 	if (cell->ac_work_queued) {
@@ -152,6 +167,13 @@ aoe_shim_cell_wait_none(int seconds)
 		    seconds * hz);
 	mtx_unlock(&aoe_work_lock);
 	return (error);
+}
+
+/* Lets a thread call aoe_rs_target_send().  Does not sleep. */
+void
+aoe_shim_cell_send(struct aoe_cell *cell)
+{
+	taskqueue_enqueue(aoe_done_queue, &cell->ac_send_task);
 }
 
 /* Lets the work thread call aoe_rs_target_work().  Does not sleep. */

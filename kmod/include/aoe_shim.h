@@ -158,6 +158,7 @@ void	aoe_rs_module_shutdown(void);
 
 void	aoe_rs_initiator_timeout(void);
 void	aoe_rs_target_timeout(void *rs);
+void	aoe_rs_target_send(void *rs);
 void	aoe_rs_target_work(void *rs);		/* may sleep */
 
 void	aoe_rs_disk_submit(void *rs, const struct aoe_request *request);
@@ -211,6 +212,7 @@ struct aoe_cell *aoe_shim_cell_create(void *rs, uint16_t shelf,
 	    uint8_t slot);				/* does not sleep */
 void	aoe_shim_cell_drain(struct aoe_cell *cell);	/* sleeps */
 void	aoe_shim_cell_destroy(struct aoe_cell *cell);
+void	aoe_shim_cell_send(struct aoe_cell *cell);	/* ask for _send */
 void	aoe_shim_cell_work(struct aoe_cell *cell);	/* ask for _work */
 int	aoe_shim_cell_wait_none(int seconds);		/* all destroyed? */
 void	aoe_shim_netif_work(void);			/* ask for _work */

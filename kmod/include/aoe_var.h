@@ -46,6 +46,7 @@ struct aoe_cell {
 	struct mtx		ac_mtx;		/* (s) the target lock */
 	struct callout		ac_callout;	/* (s) its one deadline */
 	struct task		ac_done_task;	/* (s) completes ac_doneq */
+	struct task		ac_send_task;	/* (s) goes on sending */
 	struct bio_queue_head	ac_waitq;	/* (m) the engine is full */
 	struct bio_queue_head	ac_doneq;	/* (m) ended, not yet told */
 	TAILQ_ENTRY(aoe_cell)	ac_work_link;	/* (w) */

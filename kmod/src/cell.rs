@@ -348,6 +348,12 @@ impl Cell {
         unsafe { raw::aoe_shim_cell_work(self.shim.as_ptr()) }
     }
 
+    /// Asks a thread of the module to go on sending.
+    pub(crate) fn ask_send(&self) {
+        // SAFETY: the C half exists as long as this one.
+        unsafe { raw::aoe_shim_cell_send(self.shim.as_ptr()) }
+    }
+
     /// The owner of this target's sysctl nodes.
     pub(crate) const fn owner(&self) -> Owner {
         // SAFETY: the nodes are removed in `Unlisted::destroy`, before the C half.

@@ -3,6 +3,7 @@
 
 use aoe_core::{Instant, IoError, Link, Links, NetifId};
 
+use crate::batch::BATCH;
 use crate::cell::{CellGuard, Sender};
 use crate::disk;
 use crate::ffi::{self, Errno, errno};
@@ -29,6 +30,12 @@ const fn errno_of(result: Result<(), IoError>) -> Errno {
     }
 }
 
+/// Batches that one thread sends: a full window. What others have left to it by then is for a thread
+/// of the module. On a busy target frames come in as fast as they are sent, and who called may be a
+/// user's thread whose request was answered long ago.
+const LAPS: u32 = 8;
+const _: () = assert!(LAPS as usize * BATCH == aoe_core::limits::MAX_WINDOW as usize);
+
 /// Drains the engine and lets the lock go: ends requests, takes in those that waited, sends frames
 /// until none may go now, and sets the timer.
 ///
@@ -36,7 +43,10 @@ const fn errno_of(result: Result<(), IoError>) -> Errno {
 pub(crate) fn drive(mut guard: CellGuard<'_>) {
     settle(&mut guard);
     if let Some(mut sender) = guard.become_sender() {
-        while fill(&mut guard, &mut sender) {
+        for lap in 1.. {
+            if !fill(&mut guard, &mut sender) {
+                break;
+            }
             let cell = guard.cell();
             drop(guard);
             sender.batch().send();
@@ -46,6 +56,10 @@ pub(crate) fn drive(mut guard: CellGuard<'_>) {
                 guard.target.transmitted(now, ticket);
             }
             settle(&mut guard);
+            if lap == LAPS {
+                guard.cell().ask_send();
+                break;
+            }
         }
         guard.end_sending(sender);
         arm(&mut guard);

@@ -82,6 +82,15 @@ unsafe extern "C" fn aoe_rs_target_timeout(rs: *mut c_void) {
 }
 
 /// # Safety
+/// C calls it in the net epoch, from a task of the target `rs`, which it waits for before the target
+/// ends.
+#[unsafe(no_mangle)]
+unsafe extern "C" fn aoe_rs_target_send(rs: *mut c_void) {
+    // SAFETY: as C promises.
+    drive::drive(unsafe { Cell::from_raw(rs) }.lock());
+}
+
+/// # Safety
 /// C calls it in the work thread, the only place where a target ends.
 #[unsafe(no_mangle)]
 unsafe extern "C" fn aoe_rs_target_work(rs: *mut c_void) {
