@@ -532,6 +532,12 @@ impl<'a> CellGuard<'a> {
         self.clock
     }
 
+    /// The time that was read last for this target: a clock may cost as much to read as a frame to
+    /// send, so it is read once for what belongs together.
+    pub(crate) fn lately(&self) -> Instant {
+        self.clock
+    }
+
     /// Shows a change of state to who traces it.
     pub(crate) fn trace_state(&mut self) {
         let now = self.target.state();

@@ -72,7 +72,7 @@ pub(crate) fn submit_queued(guard: &mut CellGuard<'_>) -> bool {
         };
         // Out of its queue first: the engine may end it, and with that its link, at once.
         guard.unqueue_bio();
-        let now = guard.now();
+        let now = guard.lately();
         match translate(&request) {
             Err(errno) => guard.finish_bio(request.ar_bio, errno),
             Ok(translated) => {

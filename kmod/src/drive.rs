@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSD-2-Clause
 //! Runs one target's engine: after every call of it, what it wants done is done.
 
-use aoe_core::{Instant, IoError, Link, Links, NetifId};
+use aoe_core::{IoError, Link, Links, NetifId};
 
 use crate::batch::BATCH;
 use crate::cell::{CellGuard, Sender};
@@ -39,7 +39,7 @@ const _: () = assert!(LAPS as usize * BATCH == aoe_core::limits::MAX_WINDOW as u
 /// Drains the engine and lets the lock go: ends requests, takes in those that waited, sends frames
 /// until none may go now, and sets the timer.
 ///
-/// While one thread sends, others leave their frames to it.
+/// While one thread sends, others leave their frames to it. The caller has just read the time.
 pub(crate) fn drive(mut guard: CellGuard<'_>) {
     settle(&mut guard);
     if let Some(mut sender) = guard.become_sender() {
@@ -68,7 +68,7 @@ pub(crate) fn drive(mut guard: CellGuard<'_>) {
 
 /// Collects frames to send; false when there are none.
 fn fill(guard: &mut CellGuard<'_>, sender: &mut Sender<'_>) -> bool {
-    let now = guard.now();
+    let now = guard.lately();
     let batch = sender.batch();
     while !batch.is_full() {
         match guard.target.poll_transmit(now, &KernelLinks) {
@@ -110,10 +110,16 @@ fn arm(guard: &mut CellGuard<'_>) {
     }
 }
 
+/// Drives where nothing has happened but that there may be something to do.
+pub(crate) fn go_on(mut guard: CellGuard<'_>) {
+    guard.now();
+    drive(guard);
+}
+
 /// The timer went off.
 pub(crate) fn timeout(mut guard: CellGuard<'_>) {
     guard.armed = None;
-    let now: Instant = guard.now();
+    let now = guard.now();
     guard.target.handle_timeout(now);
     drive(guard);
 }

@@ -101,7 +101,7 @@ fn copy_data(guard: CellGuard<'_>, claim: Claim, frame: &Frame<'_>) {
     // The engine has checked the frame's length, so the copy does not fail.
     let _ = cell.copy_data(&claim, &frame.mbuf);
     let mut guard = cell.lock();
-    let now = guard.now();
+    let now = guard.lately();
     guard.target.commit(now, claim);
     drive(guard);
 }
@@ -115,7 +115,7 @@ fn copy_identify(guard: CellGuard<'_>, claim: Claim, frame: &Frame<'_>) {
     // As above; a table of zeros would be refused.
     let _ = frame.mbuf.copy_to(ATA_HEADER_LEN, &mut table);
     let mut guard = cell.lock();
-    let now = guard.now();
+    let now = guard.lately();
     guard.target.commit_identify(now, claim, &table);
     drive(guard);
 }

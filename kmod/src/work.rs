@@ -4,7 +4,7 @@
 use aoe_core::Event;
 
 use crate::cell::{self, CONFIG, Cell, Disk, Guard, HUB, Unlisted};
-use crate::drive::drive;
+use crate::drive::{drive, go_on};
 use crate::netifs::Config;
 use crate::{boot, disk, ffi, module, report, sysctl};
 
@@ -83,7 +83,7 @@ fn show(cell: &Cell, config: &Guard<Config>) {
     sysctl::add_target(cell, config);
     // C has no way to fail but running out of memory that it waits for.
     let _ = cell.create_disk(&params);
-    drive(cell.lock());
+    go_on(cell.lock());
 }
 
 /// Tells GEOM of another size. Growth at once; a disk that is open does not shrink, since that
