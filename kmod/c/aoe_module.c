@@ -48,6 +48,7 @@ aoe_module_fini(void)
 {
 	aoe_cell_fini();
 	aoe_net_fini();
+	aoe_time_fini();
 	aoe_lock_fini();
 	aoe_mem_fini();
 }
@@ -66,6 +67,7 @@ aoe_module_load(void)
 	error = aoe_cell_init();
 	if (error != 0) {
 		aoe_net_fini();
+		aoe_time_fini();
 		aoe_lock_fini();
 		aoe_mem_fini();
 		return (error);

@@ -12,27 +12,80 @@
 #include "aoe_var.h"
 
 #include <sys/epoch.h>
+#include <sys/pcpu.h>
+#include <sys/proc.h>
 #include <sys/socket.h>
 #include <sys/time.h>
 
 #include <net/if.h>
 #include <net/if_var.h>
 
+#include <vm/uma.h>
+
 /* Deadlines may be late by this much, so that close ones share an interrupt. */
 #define	AOE_PRECISION	(100 * SBT_1US)
 
 static struct callout aoe_initiator_callout;
 
+/*
+ * A timecounter can cost microseconds to read: HPET and ACPI do, above all in
+ * a virtual machine.  The count of a processor costs nothing, but may change
+ * its pace, differ from those of others, or stop while the processor is idle.
+ * So it only bridges the gaps between readings, AOE_CLOCK_SPAN at most, on the
+ * processor that read.  What a count that stopped has missed is found by the
+ * time of the last tick of the kernel.
+ */
+#define	AOE_CLOCK_SPAN	(50 * SBT_1US)
+#define	AOE_CLOCK_SHIFT	20	/* binary places of clk_scale */
+
+struct aoe_clock {
+	sbintime_t	clk_time;	/* the last reading */
+	uint64_t	clk_ticks;	/* the count then */
+	uint64_t	clk_span;	/* ticks for which it may be used */
+	uint64_t	clk_scale;	/* sbintime of one tick */
+};
+
+static struct aoe_clock *aoe_clocks;	/* one for each processor */
+
 void
 aoe_time_init(void)
 {
 	callout_init(&aoe_initiator_callout, 1);
+	CTASSERT(sizeof(struct aoe_clock) == 32);
+	aoe_clocks = uma_zalloc_pcpu(pcpu_zone_32, M_WAITOK | M_ZERO);
+}
+
+void
+aoe_time_fini(void)
+{
+	uma_zfree_pcpu(pcpu_zone_32, aoe_clocks);
 }
 
 uint64_t
 aoe_shim_time_now(void)
 {
-	return (sbttons(sbinuptime()));
+	struct aoe_clock *clk;
+	sbintime_t now;
+	uint64_t passed, rate;
+
+	critical_enter();
+	clk = zpcpu_get(aoe_clocks);
+	passed = cpu_ticks() - clk->clk_ticks;
+	if (passed < clk->clk_span) {
+		now = clk->clk_time + (sbintime_t)((passed * clk->clk_scale) >>
+		    AOE_CLOCK_SHIFT);
+		now = MAX(now, getsbinuptime());
+	} else {
+		rate = cpu_tickrate();
+		now = sbinuptime();
+		clk->clk_time = now;
+		clk->clk_ticks = cpu_ticks();
+		clk->clk_span = rate * AOE_CLOCK_SPAN / SBT_1S;
+		clk->clk_scale = rate == 0 ? 0 :
+		    ((uint64_t)SBT_1S << AOE_CLOCK_SHIFT) / rate;
+	}
+	critical_exit();
+	return (sbttons(now));
 }
 
 void

@@ -98,6 +98,7 @@ void	aoe_sysctl_init(void);
 
 /* aoe_time.c */
 void	aoe_time_init(void);
+void	aoe_time_fini(void);
 callout_func_t aoe_time_cell;
 
 #endif /* !_AOE_VAR_H_ */

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: BSD-2-Clause
 //! Runs one target's engine: after every call of it, what it wants done is done.
 
+use core::cell::Cell;
+
 use aoe_core::{IoError, Link, Links, NetifId};
 
 use crate::batch::BATCH;
@@ -8,12 +10,26 @@ use crate::cell::{CellGuard, Sender};
 use crate::disk;
 use crate::ffi::{self, Errno, errno};
 
-/// The interfaces as the kernel has them at this moment.
-pub(crate) struct KernelLinks;
+/// The interfaces as the kernel has them at this moment. The one that was asked for last is remembered
+/// for as long as the lock is held: most targets have one path.
+pub(crate) struct KernelLinks(Cell<Option<(NetifId, Option<Link>)>>);
+
+impl KernelLinks {
+    pub(crate) const fn new() -> Self {
+        Self(Cell::new(None))
+    }
+}
 
 impl Links for KernelLinks {
     fn link(&self, id: NetifId) -> Option<Link> {
-        ffi::netif_link(id)
+        if let Some((last, link)) = self.0.get()
+            && last == id
+        {
+            return link;
+        }
+        let link = ffi::netif_link(id);
+        self.0.set(Some((id, link)));
+        link
     }
 }
 
@@ -70,8 +86,9 @@ pub(crate) fn drive(mut guard: CellGuard<'_>) {
 fn fill(guard: &mut CellGuard<'_>, sender: &mut Sender<'_>) -> bool {
     let now = guard.lately();
     let batch = sender.batch();
+    let links = KernelLinks::new();
     while !batch.is_full() {
-        match guard.target.poll_transmit(now, &KernelLinks) {
+        match guard.target.poll_transmit(now, &links) {
             Some(frame) => batch.push(&frame),
             None => break,
         }

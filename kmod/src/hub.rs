@@ -62,7 +62,7 @@ fn drive(mut guard: Guard<Hub>) {
         let mut batch = Batch::<BEACONS>::new();
         let now = guard.now();
         while !batch.is_full() {
-            match guard.initiator.poll_transmit(now, &KernelLinks) {
+            match guard.initiator.poll_transmit(now, &KernelLinks::new()) {
                 Some(frame) => batch.push(&frame),
                 None => break,
             }
