@@ -21,6 +21,10 @@ pub const MAX_WINDOW: u16 = 128;
 pub const MIN_WINDOW: u16 = 2;
 /// The window a path starts with; it grows by one for each answer from there.
 pub const INITIAL_WINDOW: u16 = 16;
+/// When the window was full, new frames wait until this share of it is free: one in eight.
+pub const BURST_SHARE: u16 = 8;
+/// Most frames that wait for each other so: what the module hands to an interface at a time.
+pub const MAX_BURST: u16 = 16;
 /// Most sectors in one frame: the Sector Count register has eight bits.
 pub const MAX_FRAME_SECTORS: u32 = 255;
 /// Sectors per frame that a target with "0" in its Sector Count field takes (AoE section 3.2).

@@ -1,7 +1,7 @@
 //! Up, down, dead; interfaces that come and go; and the one timer.
 
 use super::frames::FrameState;
-use super::paths::{Path, PathState};
+use super::paths::PathState;
 use super::probe::ProbeKind;
 use super::{State, Target, Tunables};
 use crate::limits::{
@@ -77,13 +77,11 @@ impl Target<'_> {
         let was_known = path.state != PathState::New && !path.reported;
         self.requeue_all(now, index);
         self.restart_quarantine(now, index, true);
-        let path = self.paths.at(index);
+        let path = self.paths.get(index);
         if self.info.conflict == Some((path.netif, path.mac)) {
             self.info.conflict = None;
         }
-        let generation = path.probe.generation;
-        *path = Path::EMPTY;
-        path.probe.generation = generation;
+        self.paths.clear(index);
         if was_used && was_known {
             self.events.add(Event::PathDown);
         }

@@ -203,7 +203,7 @@ impl Target<'_> {
         match frame.state {
             FrameState::InFlight => {
                 let path = self.paths.at(frame.path);
-                path.outstanding = path.outstanding.saturating_sub(1);
+                path.note_arrival();
                 let mut list = path.in_flight;
                 self.frames.remove(&mut list, index);
                 path.in_flight = list;

@@ -165,6 +165,9 @@ impl Events {
     }
 
     fn pop(&mut self) -> Option<Event> {
+        if self.0 == 0 {
+            return None;
+        }
         let event = Event::ALL
             .into_iter()
             .find(|event| self.0 & (1 << event.index()) != 0)?;

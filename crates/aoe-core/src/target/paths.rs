@@ -9,8 +9,8 @@ use super::probe::Probe;
 use super::rtt::{Floor, Rtt};
 use super::window::Window;
 use crate::limits::{
-    DEFAULT_PHYSICAL_SECTORS, DEFAULT_SECTORS, MAX_FRAME_SECTORS, MAX_PATHS, MAX_TAIL_FACTOR,
-    MIN_REORDER_NS, MIN_RTO_NS, MIN_TAIL_NS,
+    BURST_SHARE, DEFAULT_PHYSICAL_SECTORS, DEFAULT_SECTORS, MAX_BURST, MAX_FRAME_SECTORS,
+    MAX_PATHS, MAX_TAIL_FACTOR, MIN_REORDER_NS, MIN_RTO_NS, MIN_TAIL_NS,
 };
 use crate::{Instant, Link, NetifId, Op};
 use aoe_wire::{MacAddr, sectors_per_frame};
@@ -73,6 +73,8 @@ pub struct Path {
     pub(crate) timeouts: u8,
     /// The oldest frame was sent once more, and nothing was heard since.
     pub(crate) tail_probed: bool,
+    /// The window was full, and not enough of it is free again for new frames to leave together.
+    pub(crate) resting: bool,
     /// The next frame on it is followed by a question.
     pub(crate) ask_behind: bool,
     /// How far answers may overtake each other, in quarters of the shortest round trip.
@@ -125,6 +127,7 @@ impl Path {
         sector_count: 0,
         timeouts: 0,
         tail_probed: false,
+        resting: false,
         ask_behind: false,
         reordering: Patience::EMPTY,
         silence: Patience::EMPTY,
@@ -252,9 +255,14 @@ impl Path {
         self.state != PathState::Unused && self.link_up
     }
 
+    /// It carries I/O.
+    pub(crate) fn carries(&self) -> bool {
+        self.state == PathState::Up && self.link_up
+    }
+
     /// It carries I/O, and what was sent on it last was answered in time.
     pub(crate) fn answers(&self) -> bool {
-        self.state == PathState::Up && self.link_up && self.timeouts == 0
+        self.carries() && self.timeouts == 0
     }
 
     /// Most sectors that the target takes in one frame (AoEr11 section 3.2).
@@ -324,6 +332,21 @@ impl Path {
         quarter.saturating_mul(self.reordering.factor())
     }
 
+    /// One more frame is in flight on it.
+    pub(crate) fn note_departure(&mut self) {
+        self.outstanding += 1;
+        self.resting |= self.outstanding >= self.window();
+    }
+
+    /// One frame less is in flight on it. While the rest of a full window is, answers are sure to come,
+    /// and new frames leave some at a time: that costs less than each by itself.
+    pub(crate) fn note_arrival(&mut self) {
+        self.outstanding = self.outstanding.saturating_sub(1);
+        let window = self.window();
+        let together = (window / BURST_SHARE).min(MAX_BURST);
+        self.resting &= window.saturating_sub(self.outstanding) < together;
+    }
+
     /// An answer came `rtt` after what it answers was sent.
     pub(crate) fn note_rtt(&mut self, now: Instant, rtt: u64) {
         self.rtt.sample(rtt);
@@ -373,6 +396,8 @@ pub(crate) fn cut_sectors(lba: u64, remaining: u64, payload: u32, physical: u32)
 #[derive(Debug)]
 pub(crate) struct Paths<'s> {
     slots: &'s mut [Path],
+    /// Slots from here on are unused.
+    used: u8,
     scratch: Path,
     broken: bool,
 }
@@ -384,6 +409,7 @@ impl<'s> Paths<'s> {
         }
         Self {
             slots,
+            used: 0,
             scratch: Path::EMPTY,
             broken: false,
         }
@@ -397,15 +423,15 @@ impl<'s> Paths<'s> {
         self.broken
     }
 
-    /// The numbers of all slots.
+    /// The numbers of all slots that may be in use.
     pub(crate) fn indices(&self) -> core::ops::Range<u8> {
-        0..self.slots.len().min(MAX_PATHS) as u8
+        0..self.used
     }
 
     pub(crate) fn iter(&self) -> impl Iterator<Item = &Path> {
         self.slots
             .iter()
-            .take(MAX_PATHS)
+            .take(usize::from(self.used))
             .filter(|path| path.state != PathState::Unused)
     }
 
@@ -431,17 +457,31 @@ impl<'s> Paths<'s> {
     }
 
     /// A slot for a new path: an unused one, else the one that has been useless for longest.
-    pub(crate) fn vacancy(&self) -> Option<u8> {
+    pub(crate) fn vacancy(&mut self) -> Option<u8> {
         let unused = self
             .indices()
             .find(|&index| self.get(index).state == PathState::Unused);
-        unused.or_else(|| {
-            self.indices()
-                .filter(|&index| {
-                    matches!(self.get(index).state, PathState::New | PathState::Conflict)
-                })
-                .min_by_key(|&index| self.get(index).heard_at)
-        })
+        if unused.is_some() {
+            return unused;
+        }
+        if usize::from(self.used) < self.slots.len().min(MAX_PATHS) {
+            self.used += 1;
+            return Some(self.used - 1);
+        }
+        self.indices()
+            .filter(|&index| matches!(self.get(index).state, PathState::New | PathState::Conflict))
+            .min_by_key(|&index| self.get(index).heard_at)
+    }
+
+    /// Empties a slot. Its count of questions goes on, so that no answer is taken for another's.
+    pub(crate) fn clear(&mut self, index: u8) {
+        let path = self.at(index);
+        let generation = path.probe.generation;
+        *path = Path::EMPTY;
+        path.probe.generation = generation;
+        while self.used > 0 && self.get(self.used - 1).state == PathState::Unused {
+            self.used -= 1;
+        }
     }
 
     /// Frames in flight to one remote MAC, over whatever interface.
@@ -462,6 +502,78 @@ impl<'s> Paths<'s> {
 mod tests {
     use super::*;
     use proptest::prelude::*;
+
+    #[test]
+    fn a_path_whose_window_was_full_rests_until_an_eighth_of_it_is_free() {
+        let mut path = Path {
+            buffer_count: 16,
+            ..Path::EMPTY
+        };
+        assert_eq!(path.window(), 16);
+        for _ in 0..15 {
+            path.note_departure();
+        }
+        path.note_arrival();
+        assert!(!path.resting, "it was never full");
+        path.note_departure();
+        path.note_departure();
+        assert!(path.resting);
+        path.note_arrival();
+        assert!(path.resting);
+        path.note_arrival();
+        assert!(!path.resting);
+    }
+
+    #[test]
+    fn a_small_window_never_rests_beyond_the_next_answer() {
+        for buffer_count in 0..16 {
+            let mut path = Path {
+                buffer_count,
+                ..Path::EMPTY
+            };
+            for _ in 0..path.window() {
+                path.note_departure();
+            }
+            path.note_arrival();
+            assert!(!path.resting, "{buffer_count}");
+        }
+    }
+
+    #[test]
+    fn a_path_rests_no_longer_when_nothing_is_in_flight_though_its_window_shrank() {
+        let mut path = Path {
+            buffer_count: 128,
+            ..Path::EMPTY
+        };
+        for _ in 0..path.window() {
+            path.note_departure();
+        }
+        for _ in 0..100 {
+            path.window.on_loss();
+        }
+        while path.outstanding > 0 {
+            path.note_arrival();
+        }
+        assert!(!path.resting);
+    }
+
+    #[test]
+    fn slots_are_searched_only_as_far_as_they_are_used() {
+        let mut slots = [Path::EMPTY; 4];
+        let mut paths = Paths::new(&mut slots);
+        assert_eq!(paths.indices(), 0..0);
+        for index in 0..4 {
+            assert_eq!(paths.vacancy(), Some(index));
+            paths.at(index).state = PathState::Up;
+        }
+        assert_eq!(paths.vacancy(), None, "paths in use are not given away");
+        paths.clear(1);
+        assert_eq!(paths.indices(), 0..4);
+        assert_eq!(paths.vacancy(), Some(1));
+        paths.clear(3);
+        paths.clear(2);
+        assert_eq!(paths.indices(), 0..1);
+    }
 
     #[test]
     fn frames_end_on_physical_blocks() {

@@ -195,7 +195,8 @@ impl Target<'_> {
     /// of what was sent after all that is the last word.
     fn judge_answer(&self, rx: &Received<'_>, frame: &Frame, newest: bool) -> Verdict {
         let sent_since = newest && frame.state == FrameState::InFlight;
-        let first_refusal = frame.refusals < self.paths_in_use() || !sent_since;
+        let first_refusal =
+            frame.refusals == 0 || frame.refusals < self.paths_in_use() || !sent_since;
         let op = self.ios.get(frame.io).op;
         if let Some(error) = rx.header.is_error() {
             return judge_aoe_error(error, first_refusal);

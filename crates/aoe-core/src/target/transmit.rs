@@ -1,7 +1,7 @@
 //! What to send next: management messages, then lost frames, then new ones.
 
 use super::frames::{Frame, FrameState};
-use super::paths::{PathState, cut_sectors};
+use super::paths::{Path, PathState, cut_sectors};
 use super::probe::ProbeKind;
 use super::{FlushMode, State, Target};
 use crate::limits::{MAX_FRAMES, MAX_PROBE_NS, MAX_WINDOW, MIN_PROBE_NS, TRIM_BLOCK_SECTORS};
@@ -134,7 +134,12 @@ impl Target<'_> {
             let index = next?;
             let frame = *self.frames.get(index);
             let before = (frame.copies() > 0).then_some(frame.path);
-            let (path, link) = self.pick_path(links, before)?;
+            let (path, link) = match before {
+                Some(before) if self.paths.get(before).answers() => {
+                    self.same_path(links, before)?
+                }
+                _ => self.pick_path(links, |_| true)?,
+            };
             let op = self.ios.get(frame.io).op;
             let payload = self.paths.get(path).frame_sectors(now, link, op);
             if let Some(index) = self.fit(index, payload) {
@@ -209,7 +214,7 @@ impl Target<'_> {
         if self.frames.free_count() <= SPLIT_RESERVE {
             return None;
         }
-        let (path, link) = self.pick_path(links, None)?;
+        let (path, link) = self.pick_path(links, |path| !path.resting)?;
         let io = *self.ios.get(io_index);
         let (lba, left) = (io.lba.saturating_add(io.cut), io.length() - io.cut);
         let payload = self.paths.get(path).frame_sectors(now, link, io.op);
@@ -246,48 +251,46 @@ impl Target<'_> {
             .map_or(0, |identity| identity.physical_sector / 512)
     }
 
-    /// The path for one more frame: of those with room the one that will answer first. A frame that
-    /// was sent before goes by its old path as long as that one answers, since order on a path keeps
-    /// a late copy from overtaking. A silent path carries nothing while another one answers.
-    fn pick_path<L: Links>(&self, links: &L, before: Option<u8>) -> Option<(u8, Link)> {
-        if let Some(before) = before
-            && self.paths.get(before).answers()
-        {
-            return Some((before, self.room_on(links, before)?));
-        }
-        let some_answer = self
-            .paths
-            .any(|path| path.answers() && links.link(path.netif).is_some());
+    /// A frame that was sent before goes by its old path as long as that one answers, since order on
+    /// a path keeps a late copy from overtaking.
+    fn same_path<L: Links>(&self, links: &L, before: u8) -> Option<(u8, Link)> {
+        let path = self.paths.get(before);
+        let link = links.link(path.netif).filter(|_| self.takes_more(path))?;
+        Some((before, link))
+    }
+
+    /// The path for one more frame: of those with room that are `ready` the one that will answer first.
+    /// A silent path carries nothing while another one answers.
+    fn pick_path<L: Links>(&self, links: &L, ready: impl Fn(&Path) -> bool) -> Option<(u8, Link)> {
+        let mut some_answer = false;
         let mut best: Option<(u64, u8, Link)> = None;
         for index in self.paths.indices() {
             let path = self.paths.get(index);
-            if some_answer && !path.answers() {
+            let answers = path.answers();
+            if !path.carries() || (some_answer && !answers) {
                 continue;
+            }
+            let Some(link) = links.link(path.netif) else {
+                continue;
+            };
+            if answers && !some_answer {
+                some_answer = true;
+                best = None;
             }
             let wait = (u64::from(path.outstanding) + 1)
                 .saturating_mul(path.rtt.srtt().max(US))
                 .saturating_mul(1 << (2 * path.timeouts.min(8)));
-            if best.is_some_and(|(least, ..)| least <= wait) {
-                continue;
-            }
-            if let Some(link) = self.room_on(links, index) {
+            if best.is_none_or(|(least, ..)| wait < least) && ready(path) && self.takes_more(path) {
                 best = Some((wait, index, link));
             }
         }
         best.map(|(_, index, link)| (index, link))
     }
 
-    /// The link of a path that can take one more frame now.
-    fn room_on<L: Links>(&self, links: &L, index: u8) -> Option<Link> {
-        let path = self.paths.get(index);
-        if path.state != PathState::Up || !path.link_up || path.outstanding >= path.window() {
-            return None;
-        }
+    /// Whether a path that carries I/O can take one more frame now.
+    fn takes_more(&self, path: &Path) -> bool {
         let buffers = u32::from(path.buffer_count.clamp(1, MAX_WINDOW));
-        if self.paths.outstanding_to(path.mac) >= buffers {
-            return None;
-        }
-        links.link(path.netif)
+        path.outstanding < path.window() && self.paths.outstanding_to(path.mac) < buffers
     }
 
     /// Sends one copy of a frame that is in no list.
@@ -298,7 +301,7 @@ impl Target<'_> {
         let path = self.paths.at(path_index);
         path.sent += 1;
         path.retransmitted += u64::from(again);
-        path.outstanding += 1;
+        path.note_departure();
         if core::mem::take(&mut path.ask_behind) && path.probe.is_idle() {
             path.probe.ask(ProbeKind::Config, now);
         }
