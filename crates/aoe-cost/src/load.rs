@@ -1,0 +1,226 @@
+// SPDX-License-Identifier: BSD-2-Clause
+//! A target behind a perfect wire, and as many requests in flight as asked for.
+
+use std::collections::VecDeque;
+
+use aoe_core::{
+    Completion, Event, Frame, Handled, Info, Instant, InterfaceChange, Io, IoStorage, Link, Links,
+    NetifId, Op, Path, Payload, Received, Request, Target, TargetStorage, Transmit, Tunables,
+    limits,
+};
+use aoe_target::{Address, MemStorage, Model, Port, Profile};
+use aoe_wire::{Header, MacAddr, TargetAddr};
+
+/// Sectors of the disk.
+const DISK: u64 = 1 << 20;
+const TARGET_MAC: [u8; 6] = [2, 0, 0, 0, 0, 1];
+/// What a round trip takes, in nanoseconds.
+const ROUND_TRIP: u64 = 100_000;
+/// Between two answers.
+const STEP: u64 = 1_000;
+
+/// The load.
+pub(crate) struct Load {
+    pub(crate) writes: bool,
+    pub(crate) sectors: u32,
+    pub(crate) depth: usize,
+    pub(crate) mtu: u32,
+    pub(crate) paths: u8,
+    pub(crate) requests: u64,
+}
+
+/// What went over the wire.
+#[derive(Default)]
+pub(crate) struct Run {
+    pub(crate) sent: u64,
+    pub(crate) received: u64,
+}
+
+struct Cables {
+    mtu: u32,
+}
+
+impl Links for Cables {
+    fn link(&self, id: NetifId) -> Option<Link> {
+        Some(Link {
+            mtu: self.mtu,
+            mac: MacAddr([2, 0, 0, 0, 1, id.0]),
+        })
+    }
+}
+
+/// A request is handed over.
+#[inline(never)]
+fn accept(target: &mut Target<'_>, now: Instant, request: Request) {
+    assert!(target.submit(now, request).is_ok(), "the table is full");
+}
+
+/// What may be sent now is collected, and given back as sent.
+#[inline(never)]
+fn send(target: &mut Target<'_>, now: Instant, links: &Cables, out: &mut Vec<Transmit>) {
+    while let Some(frame) = target.poll_transmit(now, links) {
+        out.push(frame);
+    }
+    for frame in out.iter() {
+        if let Some(ticket) = frame.ticket {
+            target.transmitted(now, ticket);
+        }
+    }
+}
+
+/// A frame came in; what ended with it is returned.
+#[inline(never)]
+fn receive(
+    target: &mut Target<'_>,
+    now: Instant,
+    netif: NetifId,
+    frame: &[u8],
+) -> (Option<Completion>, Option<Event>, Option<Instant>) {
+    let Ok((header, arg)) = Header::split(frame) else {
+        return (None, None, None);
+    };
+    let rx = Received {
+        netif,
+        header: &header,
+        arg,
+        len: frame.len(),
+    };
+    match target.handle_frame(now, &rx) {
+        Handled::CopyData(claim) => target.commit(now, claim),
+        Handled::CopyIdentify(claim) => {
+            if let Some(table) = frame.get(36..).and_then(|data| data.first_chunk()) {
+                target.commit_identify(now, claim, table);
+            }
+        }
+        Handled::Done | Handled::Dropped(_) => {}
+    }
+    (
+        target.poll_completion(),
+        target.poll_event(),
+        target.poll_timeout(),
+    )
+}
+
+/// The target's machine and the cables to it.
+struct World {
+    model: Model<MemStorage>,
+    links: Cables,
+    port: Port,
+    now: Instant,
+    answers: VecDeque<(NetifId, Vec<u8>)>,
+    out: Vec<Transmit>,
+    run: Run,
+}
+
+impl World {
+    /// Lets the engine send, and the target answer.
+    fn exchange(&mut self, target: &mut Target<'_>) {
+        send(target, self.now, &self.links, &mut self.out);
+        for frame in self.out.drain(..) {
+            self.run.sent += 1;
+            let mut bytes = frame.header[..usize::from(frame.header_len)].to_vec();
+            if let Payload::Io { len, .. } = frame.payload {
+                bytes.resize(bytes.len() + len as usize, 0);
+            }
+            bytes.resize(bytes.len().max(60), 0);
+            if let Some(answer) = self.model.handle(&self.port, &bytes) {
+                self.answers.push_back((frame.netif, answer));
+            }
+        }
+    }
+}
+
+/// Runs the load to its end.
+pub(crate) fn run(load: &Load) -> Run {
+    let addr = TargetAddr::new(7, 0).expect("an address");
+    let mut paths = vec![Path::EMPTY; limits::MAX_PATHS];
+    let mut info = Info::EMPTY;
+    let mut frames = vec![Frame::EMPTY; limits::DEFAULT_FRAMES];
+    let mut ios = vec![Io::EMPTY; limits::DEFAULT_IOS];
+    let storage = TargetStorage {
+        paths: &mut paths,
+        info: &mut info,
+    };
+    let mut target = Target::new(addr, 1, Tunables::default(), storage);
+    let mut profile = Profile::vblade();
+    profile.buffer_count = limits::MAX_WINDOW;
+    let mut world = World {
+        model: Model::new(
+            profile,
+            Address { shelf: 7, slot: 0 },
+            MemStorage::new(DISK),
+        ),
+        links: Cables { mtu: load.mtu },
+        port: Port {
+            mac: TARGET_MAC,
+            mtu: load.mtu,
+        },
+        now: Instant::from_nanos(1_000_000_000),
+        answers: VecDeque::new(),
+        out: Vec::with_capacity(1024),
+        run: Run::default(),
+    };
+    introduce(load, &mut world, &mut target);
+    target.lend(IoStorage {
+        frames: &mut frames,
+        ios: &mut ios,
+    });
+    world.run = Run::default();
+    keep_busy(load, &mut world, &mut target);
+    world.run
+}
+
+/// Announces the target on every interface until it is identified there.
+fn introduce(load: &Load, world: &mut World, target: &mut Target<'_>) {
+    for netif in 0..load.paths {
+        target.handle_interface(world.now, NetifId(netif), InterfaceChange::Up);
+        for announcement in world.model.advertisement(&world.port) {
+            receive(target, world.now, NetifId(netif), &announcement);
+        }
+        world.exchange(target);
+        while let Some((netif, answer)) = world.answers.pop_front() {
+            receive(target, world.now, netif, &answer);
+            world.exchange(target);
+        }
+    }
+    assert!(target.sectors() > 0, "the target was not identified");
+}
+
+fn keep_busy(load: &Load, world: &mut World, target: &mut Target<'_>) {
+    let op = if load.writes { Op::Write } else { Op::Read };
+    let (mut begun, mut ended) = (0, 0);
+    let mut next = |target: &mut Target<'_>, now| {
+        if begun < load.requests {
+            let lba = begun * u64::from(load.sectors) % (DISK - u64::from(load.sectors));
+            accept(
+                target,
+                now,
+                Request {
+                    token: begun,
+                    op,
+                    lba,
+                    sectors: u64::from(load.sectors),
+                    ordered: false,
+                },
+            );
+            begun += 1;
+        }
+    };
+    for _ in 0..load.depth {
+        next(target, world.now);
+    }
+    world.exchange(target);
+    world.now = world.now.after(ROUND_TRIP);
+    while let Some((netif, answer)) = world.answers.pop_front() {
+        world.now = world.now.after(STEP);
+        world.run.received += 1;
+        let (done, _, _) = receive(target, world.now, netif, &answer);
+        if let Some(done) = done {
+            assert!(done.result.is_ok(), "a request failed");
+            ended += 1;
+            next(target, world.now);
+        }
+        world.exchange(target);
+    }
+    assert_eq!(ended, load.requests, "requests were lost");
+}

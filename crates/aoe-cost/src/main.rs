@@ -1,0 +1,69 @@
+// SPDX-License-Identifier: BSD-2-Clause
+//! Runs the engine under a steady load, for `scripts/cost` to count instructions in `accept`, `send` and
+//! `receive` of [`load`]: the three things that the kernel asks of it.
+#![forbid(unsafe_code)]
+
+mod load;
+
+use aoe_core::{Frame, Info, Io, Path, Target, limits};
+use clap::{Parser, ValueEnum};
+
+use load::{Load, Run};
+
+/// Runs the engine under a steady load and says how many frames and requests went through it.
+#[derive(Parser)]
+#[command(version)]
+struct Args {
+    /// What the requests do
+    #[arg(value_enum, default_value = "read")]
+    op: Direction,
+    /// Sectors of a request
+    #[arg(long, default_value_t = 8)]
+    sectors: u32,
+    /// Requests at a time
+    #[arg(long, default_value_t = 16)]
+    depth: usize,
+    /// MTU of the interfaces
+    #[arg(long, default_value_t = 1500)]
+    mtu: u32,
+    /// Interfaces, each with a path of its own
+    #[arg(long, default_value_t = 1)]
+    paths: u8,
+    /// Requests in all
+    #[arg(long, default_value_t = 10_000)]
+    requests: u64,
+    /// Only say how much memory a target takes
+    #[arg(long)]
+    memory: bool,
+}
+
+#[derive(Copy, Clone, ValueEnum)]
+enum Direction {
+    Read,
+    Write,
+}
+
+fn main() {
+    let args = Args::parse();
+    if args.memory {
+        print_memory();
+        return;
+    }
+    let load = Load {
+        writes: matches!(args.op, Direction::Write),
+        sectors: args.sectors,
+        depth: args.depth,
+        mtu: args.mtu,
+        paths: args.paths,
+        requests: args.requests,
+    };
+    let Run { sent, received } = load::run(&load);
+    println!("requests {} sent {sent} received {received}", args.requests);
+}
+
+fn print_memory() {
+    let idle = size_of::<Target<'_>>() + size_of::<Info>();
+    let paths = size_of::<Path>() * limits::MAX_PATHS;
+    let busy = size_of::<Frame>() * limits::DEFAULT_FRAMES + size_of::<Io>() * limits::DEFAULT_IOS;
+    println!("bytes of a target: {idle}, its paths {paths}, with a disk {busy} more");
+}
