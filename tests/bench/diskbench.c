@@ -5,7 +5,8 @@
  * same source runs in the FreeBSD and in the Linux guest, so that a difference
  * in the figures is a difference of the systems.
  *
- * usage: diskbench device read|write|randread block-bytes depth seconds disk-bytes
+ * usage: diskbench device read|write|randread|randwrite block-bytes depth seconds
+ *     disk-bytes
  * prints: bytes-per-second operations-per-second mean-us worst-us operations
  */
 #define	_GNU_SOURCE
@@ -26,7 +27,7 @@
 #endif
 #define	MAX_DEPTH	64
 
-enum mode { SEQ_READ, SEQ_WRITE, RANDOM_READ };
+enum mode { SEQ_READ, SEQ_WRITE, RANDOM_READ, RANDOM_WRITE };
 
 static int fd;
 static enum mode mode;
@@ -62,12 +63,18 @@ die(const char *what)
 	exit(1);
 }
 
+static int
+writes(void)
+{
+	return (mode == SEQ_WRITE || mode == RANDOM_WRITE);
+}
+
 static uint64_t
 pick(struct worker *w)
 {
 	uint64_t b;
 
-	if (mode == RANDOM_READ) {
+	if (mode == RANDOM_READ || mode == RANDOM_WRITE) {
 		w->random ^= w->random << 13;
 		w->random ^= w->random >> 7;
 		w->random ^= w->random << 17;
@@ -93,7 +100,7 @@ work(void *argument)
 	memset(buffer, 0x5a, block);
 	for (begin = now(); begin < deadline; begin = end) {
 		at = (off_t)(pick(w) * block);
-		done = mode == SEQ_WRITE ? pwrite(fd, buffer, block, at) :
+		done = writes() ? pwrite(fd, buffer, block, at) :
 		    pread(fd, buffer, block, at);
 		if (done != (ssize_t)block)
 			die("short or failed transfer");
@@ -117,6 +124,8 @@ parse_mode(const char *word)
 		mode = SEQ_WRITE;
 	else if (strcmp(word, "randread") == 0)
 		mode = RANDOM_READ;
+	else if (strcmp(word, "randwrite") == 0)
+		mode = RANDOM_WRITE;
 	else
 		return (-1);
 	return (0);
@@ -135,11 +144,12 @@ main(int argc, char **argv)
 	    (depth = atoi(argv[4])) < 1 || depth > MAX_DEPTH ||
 	    (seconds = atof(argv[5])) <= 0 ||
 	    (size = strtoull(argv[6], NULL, 10)) < block) {
-		fprintf(stderr, "usage: diskbench device read|write|randread "
+		fprintf(stderr, "usage: diskbench device "
+		    "read|write|randread|randwrite "
 		    "block-bytes depth seconds disk-bytes\n");
 		return (2);
 	}
-	fd = open(argv[1], (mode == SEQ_WRITE ? O_RDWR : O_RDONLY) | O_DIRECT);
+	fd = open(argv[1], (writes() ? O_RDWR : O_RDONLY) | O_DIRECT);
 	if (fd < 0)
 		die(argv[1]);
 	blocks = size / block;

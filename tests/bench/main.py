@@ -13,6 +13,7 @@ import zipfile
 
 import linux
 import loss
+import report
 from lib import netlab
 from lib.config import CACHE, Config, parser
 from lib.guest import Guest
@@ -29,6 +30,9 @@ ATTEMPTS = 3
 #: Column title, mode of diskbench, block size, depth, and which of its figures.
 COLUMNS = (("read MB/s", "read", MIB, 1, 0), ("write MB/s", "write", MIB, 1, 0),
            ("4K IOPS x1", "randread", 4096, 1, 1), ("4K IOPS x16", "randread", 4096, 16, 1))
+#: What `--full` measures beside them.
+MORE = (("4K IOPS x64", "randread", 4096, 64, 1), ("512 B IOPS x16", "randread", 512, 16, 1),
+        ("64K IOPS x4", "randread", 65536, 4, 1), ("4K write x16", "randwrite", 4096, 16, 1))
 
 
 def options():
@@ -42,6 +46,9 @@ def options():
                    help="kind of network card in both guests; the Linux driver can stop for ever on vtnet")
     p.add_argument("--cpus", type=int, default=2)
     p.add_argument("--guest", choices=("both", "freebsd", "linux"), default="both")
+    p.add_argument("--full", action="store_true", help="more sizes and depths")
+    p.add_argument("--report", metavar="FILE.md",
+                   help="write the figures as a table there, and as a plot beside it (needs python3-matplotlib)")
     p.add_argument("--loss", action="store_true", help="what lost frames cost: with aoe-relay on the wire")
     p.add_argument("--rates", default="0.1,1,5", metavar="PERCENT,...",
                    help="with --loss: frames lost, in each direction")
@@ -141,26 +148,43 @@ class Bench:
                          self.opts.seconds * 4 + patience)
         return [float(x) for x in line.split()]
 
-    def measure(self, guest, device):
-        figures = []
-        for _, mode, block, depth, which in COLUMNS:
-            got = [self.once(guest, device, mode, block, depth)[which] for _ in range(self.opts.repeat)]
-            figures.append(sorted(got)[len(got) // 2] / (1e6 if which == 0 else 1))
-        return figures
+    def measure(self, name, guest, device):
+        cells = []
+        for _, mode, block, depth, which in columns(self.opts):
+            cell = Cell()
+            for _ in range(self.opts.repeat):
+                idle, total = self.idle_time(name, guest)
+                got = self.once(guest, device, mode, block, depth)
+                idle, total = (after - before for after, before in zip(self.idle_time(name, guest), (idle, total)))
+                busy = (1 - idle / total if total else 0) * self.opts.cpus * self.opts.seconds
+                cell.figures.append(got[which] / (1e6 if which == 0 else 1))
+                cell.cpu_us.append(busy / got[4] * 1e6)
+            cells.append(cell)
+        return cells
+
+    @staticmethod
+    def idle_time(name, guest):
+        """What the guest's processors have been idle, and existed, in its own ticks."""
+        if name == "freebsd":
+            ticks = [int(word) for word in guest.run("sysctl -n kern.cp_time").split()]
+            return ticks[4], sum(ticks)
+        ticks = [int(word) for word in guest.run("head -n 1 /proc/stat").split()[1:9]]
+        return ticks[3] + ticks[4], sum(ticks)
 
     def system(self, name):
         for mtu in mtus(self.opts):
             for _ in range(ATTEMPTS):
                 try:
-                    figures = self.measured_at(name, mtu)
+                    cells = self.measured_at(name, mtu)
                 except GuestHung as e:
                     # The Linux driver does, now and then. Ours may not.
                     if name == "freebsd":
                         raise
                     print(f"{name:<10}{mtu:>6}  hangs ({e}); it is booted anew", flush=True)
                     continue
-                self.rows.append((name, mtu, figures))
-                print(row(self.rows[-1]), flush=True)
+                self.rows.append((name, mtu, cells))
+                print(row(name, mtu, [cell.median() for cell in cells]))
+                print(row("  CPU us", mtu, [cell.cpu() for cell in cells]), flush=True)
                 break
             else:
                 print(f"{name:<10}{mtu:>6}  gave no figures in {ATTEMPTS} attempts", flush=True)
@@ -178,9 +202,9 @@ class Bench:
             server = vblade(lab, seg.tap, self.file, self.workdir, options=("-b", "128")).start()
             try:
                 device = self.attach(name, guest, mtu)
-                figures = self.measure(guest, device)
+                cells = self.measure(name, guest, device)
                 self.detach(name, guest)
-                return figures
+                return cells
             finally:
                 server.stop()
         finally:
@@ -190,29 +214,60 @@ class Bench:
 
     def run(self, systems):
         opts = self.opts
-        print(f"qemu {self.config.accel}, {opts.cpus} CPUs, {opts.nic}, vblade -b 128 on the guest's tap, "
-              f"median of {opts.repeat} x {opts.seconds:g} s")
-        print(f"{'system':<10}{'MTU':>6}" + "".join(f"{title:>14}" for title, *_ in COLUMNS), flush=True)
+        rig = (f"qemu {self.config.accel}, {opts.cpus} CPUs, {opts.nic}, vblade -b 128 on the guest's tap, "
+               f"median of {opts.repeat} x {opts.seconds:g} s; CPU: the guest's processor time for one request")
+        print(rig)
+        print(f"{'system':<10}{'MTU':>6}" + "".join(f"{title:>15}" for title, *_ in columns(opts)), flush=True)
         for name in systems:
             self.system(name)
         self.compare()
+        if opts.report:
+            report.write(opts.report, rig, [title for title, *_ in columns(opts)], self.rows)
 
     def compare(self):
         """FreeBSD over Linux, for each MTU that both have."""
-        figures = {(name, mtu): f for name, mtu, f in self.rows}
+        cells = {(name, mtu): row_cells for name, mtu, row_cells in self.rows}
         for mtu in mtus(self.opts):
-            if ("freebsd", mtu) in figures and ("linux", mtu) in figures:
-                ratios = [a / b if b else 0 for a, b in zip(figures["freebsd", mtu], figures["linux", mtu])]
-                print(f"{'ratio':<10}{mtu:>6}" + "".join(f"{r:>14.2f}" for r in ratios))
+            if ("freebsd", mtu) in cells and ("linux", mtu) in cells:
+                pairs = list(zip(cells["freebsd", mtu], cells["linux", mtu]))
+                print(row("ratio", mtu, [ours.over(theirs) for ours, theirs in pairs]))
+                print(row("  CPU", mtu, [ours.cpu() / theirs.cpu() if theirs.cpu() else 0 for ours, theirs in pairs]))
+
+
+class Cell:
+    """All measurements of one kind."""
+
+    def __init__(self):
+        self.figures, self.cpu_us = [], []
+
+    def median(self):
+        return median(self.figures)
+
+    def cpu(self):
+        return median(self.cpu_us)
+
+    def over(self, other):
+        return self.median() / other.median() if other.median() else 0
+
+
+def median(values):
+    return sorted(values)[len(values) // 2]
+
+
+def columns(opts):
+    return COLUMNS + MORE if opts.full else COLUMNS
 
 
 def mtus(opts):
     return [int(word) for word in opts.mtu.split(",")]
 
 
-def row(entry):
-    name, mtu, figures = entry
-    return f"{name:<10}{mtu:>6}" + "".join(f"{f:>14.1f}" if f < 1000 else f"{f:>14.0f}" for f in figures)
+def row(name, mtu, figures):
+    return f"{name:<10}{mtu:>6}" + "".join(f"{figure(f):>15}" for f in figures)
+
+
+def figure(value):
+    return f"{value:.2f}" if value < 10 else f"{value:.1f}" if value < 1000 else f"{value:.0f}"
 
 
 def main(argv):
