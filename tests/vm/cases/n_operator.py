@@ -274,6 +274,7 @@ def bad_values_get_clear_words(t):
             ("wc", "yes", "aoe_wc: 'yes' is not 0, 1 or -1", ""),
             ("targets", "7.0 seven", "aoe_targets: 'seven' is not an address", "7.0"),
             ("targets", "7.0 7", "aoe_targets: '7' is not an address", "7.0"),
+            ("targets", "7.0 /*", r"aoe_targets: '/\*' is not an address", "7.0"),
             ("mounts", "/dev/aoe7.0", r"aoe_mounts: /dev/aoe7\.0 has no line in /etc/fstab", "")):
         configure(t, **{variable: bad})
         said = t.guest.fails("service aoe start", words, 120)
