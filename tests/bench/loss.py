@@ -2,7 +2,8 @@
 """What lost frames cost: the same measurements with and without loss, through the same relay.
 
 Each round takes all loss rates one after the other, so that what else the host does meets all of
-them. The table shows medians over the rounds, and for the longest request the longest of all."""
+them. The table shows medians over the rounds, what is kept as the median of each round's share, and
+for the longest request the longest of all."""
 
 from lib import netlab
 from lib.relay import Relay
@@ -42,6 +43,11 @@ class Cell:
 
     def medians(self):
         return [sorted(f)[len(f) // 2] if f else None for f in self.figures]
+
+    def kept(self, clean):
+        """Per cent of the loss-free figures of the same round."""
+        shares = [[100 * got / base for got, base in zip(*pair) if base] for pair in zip(self.figures, clean.figures)]
+        return [sorted(s)[len(s) // 2] if s else None for s in shares]
 
     def added_ms(self, clean):
         """Mean extra time of single random reads for each frame that was lost."""
@@ -116,10 +122,9 @@ class System:
         clean = cells[0.0]
         for rate, cell in cells.items():
             words = [f"{self.name:<9}{mtu:>5}{rate:>6g}"]
-            kept = []
-            for got, base in zip(cell.medians(), clean.medians()):
-                kept.append(100 * got / base if got is not None and base else None)
-                words.append(f"{figure(got):>9} {percent(kept[-1]):>5}")
+            kept = cell.kept(clean)
+            for got, share in zip(cell.medians(), kept):
+                words.append(f"{figure(got):>9} {percent(share):>5}")
             added = cell.added_ms(clean)
             words.append(f"{cell.worst[MIB]:>11.1f}{cell.worst[4096]:>11.1f}")
             words.append(f"{cell.lost:>8}{'-' if added is None else format(added, '.2f'):>10}")
