@@ -61,8 +61,9 @@ fn drive(mut guard: Guard<Hub>) {
     loop {
         let mut batch = Batch::<BEACONS>::new();
         let now = guard.now();
+        let links = KernelLinks::new();
         while !batch.is_full() {
-            match guard.initiator.poll_transmit(now, &KernelLinks::new()) {
+            match guard.initiator.poll_transmit(now, &links) {
                 Some(frame) => batch.push(&frame),
                 None => break,
             }

@@ -263,11 +263,7 @@ def mtus(opts):
 
 
 def row(name, mtu, figures):
-    return f"{name:<10}{mtu:>6}" + "".join(f"{figure(f):>15}" for f in figures)
-
-
-def figure(value):
-    return f"{value:.2f}" if value < 10 else f"{value:.1f}" if value < 1000 else f"{value:.0f}"
+    return f"{name:<10}{mtu:>6}" + "".join(f"{report.number(f):>15}" for f in figures)
 
 
 def main(argv):

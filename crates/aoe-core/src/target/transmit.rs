@@ -133,12 +133,10 @@ impl Target<'_> {
         let (index, path, link, op, payload) = loop {
             let index = next?;
             let frame = *self.frames.get(index);
-            let before = (frame.copies() > 0).then_some(frame.path);
-            let (path, link) = match before {
-                Some(before) if self.paths.get(before).answers() => {
-                    self.same_path(links, before)?
-                }
-                _ => self.pick_path(links, |_| true)?,
+            let (path, link) = if frame.copies() > 0 && self.paths.get(frame.path).answers() {
+                self.same_path(links, frame.path)?
+            } else {
+                self.pick_path(links, |_| true)?
             };
             let op = self.ios.get(frame.io).op;
             let payload = self.paths.get(path).frame_sectors(now, link, op);
@@ -255,8 +253,10 @@ impl Target<'_> {
     /// a path keeps a late copy from overtaking.
     fn same_path<L: Links>(&self, links: &L, before: u8) -> Option<(u8, Link)> {
         let path = self.paths.get(before);
-        let link = links.link(path.netif).filter(|_| self.takes_more(path))?;
-        Some((before, link))
+        if !self.takes_more(path) {
+            return None;
+        }
+        links.link(path.netif).map(|link| (before, link))
     }
 
     /// The path for one more frame: of those with room that are `ready` the one that will answer first.

@@ -398,15 +398,19 @@ mod tests {
         assert!(matches!(text("@", false), Err(Failure::Usage(_))));
     }
 
-    #[test]
-    fn a_string_that_is_there_already_is_no_trouble() {
-        let config = Config {
+    fn of_mine() -> Config {
+        Config {
             buffers: 1,
             firmware: 1,
             sectors: 2,
             version: 1,
             string: b"mine".to_vec(),
-        };
+        }
+    }
+
+    #[test]
+    fn a_string_that_is_there_already_is_no_trouble() {
+        let config = of_mine();
         assert!(present("t", b"mine", Some(config.clone())).is_ok());
         let error = present("t", b"yours", Some(config))
             .unwrap_err()
@@ -420,13 +424,7 @@ mod tests {
 
     #[test]
     fn silence_is_judged_by_what_is_read() {
-        let config = Config {
-            buffers: 1,
-            firmware: 1,
-            sectors: 2,
-            version: 1,
-            string: b"mine".to_vec(),
-        };
+        let config = of_mine();
         let judge = |command, string| mismatch("t", command, &config, string);
         use ConfigCommand::{Test, TestPrefix};
         assert!(matches!(judge(Test, b"mi"), Failure::Mismatch(_)));
