@@ -35,7 +35,7 @@ static struct callout aoe_initiator_callout;
  * processor that read.  What a count that stopped has missed is found by the
  * time of the last tick of the kernel.
  */
-#define	AOE_CLOCK_SPAN	(50 * SBT_1US)
+#define	AOE_CLOCK_SPAN	(200 * SBT_1US)
 #define	AOE_CLOCK_SHIFT	20	/* binary places of clk_scale */
 
 struct aoe_clock {

@@ -232,7 +232,9 @@ pub(crate) struct Inner {
     /// The state that the probe of its changes has seen.
     state: State,
     /// For which time the timer is set.
-    pub(crate) armed: Option<Instant>,
+    armed: Option<Instant>,
+    /// When it went off last.
+    fired: Instant,
     /// Path nodes in the sysctl tree.
     pub(crate) path_nodes: u32,
     /// The node of the target in the sysctl tree.
@@ -310,6 +312,7 @@ impl Cell {
                 told_paths: ToldPaths::NONE,
                 state: State::Probing,
                 armed: None,
+                fired: Instant::from_nanos(0),
                 path_nodes: 0,
                 node: None,
                 clock: Instant::from_nanos(0),
@@ -340,6 +343,15 @@ impl Cell {
             cell: self,
             here: PhantomData,
         }
+    }
+
+    /// Locks, and says what time it is. The clock is read before: others need not wait for it.
+    pub(crate) fn lock_timed(&self) -> (CellGuard<'_>, Instant) {
+        let now = ffi::now();
+        let mut guard = self.lock();
+        guard.clock = guard.clock.max(now);
+        let now = guard.clock;
+        (guard, now)
     }
 
     /// Asks the work thread to look at this target.
@@ -398,6 +410,10 @@ impl Cell {
         }
     }
 }
+
+/// Least time between two times that a target's timer goes off. While answers come its deadline moves
+/// on with each, and going off only to find that costs a busy processor more than a lost frame waits.
+const TIMER_GAP_NS: u64 = 500_000;
 
 /// A target that is in no table: it was just made, or was taken out.
 pub(crate) struct Unlisted(NonNull<Cell>);
@@ -560,11 +576,21 @@ impl<'a> CellGuard<'a> {
         }
     }
 
-    /// Sets the timer.
+    /// Sets the timer, unless it goes off before.
     pub(crate) fn arm(&mut self, at: Instant) {
+        let at = at.max(self.fired.after(TIMER_GAP_NS));
+        if self.closing || self.armed.is_some_and(|armed| armed <= at) {
+            return;
+        }
         self.armed = Some(at);
         // SAFETY: the C half exists; not called while it is being drained (`closing`).
         unsafe { raw::aoe_shim_time_arm_cell(self.cell.shim.as_ptr(), at.as_nanos()) }
+    }
+
+    /// The timer went off.
+    pub(crate) fn disarm(&mut self, now: Instant) {
+        self.armed = None;
+        self.fired = now;
     }
 
     /// Ends a request. GEOM is told by another thread.

@@ -49,12 +49,11 @@ fn translate(request: &aoe_request) -> Result<Request, Errno> {
 
 /// GEOM hands a request over. One that finds the engine full waits; none overtakes it.
 pub(crate) fn submit(cell: &Cell, request: &aoe_request) {
-    let mut guard = cell.lock();
+    let (mut guard, now) = cell.lock_timed();
     match translate(request) {
         Err(errno) => guard.finish_bio(request.ar_bio, errno),
         Ok(_) if guard.first_queued().is_some() => guard.queue_bio(request.ar_bio),
         Ok(translated) => {
-            let now = guard.now();
             if let Err(Full) = guard.target.submit(now, translated) {
                 guard.queue_bio(request.ar_bio);
             }

@@ -1,22 +1,22 @@
 // SPDX-License-Identifier: BSD-2-Clause
 //! Runs one target's engine: after every call of it, what it wants done is done.
 
-use core::cell::Cell;
+use core::cell;
 
 use aoe_core::{IoError, Link, Links, NetifId};
 
 use crate::batch::BATCH;
-use crate::cell::{CellGuard, Sender};
+use crate::cell::{Cell, CellGuard, Sender};
 use crate::disk;
 use crate::ffi::{self, Errno, errno};
 
 /// The interfaces as the kernel has them at this moment. The one that was asked for last is remembered
 /// for as long as the lock is held: most targets have one path.
-pub(crate) struct KernelLinks(Cell<Option<(NetifId, Option<Link>)>>);
+pub(crate) struct KernelLinks(cell::Cell<Option<(NetifId, Option<Link>)>>);
 
 impl KernelLinks {
     pub(crate) const fn new() -> Self {
-        Self(Cell::new(None))
+        Self(cell::Cell::new(None))
     }
 }
 
@@ -66,8 +66,8 @@ pub(crate) fn drive(mut guard: CellGuard<'_>) {
             let cell = guard.cell();
             drop(guard);
             sender.batch().send();
-            guard = cell.lock();
-            let now = guard.now();
+            let now;
+            (guard, now) = cell.lock_timed();
             for ticket in sender.batch().finish() {
                 guard.target.transmitted(now, ticket);
             }
@@ -78,7 +78,9 @@ pub(crate) fn drive(mut guard: CellGuard<'_>) {
             }
         }
         guard.end_sending(sender);
-        arm(&mut guard);
+        if let Some(at) = guard.target.poll_timeout() {
+            guard.arm(at);
+        }
     }
 }
 
@@ -117,26 +119,16 @@ fn settle(guard: &mut CellGuard<'_>) {
     }
 }
 
-/// Sets the timer when the engine's next deadline comes before the one it is set for.
-fn arm(guard: &mut CellGuard<'_>) {
-    let Some(at) = guard.target.poll_timeout() else {
-        return;
-    };
-    if !guard.closing && guard.armed.is_none_or(|armed| at < armed) {
-        guard.arm(at);
-    }
-}
-
 /// Drives where nothing has happened but that there may be something to do.
-pub(crate) fn go_on(mut guard: CellGuard<'_>) {
-    guard.now();
+pub(crate) fn go_on(cell: &Cell) {
+    let (guard, _) = cell.lock_timed();
     drive(guard);
 }
 
 /// The timer went off.
-pub(crate) fn timeout(mut guard: CellGuard<'_>) {
-    guard.armed = None;
-    let now = guard.now();
+pub(crate) fn timeout(cell: &Cell) {
+    let (mut guard, now) = cell.lock_timed();
+    guard.disarm(now);
     guard.target.handle_timeout(now);
     drive(guard);
 }

@@ -78,7 +78,7 @@ unsafe extern "C" fn aoe_rs_initiator_timeout() {
 #[unsafe(no_mangle)]
 unsafe extern "C" fn aoe_rs_target_timeout(rs: *mut c_void) {
     // SAFETY: as C promises.
-    drive::timeout(unsafe { Cell::from_raw(rs) }.lock());
+    drive::timeout(unsafe { Cell::from_raw(rs) });
 }
 
 /// # Safety
@@ -87,7 +87,7 @@ unsafe extern "C" fn aoe_rs_target_timeout(rs: *mut c_void) {
 #[unsafe(no_mangle)]
 unsafe extern "C" fn aoe_rs_target_send(rs: *mut c_void) {
     // SAFETY: as C promises.
-    drive::go_on(unsafe { Cell::from_raw(rs) }.lock());
+    drive::go_on(unsafe { Cell::from_raw(rs) });
 }
 
 /// # Safety

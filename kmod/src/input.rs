@@ -79,8 +79,7 @@ fn deliver(frame: &Frame<'_>, header: &Header, arg: &[u8], epoch: &Epoch<'_>) ->
             Err(reason) => return dropped(reason),
         },
     };
-    let mut guard = cell.lock();
-    let now = guard.now();
+    let (mut guard, now) = cell.lock_timed();
     match guard.target.handle_frame(now, &rx) {
         Handled::Done => drive(guard),
         Handled::Dropped(reason) => {

@@ -83,7 +83,7 @@ fn show(cell: &Cell, config: &Guard<Config>) {
     sysctl::add_target(cell, config);
     // C has no way to fail but running out of memory that it waits for.
     let _ = cell.create_disk(&params);
-    go_on(cell.lock());
+    go_on(cell);
 }
 
 /// Tells GEOM of another size. Growth at once; a disk that is open does not shrink, since that
