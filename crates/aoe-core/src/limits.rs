@@ -50,7 +50,7 @@ pub const RTT_FLOOR_NS: u64 = 5 * SEC;
 /// Least leeway for frames that overtake each other: two processors that send at once swap theirs.
 pub const MIN_REORDER_NS: u64 = 50 * US;
 /// How often [`MIN_TAIL_NS`] a path that is often late is given at most.
-pub const MAX_TAIL_FACTOR: u64 = 16;
+pub const MAX_TAIL_FACTOR: u16 = 16;
 /// Longest retransmission time-out, back-off included.
 pub const MAX_RTO_NS: u64 = SEC;
 /// Time-outs in a row, without a single answer, after which a path counts as lost.

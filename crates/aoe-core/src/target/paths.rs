@@ -3,14 +3,14 @@
 use core::fmt;
 
 use super::frames::List;
-use super::patience::Patience;
+use super::patience::{Reordering, Silence};
 use super::payload::PayloadSearch;
 use super::probe::Probe;
 use super::rtt::{Floor, Rtt};
 use super::window::Window;
 use crate::limits::{
     BURST_SHARE, DEFAULT_PHYSICAL_SECTORS, DEFAULT_SECTORS, MAX_BURST, MAX_FRAME_SECTORS,
-    MAX_PATHS, MAX_TAIL_FACTOR, MIN_REORDER_NS, MIN_RTO_NS, MIN_TAIL_NS,
+    MAX_PATHS, MIN_REORDER_NS, MIN_RTO_NS, MIN_TAIL_NS,
 };
 use crate::{Instant, Link, NetifId, Op};
 use aoe_wire::{MacAddr, sectors_per_frame};
@@ -78,9 +78,9 @@ pub struct Path {
     /// The next frame on it is followed by a question.
     pub(crate) ask_behind: bool,
     /// How far answers may overtake each other, in quarters of the shortest round trip.
-    pub(crate) reordering: Patience,
+    pub(crate) reordering: Reordering,
     /// How long it may be silent, in units of [`MIN_TAIL_NS`].
-    pub(crate) silence: Patience,
+    pub(crate) silence: Silence,
     pub(crate) buffer_count: u16,
     pub(crate) firmware: u16,
     pub(crate) outstanding: u16,
@@ -129,8 +129,8 @@ impl Path {
         tail_probed: false,
         resting: false,
         ask_behind: false,
-        reordering: Patience::EMPTY,
-        silence: Patience::EMPTY,
+        reordering: Reordering::EMPTY,
+        silence: Silence::EMPTY,
         buffer_count: 0,
         firmware: 0,
         outstanding: 0,
@@ -307,7 +307,7 @@ impl Path {
     }
 
     fn patience_ns(&self) -> u64 {
-        MIN_TAIL_NS * self.silence.factor().min(MAX_TAIL_FACTOR)
+        MIN_TAIL_NS * self.silence.factor()
     }
 
     /// How long the path may be silent before something is done: first the oldest frame is sent once

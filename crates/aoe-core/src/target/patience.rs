@@ -1,26 +1,28 @@
 //! How much longer than usual a path is given before something on it is taken for lost.
 //!
 //! Loss is a guess. Each time one turns out wrong (the copy thought lost was answered after all), the
-//! path is given twice the time; after sixteen right guesses in a row, half of it again. So it is after
-//! many answers that none had to be guessed about: a wrong guess costs one frame, so one in a thousand
-//! is cheaper than to wait long for each frame that is lost.
+//! path is given twice the time; after some right guesses in a row, half of it again. So it is after
+//! many answers that none had to be guessed about: a wrong guess costs one frame, so a few in a thousand
+//! are cheaper than to wait long for each frame that is lost.
 
-/// Where the doubling stops.
-const MAX_FACTOR: u16 = 1024;
-/// Right guesses in a row for which the patience is halved.
-const RIGHT_GUESSES: u16 = 16;
-/// Answers in a row for which it is halved.
-const ANSWERS: u16 = 1024;
+use crate::limits::MAX_TAIL_FACTOR;
 
-/// A factor that learns from wrong guesses.
+/// For answers that come in another order than frames were sent. To be wrong here makes the window
+/// smaller too.
+pub(crate) type Reordering = Patience<1024, 16, 1024>;
+/// For silence. To be wrong here costs one frame, and to be right late keeps a request waiting.
+pub(crate) type Silence = Patience<MAX_TAIL_FACTOR, 4, 256>;
+
+/// A factor that learns from wrong guesses: doubled by each up to `MAX`, halved by so many `RIGHT` ones
+/// in a row, and by so many `ANSWERS` in a row.
 #[derive(Copy, Clone, Debug)]
-pub(crate) struct Patience {
+pub(crate) struct Patience<const MAX: u16, const RIGHT: u16, const ANSWERS: u16> {
     factor: u16,
     right: u16,
     answers: u16,
 }
 
-impl Patience {
+impl<const MAX: u16, const RIGHT: u16, const ANSWERS: u16> Patience<MAX, RIGHT, ANSWERS> {
     pub(crate) const EMPTY: Self = Self {
         factor: 1,
         right: 0,
@@ -34,7 +36,7 @@ impl Patience {
 
     /// What was taken for lost was only late.
     pub(crate) fn note_wrong(&mut self) {
-        self.factor = self.factor.saturating_mul(2).min(MAX_FACTOR);
+        self.factor = self.factor.saturating_mul(2).min(MAX);
         self.right = 0;
         self.answers = 0;
     }
@@ -42,7 +44,7 @@ impl Patience {
     /// What was taken for lost was lost.
     pub(crate) fn note_right(&mut self) {
         self.right += 1;
-        if self.right >= RIGHT_GUESSES {
+        if self.right >= RIGHT {
             self.right = 0;
             self.shorten();
         }
@@ -68,7 +70,7 @@ mod tests {
 
     #[test]
     fn doubles_with_each_wrong_guess_and_halves_with_many_right_ones() {
-        let mut patience = Patience::EMPTY;
+        let mut patience = Reordering::EMPTY;
         for _ in 0..3 {
             patience.note_wrong();
         }
@@ -86,10 +88,10 @@ mod tests {
 
     #[test]
     fn comes_down_where_nothing_is_lost() {
-        let mut patience = Patience::EMPTY;
+        let mut patience = Reordering::EMPTY;
         patience.note_wrong();
         patience.note_wrong();
-        for _ in 0..2 * ANSWERS {
+        for _ in 0..2 * 1024 {
             patience.note_answer();
         }
         assert_eq!(patience.factor(), 1);
@@ -97,11 +99,11 @@ mod tests {
 
     #[test]
     fn stays_within_its_bounds() {
-        let mut patience = Patience::EMPTY;
+        let mut patience = Reordering::EMPTY;
         for _ in 0..300 {
             patience.note_wrong();
         }
-        assert_eq!(patience.factor(), u64::from(MAX_FACTOR));
+        assert_eq!(patience.factor(), 1024);
         for _ in 0..30_000 {
             patience.note_right();
         }
