@@ -6,7 +6,7 @@
  * in the figures is a difference of the systems.
  *
  * usage: diskbench device read|write|randread|randwrite block-bytes depth seconds
- *     disk-bytes
+ *     disk-bytes [urgent]
  * prints: bytes-per-second operations-per-second mean-us worst-us operations
  */
 #define	_GNU_SOURCE
@@ -14,6 +14,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
+#include <sched.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -34,6 +35,11 @@ static enum mode mode;
 static size_t block;
 static uint64_t blocks;
 static double deadline;
+/*
+ * Real-time priority: the threads wait for the disk alone, and not for their
+ * turn among each other on processors that have work for all of them.
+ */
+static int urgent;
 /* The next block of a sequential run; threads take turns. */
 static uint64_t next_block;
 static pthread_mutex_t turn = PTHREAD_MUTEX_INITIALIZER;
@@ -86,6 +92,17 @@ pick(struct worker *w)
 	return (b);
 }
 
+static void
+become_urgent(void)
+{
+	struct sched_param param;
+
+	param.sched_priority = sched_get_priority_min(SCHED_FIFO);
+	errno = pthread_setschedparam(pthread_self(), SCHED_FIFO, &param);
+	if (errno != 0)
+		die("real-time priority");
+}
+
 static void *
 work(void *argument)
 {
@@ -98,6 +115,8 @@ work(void *argument)
 	if (posix_memalign(&buffer, 4096, block) != 0)
 		die("memory");
 	memset(buffer, 0x5a, block);
+	if (urgent)
+		become_urgent();
 	for (begin = now(); begin < deadline; begin = end) {
 		at = (off_t)(pick(w) * block);
 		done = writes() ? pwrite(fd, buffer, block, at) :
@@ -139,14 +158,15 @@ main(int argc, char **argv)
 	uint64_t operations = 0, size;
 	int depth, i;
 
-	if (argc != 7 || parse_mode(argv[2]) != 0 ||
+	urgent = argc == 8 && strcmp(argv[7], "urgent") == 0;
+	if (argc != 7 + urgent || parse_mode(argv[2]) != 0 ||
 	    (block = strtoul(argv[3], NULL, 10)) == 0 ||
 	    (depth = atoi(argv[4])) < 1 || depth > MAX_DEPTH ||
 	    (seconds = atof(argv[5])) <= 0 ||
 	    (size = strtoull(argv[6], NULL, 10)) < block) {
 		fprintf(stderr, "usage: diskbench device "
 		    "read|write|randread|randwrite "
-		    "block-bytes depth seconds disk-bytes\n");
+		    "block-bytes depth seconds disk-bytes [urgent]\n");
 		return (2);
 	}
 	fd = open(argv[1], (writes() ? O_RDWR : O_RDONLY) | O_DIRECT);

@@ -142,10 +142,10 @@ class Bench:
         else:
             guest.run("rmmod aoe", 60)
 
-    def once(self, guest, device, mode, block, depth, patience=60):
+    def once(self, guest, device, mode, block, depth, patience=60, how=""):
         """One measurement: bytes/s, operations/s, mean and worst in microseconds, operations."""
-        line = guest.run(f"diskbench {device} {mode} {block} {depth} {self.opts.seconds:g} {self.opts.size * MIB}",
-                         self.opts.seconds * 4 + patience)
+        words = f"{device} {mode} {block} {depth} {self.opts.seconds:g} {self.opts.size * MIB} {how}"
+        line = guest.run(f"diskbench {words}", self.opts.seconds * 4 + patience)
         return [float(x) for x in line.split()]
 
     def measure(self, name, guest, device):
