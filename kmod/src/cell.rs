@@ -8,9 +8,7 @@ use core::ops::{Deref, DerefMut};
 use core::ptr::NonNull;
 use core::sync::atomic::{AtomicPtr, Ordering};
 
-use aoe_core::{
-    Frame, Info, Instant, Io, IoStorage, Path, State, Target, TargetStorage, Tunables, limits,
-};
+use aoe_core::{Frame, Info, Instant, Io, IoStorage, Path, State, Target, Tunables, limits};
 use aoe_wire::TargetAddr;
 
 use crate::batch::{BATCH, Batch};
@@ -36,6 +34,9 @@ impl Blank for Frame {
 impl Blank for Io {
     const BLANK: Self = Self::EMPTY;
 }
+impl Blank for u8 {
+    const BLANK: Self = 0;
+}
 
 /// Memory of the module's malloc type for `len` values, each made in its place.
 fn take<T: Blank>(len: usize, wait: bool) -> Option<&'static mut [T]> {
@@ -51,37 +52,37 @@ fn take<T: Blank>(len: usize, wait: bool) -> Option<&'static mut [T]> {
     Some(unsafe { core::slice::from_raw_parts_mut(first.as_ptr(), len) })
 }
 
-/// Gives memory of [`take`] back.
+/// Gives memory of [`take`] back; an empty slice stands for none.
 fn give_back<T: Blank>(slice: &'static mut [T]) {
+    if slice.is_empty() {
+        return;
+    }
     // SAFETY: the reference is exclusive and comes from `take`; the values need no drop.
     unsafe { raw::aoe_shim_mem_free(slice.as_mut_ptr().cast()) }
 }
 
-fn take_target_storage() -> Option<TargetStorage<'static>> {
-    let paths = take(limits::MAX_PATHS, false)?;
-    match take(1, false) {
-        Some([info]) => Some(TargetStorage { paths, info }),
-        _ => {
-            give_back(paths);
-            None
-        }
-    }
-}
-
-/// Memory for a target's I/O; may sleep.
+/// Memory for the I/O of a target whose disk is open; sleeps until there is some.
 pub(crate) fn take_io_storage() -> Option<IoStorage<'static>> {
     let frames = take(limits::DEFAULT_FRAMES, true)?;
-    let ios = take(limits::DEFAULT_IOS, true)?;
+    let Some(ios) = take(limits::DEFAULT_IOS, true) else {
+        give_back(frames);
+        return None;
+    };
     Some(IoStorage { frames, ios })
 }
 
+pub(crate) fn give_io_back(io: IoStorage<'static>) {
+    give_back(io.frames);
+    give_back(io.ios);
+}
+
 fn give_target_back(target: Target<'static>) {
-    let (storage, io) = target.reclaim();
-    give_back(storage.paths);
+    let storage = target.reclaim();
     give_back(core::slice::from_mut(storage.info));
-    if let Some(io) = io {
-        give_back(io.frames);
-        give_back(io.ios);
+    give_back(storage.paths);
+    give_back(storage.config);
+    if let Some(io) = storage.io {
+        give_io_back(io);
     }
 }
 
@@ -259,10 +260,10 @@ unsafe impl Sync for Cell {}
 impl Cell {
     /// Makes a target, without sleeping.
     pub(crate) fn try_new(addr: TargetAddr, tunables: Tunables) -> Option<Unlisted> {
-        let storage = take_target_storage()?;
+        let info = take(1, false)?.first_mut()?;
         // SAFETY: allocates without sleeping.
         let memory = unsafe { raw::aoe_shim_mem_alloc(size_of::<Self>(), 0) };
-        let target = Target::new(addr, ffi::random(), tunables, storage);
+        let target = Target::new(addr, ffi::random(), tunables, info);
         let Some(place) = NonNull::new(memory).map(NonNull::cast::<Self>) else {
             give_target_back(target);
             return None;
@@ -555,6 +556,24 @@ impl<'a> CellGuard<'a> {
     /// send, so it is read once for what belongs together.
     pub(crate) fn lately(&self) -> Instant {
         self.clock
+    }
+
+    /// Lends the engine a table of so many paths, without sleeping.
+    pub(crate) fn widen(&mut self, slots: usize) -> bool {
+        let Some(table) = take(slots, false) else {
+            return false;
+        };
+        give_back(self.target.widen(table));
+        true
+    }
+
+    /// Lends the engine room for a config string, without sleeping.
+    pub(crate) fn keep_config(&mut self, string: &[u8]) -> bool {
+        let Some(room) = take(string.len(), false) else {
+            return false;
+        };
+        give_back(self.target.keep_config(room, string));
+        true
     }
 
     /// Shows a change of state to who traces it.

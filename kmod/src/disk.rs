@@ -6,7 +6,7 @@ use core::fmt::{self, Display};
 use aoe_core::{Full, Op, Request, Target};
 use aoe_wire::{Identify, TargetAddr};
 
-use crate::cell::{Cell, CellGuard, Disk};
+use crate::cell::{self, Cell, CellGuard, Disk};
 use crate::drive::drive;
 use crate::ffi::raw::{self, aoe_disk_params, aoe_request};
 use crate::ffi::{self, Errno, errno, fill_c_string};
@@ -54,8 +54,11 @@ pub(crate) fn submit(cell: &Cell, request: &aoe_request) {
         Err(errno) => guard.finish_bio(request.ar_bio, errno),
         Ok(_) if guard.first_queued().is_some() => guard.queue_bio(request.ar_bio),
         Ok(translated) => {
-            if let Err(Full) = guard.target.submit(now, translated) {
-                guard.queue_bio(request.ar_bio);
+            match guard.target.submit(now, translated) {
+                Ok(()) => {}
+                Err(Full) if guard.target.is_lent() => guard.queue_bio(request.ar_bio),
+                // GEOM lets nobody through to a disk that is not open.
+                Err(Full) => guard.finish_bio(request.ar_bio, errno::ENXIO),
             }
         }
     }
@@ -86,17 +89,30 @@ pub(crate) fn submit_queued(guard: &mut CellGuard<'_>) -> bool {
     went
 }
 
-/// First open of the disk.
+/// First open of the disk. GEOM opens one disk at a time, and waits for memory itself meanwhile, so that
+/// it can be waited for here: what I/O needs is there before the first request.
 pub(crate) fn open(cell: &Cell) -> Result<(), Errno> {
     let mut guard = cell.lock();
-    if guard.closing || module::is_closing() {
-        return Err(errno::ENXIO);
+    let mut io = None;
+    if !guard.target.is_lent() {
+        drop(guard);
+        io = cell::take_io_storage();
+        guard = cell.lock();
     }
-    guard.open = true;
-    let now = guard.now();
-    guard.target.set_in_use(now, true);
+    let result = if guard.closing || module::is_closing() {
+        Err(errno::ENXIO)
+    } else {
+        io = io.and_then(|io| guard.target.lend(io));
+        guard.open = true;
+        let now = guard.now();
+        guard.target.set_in_use(now, true);
+        Ok(())
+    };
     drive(guard);
-    Ok(())
+    if let Some(io) = io {
+        cell::give_io_back(io);
+    }
+    result
 }
 
 /// Last close of the disk.

@@ -2,7 +2,9 @@
 //! A received frame on its way to its target.
 
 use aoe_core::{Admission, Claim, DropReason, Handled, NetifId, Received};
-use aoe_wire::{ATA_HEADER_LEN, CONFIG_HEADER_LEN, CONFIG_STRING_MAX, Command, HEADER_LEN, Header};
+use aoe_wire::{
+    ATA_HEADER_LEN, CONFIG_HEADER_LEN, CONFIG_STRING_MAX, Command, ConfigReply, HEADER_LEN, Header,
+};
 
 use crate::cell::{self, Buffer, Cell, CellGuard, Epoch, HUB};
 use crate::drive::drive;
@@ -89,8 +91,39 @@ fn deliver(frame: &Frame<'_>, header: &Header, arg: &[u8], epoch: &Epoch<'_>) ->
         }
         Handled::CopyData(claim) => copy_data(guard, claim, frame),
         Handled::CopyIdentify(claim) => copy_identify(guard, claim, frame),
+        Handled::Widen(slots) => widen(guard, slots, &rx),
+        Handled::KeepConfig => keep_config(guard, arg),
     }
     AOE_CONSUME
+}
+
+/// The frame came by a new path, for which the target has no slot. Without memory it is left alone until
+/// the next beacon finds it again.
+#[inline(never)]
+fn widen(mut guard: CellGuard<'_>, slots: usize, rx: &Received<'_>) {
+    if !guard.widen(slots) {
+        ffi::count(AOE_COUNT_NO_MEMORY);
+        return drive(guard);
+    }
+    let now = guard.lately();
+    match guard.target.handle_frame(now, rx) {
+        Handled::KeepConfig => return keep_config(guard, rx.arg),
+        Handled::Dropped(reason) => ffi::count(drop_counter(reason)),
+        // It is an answer to a beacon, so there is nothing to copy, and the slot is there.
+        _ => {}
+    }
+    drive(guard);
+}
+
+/// The frame has a config string for which the target has no room. Without memory the old one stays.
+#[inline(never)]
+fn keep_config(mut guard: CellGuard<'_>, arg: &[u8]) {
+    if let Ok(ConfigReply { string, .. }) = ConfigReply::parse(arg)
+        && !guard.keep_config(string)
+    {
+        ffi::count(AOE_COUNT_NO_MEMORY);
+    }
+    drive(guard);
 }
 
 /// Data go to the request without the lock; the engine keeps the request until the claim is back.

@@ -27,7 +27,7 @@ const fn kind(event: Event) -> Option<&'static str> {
         Event::FeatureLost => Some("FEATURE_LOST"),
         Event::PayloadRefused => Some("PAYLOAD_REFUSED"),
         Event::PayloadReduced => Some("PAYLOAD_REDUCED"),
-        Event::PathUp | Event::PathDown | Event::Forget => None,
+        Event::PathUp | Event::PathDown | Event::Unused | Event::Forget => None,
     }
 }
 

@@ -139,7 +139,7 @@ const fn is_news(event: Event, all: Events) -> bool {
         Event::Up => !all.has(Event::Identified),
         Event::PathUp => !all.has(Event::Identified) && !all.has(Event::Up),
         Event::PathDown => !all.has(Event::Down),
-        Event::ConfigChanged | Event::Forget => false,
+        Event::ConfigChanged | Event::Unused | Event::Forget => false,
         _ => true,
     }
 }
@@ -184,7 +184,7 @@ fn describe(
         Event::PayloadReduced => {
             text.write_str("large frames are lost on the way; using smaller ones")
         }
-        Event::ConfigChanged | Event::Forget => Ok(()),
+        Event::ConfigChanged | Event::Unused | Event::Forget => Ok(()),
     }
 }
 

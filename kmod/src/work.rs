@@ -44,6 +44,9 @@ pub(crate) fn run(cell: &Cell) -> Option<Unlisted> {
     if disk == Disk::Shown {
         resize(cell, events.has(Event::Resized));
     }
+    if events.has(Event::Unused) {
+        take_back(cell);
+    }
     if events.has(Event::Down) && module::is_shutting_down() {
         module::fail_if_down(cell);
     }
@@ -64,15 +67,11 @@ fn look(cell: &Cell) -> (Events, Disk, bool) {
     (events, guard.disk, guard.remove)
 }
 
-/// Gives an identified target its memory, its sysctl nodes and its disk.
+/// Gives an identified target its sysctl nodes and its disk.
 fn show(cell: &Cell, config: &Guard<Config>) {
-    let Some(storage) = cell::take_io_storage() else {
-        return;
-    };
     let mut params = ffi::NO_DISK;
     {
         let mut guard = cell.lock();
-        guard.target.lend(storage);
         if !disk::describe(&guard.target, &mut params) {
             return;
         }
@@ -84,6 +83,14 @@ fn show(cell: &Cell, config: &Guard<Config>) {
     // C has no way to fail but running out of memory that it waits for.
     let _ = cell.create_disk(&params);
     go_on(cell);
+}
+
+/// Frees the memory of a disk's I/O, unless somebody has opened it again.
+fn take_back(cell: &Cell) {
+    let io = cell.lock().target.take_back();
+    if let Some(io) = io {
+        cell::give_io_back(io);
+    }
 }
 
 /// Tells GEOM of another size. Growth at once; a disk that is open does not shrink, since that

@@ -19,6 +19,18 @@
 //! for [`Target::poll_timeout`]. The caller may stop after any number of transmits (a batch) and go on
 //! later, as long as it does go on. Time must not run backwards.
 //!
+//! # Memory
+//!
+//! A target begins with what an idle one needs, under 1 KiB, and asks for more when there is a use for it:
+//!
+//! * [`Target::new`] is lent an [`Info`]; the target itself has room for one path.
+//! * [`Handled::Widen`] asks for a table of paths when another one is heard of, [`Handled::KeepConfig`] for
+//!   room for a config string. A caller without memory says no by doing nothing.
+//! * [`Target::lend`] brings the tables of frames and requests, which are large, before the disk is opened;
+//!   after [`Event::Unused`] they can be taken back.
+//!
+//! [`Target::reclaim`] gives everything back.
+//!
 //! # Promises
 //!
 //! * A request that `submit` accepted is completed exactly once; one it refused as full, never.

@@ -8,6 +8,8 @@ pub const MAX_NETIFS: usize = 16;
 pub const MAX_BOOT_TARGETS: usize = 16;
 /// Paths (local interface × remote MAC) of one target. The tag has room for eight probes.
 pub const MAX_PATHS: usize = 8;
+/// What an idle target takes stays below this, in bytes: 64 MiB for as many targets as there may be.
+pub const MAX_IDLE_BYTES: usize = 1024;
 /// Frames one target may have in its table, copies that cannot be proven dead included. The tag has
 /// nine bits for them, less the numbers that belong to probes.
 pub const MAX_FRAMES: usize = 496;

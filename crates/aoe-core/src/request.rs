@@ -154,6 +154,13 @@ pub enum Handled {
     CopyData(Claim),
     /// Copy the frame's 512 bytes of data, then call [`crate::Target::commit_identify`].
     CopyIdentify(Claim),
+    /// It came by a new path, and there is no slot for that: lend a table of so many by
+    /// [`crate::Target::widen`] and hand the frame in again, or count it as [`DropReason::Full`]. The
+    /// path is found again with the next answer to a beacon.
+    Widen(usize),
+    /// Its config string has no room: lend some by [`crate::Target::keep_config`], or leave it until the
+    /// string is seen again. Nothing else is left to do for the frame.
+    KeepConfig,
     /// The frame was of no use; count it.
     Dropped(DropReason),
 }
@@ -229,7 +236,7 @@ impl DropReason {
 /// What happened to a target. Details are read from the target itself.
 #[derive(Copy, Clone, PartialEq, Eq, Debug)]
 pub enum Event {
-    /// The target was identified for the first time: lend it I/O storage and show its disk.
+    /// The target was identified for the first time: show its disk.
     Identified,
     /// It answers (again): held I/O goes on.
     Up,
@@ -258,13 +265,16 @@ pub enum Event {
     /// Large frames were lost again and again while small ones came through: smaller ones are used on a
     /// path, and a larger one is tried now and then.
     PayloadReduced,
+    /// Its disk is not open any more, and nothing of it is in flight: [`crate::Target::take_back`] gives
+    /// the memory of its I/O back.
+    Unused,
     /// It was never identified, or has been silent and unused for long: it can be removed.
     Forget,
 }
 
 impl Event {
     /// Every event, in the order of [`Event::index`], which is the order they are reported in.
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 16] = [
         Self::Identified,
         Self::Up,
         Self::Down,
@@ -279,6 +289,7 @@ impl Event {
         Self::FeatureLost,
         Self::PayloadRefused,
         Self::PayloadReduced,
+        Self::Unused,
         Self::Forget,
     ];
 

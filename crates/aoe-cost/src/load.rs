@@ -5,11 +5,10 @@ use std::collections::VecDeque;
 
 use aoe_core::{
     Completion, Event, Frame, Handled, Info, Instant, InterfaceChange, Io, IoStorage, Link, Links,
-    NetifId, Op, Path, Payload, Received, Request, Target, TargetStorage, Transmit, Tunables,
-    limits,
+    NetifId, Op, Path, Payload, Received, Request, Target, Transmit, Tunables, limits,
 };
 use aoe_target::{Address, MemStorage, Model, Port, Profile};
-use aoe_wire::{Header, MacAddr, TargetAddr};
+use aoe_wire::{ConfigReply, Header, MacAddr, TargetAddr};
 
 /// Sectors of the disk.
 const DISK: u64 = 1 << 20;
@@ -86,6 +85,11 @@ fn receive(
         len: frame.len(),
     };
     match target.handle_frame(now, &rx) {
+        Handled::Widen(slots) => {
+            give_path_memory(target, slots);
+            return receive(target, now, netif, frame);
+        }
+        Handled::KeepConfig => give_config_memory(target, arg),
         Handled::CopyData(claim) => target.commit(now, claim),
         Handled::CopyIdentify(claim) => {
             if let Some(table) = frame.get(36..).and_then(|data| data.first_chunk()) {
@@ -99,6 +103,17 @@ fn receive(
         target.poll_event(),
         target.poll_timeout(),
     )
+}
+
+/// The memory that was asked for lives as long as the program: a target asks for little, and there is one.
+fn give_path_memory(target: &mut Target<'_>, slots: usize) {
+    let _ = target.widen(vec![Path::EMPTY; slots].leak());
+}
+
+fn give_config_memory(target: &mut Target<'_>, arg: &[u8]) {
+    if let Ok(ConfigReply { string, .. }) = ConfigReply::parse(arg) {
+        let _ = target.keep_config(vec![0; string.len()].leak(), string);
+    }
 }
 
 /// The target's machine and the cables to it.
@@ -132,16 +147,60 @@ impl World {
 
 /// Runs the load to its end.
 pub(crate) fn run(load: &Load) -> Run {
-    let addr = TargetAddr::new(7, 0).expect("an address");
-    let mut paths = vec![Path::EMPTY; limits::MAX_PATHS];
     let mut info = Info::EMPTY;
     let mut frames = vec![Frame::EMPTY; limits::DEFAULT_FRAMES];
     let mut ios = vec![Io::EMPTY; limits::DEFAULT_IOS];
-    let storage = TargetStorage {
-        paths: &mut paths,
-        info: &mut info,
+    let (mut target, mut world) = begin(load, &mut info);
+    open(&mut target, &mut world, &mut frames, &mut ios);
+    keep_busy(load, &mut world, &mut target);
+    world.run
+}
+
+/// Bytes that a target has: its own, and all that it was lent. First at rest after the load, the disk being
+/// closed again, then with the disk open.
+pub(crate) fn memory(load: &Load) -> (usize, usize) {
+    let held = |target: Target<'_>| {
+        let lent = target.reclaim();
+        let io = lent
+            .io
+            .map_or(0, |io| size_of_val(io.frames) + size_of_val(io.ios));
+        let rest = size_of_val(lent.info) + size_of_val(lent.paths) + size_of_val(lent.config);
+        size_of::<Target<'_>>() + rest + io
     };
-    let mut target = Target::new(addr, 1, Tunables::default(), storage);
+    let measure = |close: bool| {
+        let mut info = Info::EMPTY;
+        let mut frames = vec![Frame::EMPTY; limits::DEFAULT_FRAMES];
+        let mut ios = vec![Io::EMPTY; limits::DEFAULT_IOS];
+        let (mut target, mut world) = begin(load, &mut info);
+        open(&mut target, &mut world, &mut frames, &mut ios);
+        keep_busy(load, &mut world, &mut target);
+        if close {
+            target.set_in_use(world.now, false);
+            let events = std::iter::from_fn(|| target.poll_event());
+            assert!(events.into_iter().any(|event| event == Event::Unused));
+            assert!(target.take_back().is_some(), "nothing came back");
+        }
+        held(target)
+    };
+    (measure(true), measure(false))
+}
+
+fn open<'s>(
+    target: &mut Target<'s>,
+    world: &mut World,
+    frames: &'s mut [Frame],
+    ios: &'s mut [Io],
+) {
+    let beside = target.lend(IoStorage { frames, ios });
+    assert!(beside.is_none(), "memory was lent already");
+    target.set_in_use(world.now, true);
+    world.run = Run::default();
+}
+
+/// A target that was identified on each of its paths.
+fn begin<'s>(load: &Load, info: &'s mut Info) -> (Target<'s>, World) {
+    let addr = TargetAddr::new(7, 0).expect("an address");
+    let mut target = Target::new(addr, 1, Tunables::default(), info);
     let mut profile = Profile::vblade();
     profile.buffer_count = limits::MAX_WINDOW;
     let mut world = World {
@@ -161,13 +220,7 @@ pub(crate) fn run(load: &Load) -> Run {
         run: Run::default(),
     };
     introduce(load, &mut world, &mut target);
-    target.lend(IoStorage {
-        frames: &mut frames,
-        ios: &mut ios,
-    });
-    world.run = Run::default();
-    keep_busy(load, &mut world, &mut target);
-    world.run
+    (target, world)
 }
 
 /// Announces the target on every interface until it is identified there.

@@ -5,7 +5,6 @@
 
 mod load;
 
-use aoe_core::{Frame, Info, Io, Path, Target, limits};
 use clap::{Parser, ValueEnum};
 
 use load::{Load, Run};
@@ -32,7 +31,7 @@ struct Args {
     /// Requests in all
     #[arg(long, default_value_t = 10_000)]
     requests: u64,
-    /// Only say how much memory a target takes
+    /// Say how many bytes the target has, at rest and with its disk open
     #[arg(long)]
     memory: bool,
 }
@@ -45,10 +44,6 @@ enum Direction {
 
 fn main() {
     let args = Args::parse();
-    if args.memory {
-        print_memory();
-        return;
-    }
     let load = Load {
         writes: matches!(args.op, Direction::Write),
         sectors: args.sectors,
@@ -57,13 +52,11 @@ fn main() {
         paths: args.paths,
         requests: args.requests,
     };
+    if args.memory {
+        let (idle, busy) = load::memory(&load);
+        println!("idle {idle} open {busy}");
+        return;
+    }
     let Run { sent, received } = load::run(&load);
     println!("requests {} sent {sent} received {received}", args.requests);
-}
-
-fn print_memory() {
-    let idle = size_of::<Target<'_>>() + size_of::<Info>();
-    let paths = size_of::<Path>() * limits::MAX_PATHS;
-    let busy = size_of::<Frame>() * limits::DEFAULT_FRAMES + size_of::<Io>() * limits::DEFAULT_IOS;
-    println!("bytes of a target: {idle}, its paths {paths}, with a disk {busy} more");
 }

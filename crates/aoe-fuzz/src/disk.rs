@@ -35,9 +35,14 @@ pub(crate) fn set_checksum(table: &mut [u8; 512]) {
     table[511] = table.iter().fold(0_u8, |sum, byte| sum.wrapping_sub(*byte));
 }
 
+/// Sizes of the tables of paths and of the rooms for config strings that a target may ask for.
+const TABLES: [usize; 3] = [1, 3, 7];
+const ROOMS: [usize; 2] = [4, 1024];
+
 /// Memory for one target.
 pub(crate) struct Memory {
-    paths: Vec<Path>,
+    tables: Vec<Vec<Path>>,
+    rooms: [Vec<u8>; ROOMS.len()],
     info: Info,
     frames: Vec<Frame>,
     ios: Vec<Io>,
@@ -46,23 +51,96 @@ pub(crate) struct Memory {
 impl Memory {
     pub(crate) fn new(paths: usize, frames: usize, ios: usize) -> Self {
         Self {
-            paths: vec![Path::EMPTY; paths],
+            tables: TABLES
+                .into_iter()
+                .filter(|more| 1 + more <= paths)
+                .map(|more| vec![Path::EMPTY; more])
+                .collect(),
+            rooms: ROOMS.map(|bytes| vec![0; bytes]),
             info: Info::EMPTY,
             frames: vec![Frame::EMPTY; frames],
             ios: vec![Io::EMPTY; ios],
         }
     }
 
-    pub(crate) fn lend(&mut self) -> (TargetStorage<'_>, IoStorage<'_>) {
-        (
-            TargetStorage {
-                paths: &mut self.paths,
-                info: &mut self.info,
+    pub(crate) fn lend(&mut self) -> Loan<'_> {
+        let mut loan = Loan {
+            info: &mut self.info,
+            rest: Rest {
+                tables: self.tables.iter_mut().map(Vec::as_mut_slice).collect(),
+                rooms: self.rooms.iter_mut().map(Vec::as_mut_slice).collect(),
+                io: Some(IoStorage {
+                    frames: &mut self.frames,
+                    ios: &mut self.ios,
+                }),
+                whole: Sizes::default(),
             },
-            IoStorage {
-                frames: &mut self.frames,
-                ios: &mut self.ios,
-            },
-        )
+        };
+        loan.rest.whole = loan.rest.sizes();
+        loan
+    }
+}
+
+/// Memory as a target is lent it.
+pub(crate) struct Loan<'s> {
+    pub(crate) info: &'s mut Info,
+    pub(crate) rest: Rest<'s>,
+}
+
+/// Sizes of tables and rooms in order, of frames and of requests.
+type Sizes = (Vec<usize>, Vec<usize>, Option<(usize, usize)>);
+
+/// What a target asks for when it has a use for it.
+pub(crate) struct Rest<'s> {
+    tables: Vec<&'s mut [Path]>,
+    rooms: Vec<&'s mut [u8]>,
+    pub(crate) io: Option<IoStorage<'s>>,
+    whole: Sizes,
+}
+
+impl<'s> Rest<'s> {
+    fn sizes(&self) -> Sizes {
+        let mut tables: Vec<usize> = self.tables.iter().map(|table| table.len()).collect();
+        let mut rooms: Vec<usize> = self.rooms.iter().map(|room| room.len()).collect();
+        tables.sort_unstable();
+        rooms.sort_unstable();
+        let io = self.io.as_ref();
+        (tables, rooms, io.map(|io| (io.frames.len(), io.ios.len())))
+    }
+
+    /// A table of so many paths.
+    pub(crate) fn table(&mut self, slots: usize) -> Option<&'s mut [Path]> {
+        let number = self.tables.iter().position(|table| table.len() >= slots)?;
+        Some(self.tables.swap_remove(number))
+    }
+
+    /// Room for a string of so many bytes.
+    pub(crate) fn room(&mut self, bytes: usize) -> Option<&'s mut [u8]> {
+        let number = self.rooms.iter().position(|room| room.len() >= bytes)?;
+        Some(self.rooms.swap_remove(number))
+    }
+
+    pub(crate) fn put_table(&mut self, table: &'s mut [Path]) {
+        if !table.is_empty() {
+            self.tables.push(table);
+        }
+    }
+
+    pub(crate) fn put_room(&mut self, room: &'s mut [u8]) {
+        if !room.is_empty() {
+            self.rooms.push(room);
+        }
+    }
+
+    /// Puts back what a target had; everything must be there again.
+    pub(crate) fn put_all(&mut self, storage: TargetStorage<'s>) {
+        self.put_table(storage.paths);
+        self.put_room(storage.config);
+        assert!(
+            storage.io.is_none() || self.io.is_none(),
+            "more memory comes back than was lent"
+        );
+        self.io = storage.io.or(self.io.take());
+        assert_eq!(self.sizes(), self.whole, "memory did not come back");
     }
 }

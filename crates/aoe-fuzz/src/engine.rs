@@ -136,7 +136,7 @@ fn thing(hostile: &mut Hostile<'_>, initiator: &mut Initiator, bytes: &mut Bytes
         19 => match bytes.byte() {
             0..=15 => hostile.abort(),
             16..=100 => hostile.call(Target::fail_held),
-            byte => hostile.call(|target, now| target.set_in_use(now, byte % 2 == 0)),
+            byte => hostile.use_disk(byte % 2 == 0),
         },
         20 => {
             let count = usize::from(bytes.byte() % 8);

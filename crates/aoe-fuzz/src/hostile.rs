@@ -4,9 +4,10 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
+use crate::disk::{Loan, Rest};
 use aoe_core::{
-    Claim, DropReason, Event, Handled, Instant, InterfaceChange, IoStorage, Link, Links, NetifId,
-    Op, Payload, Received, Request, State, Target, TargetStorage, Ticket, Transmit, Tunables,
+    Claim, DropReason, Event, Handled, Instant, InterfaceChange, Link, Links, NetifId, Op, Payload,
+    Received, Request, State, Target, Ticket, Transmit, Tunables,
 };
 use aoe_wire::{
     ATA_HEADER_LEN, AtaRequest, Command, ConfigReply, Header, MIN_FRAME_LEN, MacAddr, Message,
@@ -68,9 +69,10 @@ pub(crate) fn server(number: u8) -> MacAddr {
 /// Everything that is between engine and world.
 pub(crate) struct Hostile<'s> {
     target: Target<'s>,
-    io: Option<IoStorage<'s>>,
-    frames: usize,
+    memory: Rest<'s>,
     ios: usize,
+    /// The disk is open.
+    in_use: bool,
     pub(crate) now: u64,
     pub(crate) nets: [Net; NETIFS],
     /// Lengths of open requests in bytes, by token.
@@ -93,14 +95,13 @@ pub(crate) struct Hostile<'s> {
 }
 
 impl<'s> Hostile<'s> {
-    pub(crate) fn new((storage, io): (TargetStorage<'s>, IoStorage<'s>), seed: u64) -> Self {
+    pub(crate) fn new(loan: Loan<'s>, seed: u64) -> Self {
         let addr = TargetAddr::new(7, 3).unwrap_or_else(|| unreachable!("7.3 is an address"));
-        let (frames, ios) = (io.frames.len(), io.ios.len());
         Self {
-            target: Target::new(addr, seed, Tunables::default(), storage),
-            io: Some(io),
-            frames,
-            ios,
+            target: Target::new(addr, seed, Tunables::default(), loan.info),
+            ios: loan.rest.io.as_ref().map_or(0, |io| io.ios.len()),
+            memory: loan.rest,
+            in_use: false,
             now: 1,
             nets: [Net {
                 up: true,
@@ -146,7 +147,10 @@ impl<'s> Hostile<'s> {
             sectors,
             ordered,
         };
-        let room = self.io.is_none() && self.open.len() < self.ios;
+        if self.identified {
+            self.lend();
+        }
+        let room = self.memory.io.is_none() && self.open.len() < self.ios;
         assert_eq!(self.target.has_room(), room);
         let now = self.instant();
         let accepted = self.target.submit(now, request).is_ok();
@@ -179,7 +183,7 @@ impl<'s> Hostile<'s> {
             len: frame.len(),
         };
         let now = self.instant();
-        let handled = self.target.handle_frame(now, &received);
+        let handled = self.hand_in(now, &received);
         if header.command == Command::CONFIG
             && matches!(handled, Handled::Done | Handled::Dropped(DropReason::Full))
             && let Ok(reply) = ConfigReply::parse(arg)
@@ -187,7 +191,7 @@ impl<'s> Hostile<'s> {
             self.told.insert(header.src, reply.buffer_count);
         }
         match handled {
-            Handled::Done | Handled::Dropped(_) => {}
+            Handled::Done | Handled::Dropped(_) | Handled::Widen(_) | Handled::KeepConfig => {}
             Handled::CopyData(claim) => {
                 assert!(
                     frame.len() >= ATA_HEADER_LEN + claim.len as usize,
@@ -219,6 +223,49 @@ impl<'s> Hostile<'s> {
             self.give_back(usize::MAX);
         }
         self.drain();
+    }
+
+    /// Hands a frame in, with the memory that it takes as long as there is some.
+    fn hand_in(&mut self, now: Instant, received: &Received<'_>) -> Handled {
+        loop {
+            match self.target.handle_frame(now, received) {
+                Handled::Widen(slots) => {
+                    let Some(table) = self.memory.table(slots) else {
+                        return Handled::Dropped(DropReason::Full);
+                    };
+                    let old = self.target.widen(table);
+                    assert!(old.len() < slots, "a table that is asked for is taken");
+                    self.memory.put_table(old);
+                }
+                Handled::KeepConfig => {
+                    let string = ConfigReply::parse(received.arg).map_or(&[][..], |c| c.string);
+                    if let Some(room) = self.memory.room(string.len()) {
+                        let old = self.target.keep_config(room, string);
+                        assert!(old.len() < string.len(), "room that is asked for is taken");
+                        assert_eq!(self.target.config_string(), string);
+                        self.memory.put_room(old);
+                    }
+                    return Handled::Done;
+                }
+                handled => return handled,
+            }
+        }
+    }
+
+    /// Lends the memory for I/O, if it is not lent.
+    fn lend(&mut self) {
+        if let Some(io) = self.memory.io.take() {
+            assert!(self.target.lend(io).is_none(), "it was given back");
+        }
+    }
+
+    /// The disk is opened or closed.
+    pub(crate) fn use_disk(&mut self, open: bool) {
+        if open && self.identified {
+            self.lend();
+        }
+        self.in_use = open;
+        self.call(|target, now| target.set_in_use(now, open));
     }
 
     /// Copies data and gives tickets back, so many of each, the oldest first.
@@ -285,9 +332,17 @@ impl<'s> Hostile<'s> {
             Event::Identified => {
                 assert!(!self.identified, "identified for the first time twice");
                 self.identified = true;
-                if let Some(io) = self.io.take() {
-                    self.target.lend(io);
-                }
+                self.lend();
+            }
+            Event::Unused => {
+                let at_rest = !self.in_use && self.open.is_empty();
+                let io = self.target.take_back();
+                assert_eq!(
+                    io.is_some(),
+                    at_rest,
+                    "memory is given back at rest, and only then"
+                );
+                self.memory.io = io.or(self.memory.io.take());
             }
             Event::Forget => {
                 assert!(
@@ -496,11 +551,6 @@ impl<'s> Hostile<'s> {
             self.open
         );
         assert_eq!(self.target.poll_timeout(), None);
-        let (storage, io) = self.target.reclaim();
-        assert_eq!(io.is_some(), self.identified);
-        if let Some(io) = io {
-            assert_eq!((io.frames.len(), io.ios.len()), (self.frames, self.ios));
-        }
-        assert!(!storage.paths.is_empty());
+        self.memory.put_all(self.target.reclaim());
     }
 }

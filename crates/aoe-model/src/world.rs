@@ -5,8 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use aoe_core::{
     Completion, Event, Frame, Handled, Info, Instant, InterfaceChange, Io, IoError, IoStorage,
-    Link, Links, NetifId, Op, Path, PathState, Payload, Received, Request, State, Target,
-    TargetStorage, Transmit, Tunables,
+    Link, Links, NetifId, Op, Path, PathState, Payload, Received, Request, State, Target, Transmit,
+    Tunables,
 };
 use aoe_wire::{ATA_HEADER_LEN, Command, FrameText, Header, MIN_FRAME_LEN, MacAddr, TargetAddr};
 
@@ -151,6 +151,8 @@ pub struct World<'s> {
     mistake: Option<Mistake>,
     now: u64,
     target: Target<'s>,
+    /// Memory that the target has not asked for yet.
+    paths: Option<&'s mut [Path]>,
     io: Option<IoStorage<'s>>,
     nets: [Net; 2],
     wire: Vec<Flying>,
@@ -191,19 +193,15 @@ pub fn run(setup: Setup, steps: &[Step]) -> Report {
 /// The same with a mistake.
 #[must_use]
 pub fn run_with(setup: Setup, steps: &[Step], mistake: Option<Mistake>) -> Report {
-    let mut paths = [Path::EMPTY; aoe_core::limits::MAX_PATHS];
+    let mut paths = [Path::EMPTY; aoe_core::limits::MAX_PATHS - 1];
     let mut info = Info::EMPTY;
     let mut frames = vec![Frame::EMPTY; usize::from(setup.frames)];
     let mut ios = vec![Io::EMPTY; usize::from(setup.requests)];
-    let storage = TargetStorage {
-        paths: &mut paths,
-        info: &mut info,
-    };
     let io = IoStorage {
         frames: &mut frames,
         ios: &mut ios,
     };
-    let mut world = World::new(setup, mistake, storage, io);
+    let mut world = World::new(setup, mistake, &mut info, &mut paths, io);
     for (number, step) in steps.iter().enumerate() {
         world.step(*step);
         if !world.model.wrong.is_empty() {
@@ -221,7 +219,8 @@ impl<'s> World<'s> {
     fn new(
         setup: Setup,
         mistake: Option<Mistake>,
-        storage: TargetStorage<'s>,
+        info: &'s mut Info,
+        paths: &'s mut [Path],
         io: IoStorage<'s>,
     ) -> Self {
         let addr = TargetAddr::new(7, 3).unwrap_or_else(|| unreachable!("7.3 is an address"));
@@ -235,7 +234,8 @@ impl<'s> World<'s> {
             setup,
             mistake,
             now: SEC,
-            target: Target::new(addr, 0x5eed_0000_1234_5678, tunables, storage),
+            target: Target::new(addr, 0x5eed_0000_1234_5678, tunables, info),
+            paths: Some(paths),
             io: Some(io),
             nets: [net(true), net(setup.two_links)],
             wire: Vec::new(),
@@ -470,19 +470,15 @@ impl<'s> World<'s> {
     }
 
     fn event(&mut self, event: Event) {
-        let now = self.instant();
         match event {
             Event::Identified if self.identified => {
                 self.model.fault("identified for the first time twice")
             }
             Event::Identified => {
                 self.identified = true;
-                if let Some(io) = self.io.take() {
-                    self.target.lend(io);
-                }
-                self.open = true;
-                self.target.set_in_use(now, true);
+                self.use_disk(true);
             }
+            Event::Unused => self.take_back(),
             Event::Forget => {
                 if self.identified && (self.open || !self.model.open.is_empty()) {
                     self.model.fault("a disk in use is to be forgotten");
@@ -494,6 +490,59 @@ impl<'s> World<'s> {
             }
             _ => {}
         }
+    }
+
+    /// Opens or closes the disk. An open one has the memory for I/O.
+    fn use_disk(&mut self, open: bool) {
+        if open {
+            self.lend();
+        }
+        self.open = open;
+        self.target.set_in_use(self.instant(), open);
+    }
+
+    /// Lends the memory for I/O, if it is not lent.
+    fn lend(&mut self) {
+        if let Some(io) = self.io.take()
+            && self.target.lend(io).is_some()
+        {
+            self.model.fault("memory that was given back is there");
+        }
+    }
+
+    /// Hands a frame in, with the memory that it takes.
+    fn hand_in(&mut self, received: &Received<'_>) -> Handled {
+        let now = self.instant();
+        let handled = self.target.handle_frame(now, received);
+        let Handled::Widen(slots) = handled else {
+            return handled;
+        };
+        match self.paths.take() {
+            Some(table) if table.len() >= slots => {
+                if !self.target.widen(table).is_empty() {
+                    self.model.fault("a table that is asked for is not taken");
+                }
+            }
+            _ => self
+                .model
+                .fault("more paths are asked for than there may be"),
+        }
+        self.target.handle_frame(now, received)
+    }
+
+    fn take_back(&mut self) {
+        let at_rest = !self.open && self.model.open.is_empty();
+        match self.target.take_back() {
+            Some(io) if at_rest => self.io = Some(io),
+            Some(_) => self.model.fault("memory in use is given back"),
+            None if at_rest => self.model.fault("memory that is offered is kept"),
+            None => {}
+        }
+    }
+
+    /// There is room for one more request.
+    fn has_room(&self) -> bool {
+        self.io.is_none() && self.model.open.len() < usize::from(self.setup.requests)
     }
 
     fn abort(&mut self) {
@@ -514,7 +563,7 @@ impl<'s> World<'s> {
             ),
             (target.is_idle() != (open == 0), "idle or not is wrong"),
             (
-                self.identified && target.has_room() != (open < usize::from(self.setup.requests)),
+                self.identified && target.has_room() != self.has_room(),
                 "room or not is wrong",
             ),
             (

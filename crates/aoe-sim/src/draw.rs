@@ -42,6 +42,7 @@ impl Options {
         more::draw_access(&mut options, &mut Rng::new(seed ^ 0x6163_6365));
         more::draw_replays(&mut options, &mut Rng::new(seed ^ 0x7265_706c));
         more::draw_calls(&mut options, &mut Rng::new(seed ^ 0x6361_6c6c));
+        more::draw_memory(&mut options, &mut Rng::new(seed ^ 0x6d65_6d6f));
         let last = options.faults.iter().map(|(at, _)| *at).max().unwrap_or(0);
         options.faults.push((last.max(FAULTY), Fault::Calm));
         options
@@ -181,6 +182,8 @@ fn draw_host(rng: &mut Rng) -> HostOptions {
         timer_delay: *rng.pick(&[0, 100 * US, MS, 10 * MS]).unwrap_or(&0),
         frames: usize::try_from(*rng.pick(&[64, 128, 384, 496]).unwrap_or(&384)).unwrap_or(384),
         ios: usize::try_from(*rng.pick(&[1, 4, 16, 256]).unwrap_or(&256)).unwrap_or(256),
+        short: 0,
+        close: 0,
         notice_delay: if rng.chance(500_000) { 20 * MS } else { 0 },
     }
 }

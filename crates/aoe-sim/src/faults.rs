@@ -77,6 +77,7 @@ impl World<'_> {
         | Fault::ReplyFrom(number, _)
         | Fault::Mask(number, _)
         | Fault::Reserve(number, _)
+        | Fault::Config(number, _)
         | Fault::BufferCount(number, _)) = *fault
         else {
             return;
@@ -107,6 +108,7 @@ impl World<'_> {
             }
             Fault::Mask(_, ref macs) => server.model_mut().set_masks(macs),
             Fault::Reserve(_, ref macs) => server.model_mut().set_reserved(macs),
+            Fault::Config(_, ref string) => server.model_mut().set_config(string),
             Fault::BufferCount(_, count) => server.model_mut().profile_mut().buffer_count = count,
             _ => {}
         }

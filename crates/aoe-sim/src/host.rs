@@ -5,57 +5,15 @@ use std::collections::VecDeque;
 use std::rc::Rc;
 
 use aoe_core::{
-    Admission, Claim, Event, Frame, Handled, Info, Instant, Io, IoError, IoStorage, Link, Links,
-    NetifId, Op, Path, Payload, Received, Target, TargetStorage, Transmit,
+    Admission, Claim, Event, Handled, Instant, IoError, Link, Links, NetifId, Op, Payload,
+    Received, Target, Transmit,
 };
 use aoe_wire::{ATA_HEADER_LEN, HEADER_LEN, Header, MIN_FRAME_LEN, MacAddr, TargetAddr};
 
 use crate::ledger::Open;
+use crate::memory::Loan;
 use crate::options::{Plant, US};
 use crate::world::{Addr, Netif, What, World};
-
-/// Memory for one target.
-#[derive(Debug)]
-pub struct Pool {
-    paths: Vec<Path>,
-    info: Box<Info>,
-    frames: Vec<Frame>,
-    ios: Vec<Io>,
-}
-
-impl Pool {
-    /// Memory for this many frames and requests.
-    #[must_use]
-    pub fn new(frames: usize, ios: usize) -> Self {
-        Self {
-            paths: vec![Path::EMPTY; aoe_core::limits::MAX_PATHS],
-            info: Box::new(Info::EMPTY),
-            frames: vec![Frame::EMPTY; frames],
-            ios: vec![Io::EMPTY; ios],
-        }
-    }
-
-    /// Lends it.
-    pub fn lend(&mut self) -> Loan<'_> {
-        Loan {
-            target: TargetStorage {
-                paths: &mut self.paths,
-                info: &mut self.info,
-            },
-            io: IoStorage {
-                frames: &mut self.frames,
-                ios: &mut self.ios,
-            },
-        }
-    }
-}
-
-/// Memory lent to one target.
-#[derive(Debug)]
-pub struct Loan<'p> {
-    pub(crate) target: TargetStorage<'p>,
-    pub(crate) io: IoStorage<'p>,
-}
 
 /// How a request ended.
 #[derive(Copy, Clone, PartialEq, Eq, Debug)]
@@ -72,7 +30,9 @@ pub struct Ended {
 #[derive(Debug)]
 pub struct Slot<'p> {
     pub(crate) target: Target<'p>,
-    pub(crate) io: Option<IoStorage<'p>>,
+    pub(crate) memory: Loan<'p>,
+    /// The disk is open.
+    pub(crate) open: bool,
     /// It was identified.
     pub identified: bool,
     pub(crate) closing: bool,
@@ -191,13 +151,8 @@ impl<'p> World<'p> {
         if !self.slots.contains_key(&addr) && (self.ending || !self.admit(addr, &received)) {
             return;
         }
-        let now = self.instant();
-        let Some(slot) = self.slots.get_mut(&addr) else {
-            return;
-        };
-        let handled = slot.target.handle_frame(now, &received);
-        match handled {
-            Handled::Done => {}
+        match self.hand_in(addr, &received) {
+            Handled::Done | Handled::Widen(_) | Handled::KeepConfig => {}
             Handled::Dropped(reason) => *self.drops.entry(reason.name()).or_default() += 1,
             Handled::CopyData(claim) => self.borrow_answer(addr, claim, frame, false),
             Handled::CopyIdentify(claim) => self.borrow_answer(addr, claim, frame, true),
@@ -229,17 +184,21 @@ impl<'p> World<'p> {
                     self.trouble
                         .note(self.now, format!("{addr:?} was admitted as {created}"));
                 }
-                let Some(loan) = self.loans.pop() else {
+                let Some((info, memory)) = self.loans.pop().and_then(|mut memory| {
+                    let info = memory.info()?;
+                    Some((info, memory))
+                }) else {
                     self.initiator.target_removed(false);
                     return false;
                 };
                 let seed = self.rng.bits();
-                let target = Target::new(created, seed, self.options.tunables, loan.target);
+                let target = Target::new(created, seed, self.options.tunables, info);
                 self.slots.insert(
                     addr,
                     Slot {
                         target,
-                        io: Some(loan.io),
+                        memory,
+                        open: false,
                         identified: false,
                         closing: false,
                         borrowed: 0,
@@ -380,12 +339,14 @@ impl<'p> World<'p> {
             self.watch_out(addr, &transmit);
             self.borrow_data(addr, transmit);
         }
+        let mut ended = false;
         while let Some(done) = self
             .slots
             .get_mut(&addr)
             .and_then(|slot| slot.target.poll_completion())
         {
             self.completed(addr, &done);
+            ended = true;
         }
         self.watch_suspects(addr);
         while let Some(event) = self
@@ -397,6 +358,9 @@ impl<'p> World<'p> {
         }
         if self.refill(addr) {
             again = true;
+        }
+        if ended {
+            self.close_if_idle(addr);
         }
         let Some(slot) = self.slots.get_mut(&addr) else {
             return;

@@ -10,6 +10,7 @@ mod draw;
 mod faults;
 pub mod host;
 pub mod ledger;
+pub mod memory;
 mod more;
 pub mod net;
 pub mod options;
@@ -19,7 +20,8 @@ mod watch;
 mod work;
 pub mod world;
 
-pub use host::{Ended, Loan, Pool, Slot};
+pub use host::{Ended, Slot};
+pub use memory::{Loan, Pool};
 pub use options::{Fault, Options, Plant};
 pub use world::{Addr, World};
 

@@ -93,6 +93,26 @@ pub(crate) fn draw_calls(options: &mut Options, rng: &mut Rng) {
     options.host.call_time = *rng.pick(&[0, 0, 10, 200]).unwrap_or(&0);
 }
 
+/// Callers that close the disk as soon as nothing is to be done, and some that are short of memory.
+pub(crate) fn draw_memory(options: &mut Options, rng: &mut Rng) {
+    options.host.close = *rng.pick(&[0, 0, 100_000, 900_000]).unwrap_or(&0);
+    options.host.short = *rng.pick(&[0, 0, 0, 500_000]).unwrap_or(&0);
+    if !rng.chance(250_000) {
+        return;
+    }
+    for _ in 0..4 {
+        let server = usize::try_from(rng.below(options.servers.len() as u64)).unwrap_or(0);
+        let len = *rng.pick(&[0, 1, 32, 33, 500, 1024]).unwrap_or(&0);
+        let letter = u8::try_from(rng.between(33, 126)).unwrap_or(b'a');
+        let at = rng.below(FAULTY);
+        let change = Fault::Config(server, vec![letter; len]);
+        options
+            .faults
+            .extend([(at, change), (at + MS, Fault::Discover)]);
+    }
+    options.faults.sort_by_key(|(at, _)| *at);
+}
+
 /// What changes the wires without taking away what they do already.
 fn on_wires(options: &mut Options, rng: &mut Rng, change: impl Fn(&mut Condition, &mut Condition)) {
     let mut any = false;

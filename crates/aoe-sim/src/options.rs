@@ -119,6 +119,11 @@ pub struct HostOptions {
     pub frames: usize,
     /// Requests lent to a target.
     pub ios: usize,
+    /// How often in a million times there is no memory when a target asks for some.
+    pub short: u32,
+    /// How often in a million times the disk is closed when nothing is to be done, to be opened again for
+    /// the next request.
+    pub close: u32,
     /// Longest time from the loss of a link until the caller has noticed, emptied the interface, and told
     /// the engine. Until then the interface keeps what it is given, and sends it when the link is back.
     pub notice_delay: u64,
@@ -153,6 +158,8 @@ pub enum Plant {
     ReuseData,
     /// Timers fire over and over again.
     SpinTimer,
+    /// What the engine offers back is not taken.
+    KeepMemory,
 }
 
 /// Something that happens to the world.
@@ -194,6 +201,8 @@ pub enum Fault {
     Mask(usize, Vec<Mac>),
     /// A server is reserved for these addresses; for nobody, when there are none.
     Reserve(usize, Vec<Mac>),
+    /// A server has another config string, and says so when it is asked.
+    Config(usize, Vec<u8>),
     /// A disk has another size.
     Resize(usize, u64),
     /// The operator ends all waiting.
@@ -278,6 +287,8 @@ impl Options {
                 timer_delay: 0,
                 frames: 384,
                 ios: 256,
+                short: 0,
+                close: 0,
                 notice_delay: 0,
             },
             tunables: Tunables::default(),

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: BSD-2-Clause
 //! Requests and targets from their beginning to their end, as the caller of the engine sees them.
 
-use aoe_core::{Completion, Event, Frame, Info, Io, IoError, Op, Path, Request};
+use aoe_core::{Completion, Event, IoError, Op, Request};
 
-use crate::host::{Ended, Loan};
+use crate::host::Ended;
 use crate::ledger::{Open, stamp};
 use crate::options::Plant;
 use crate::world::{Addr, World};
@@ -16,7 +16,7 @@ impl World<'_> {
             let Some(slot) = self.slots.get_mut(&addr) else {
                 return any;
             };
-            if !slot.target.has_room() || slot.io.is_some() && slot.identified {
+            if !slot.target.has_room() {
                 return any;
             }
             let Some((token, open)) = slot.waiting.pop_front() else {
@@ -87,15 +87,13 @@ impl World<'_> {
             Event::Identified if !slot.identified => {
                 slot.identified = true;
                 self.initiator.target_identified();
-                if let Some(io) = slot.io.take() {
-                    slot.target.lend(io);
-                }
-                slot.target.set_in_use(now, true);
+                self.open_disk(addr);
                 self.more_work(addr);
             }
             Event::Identified => self
                 .trouble
                 .note(self.now, "identified for the first time twice"),
+            Event::Unused => self.take_back(addr),
             Event::Forget => {
                 slot.closing = true;
                 slot.target.abort(now);
@@ -126,27 +124,7 @@ impl World<'_> {
         };
         self.initiator.target_removed(slot.identified);
         self.buried.add(&crate::Counted::of(slot.target.counters()));
-        let (target, io) = slot.target.reclaim();
-        let io = io.or(slot.io);
-        target.paths.fill(Path::EMPTY);
-        *target.info = Info::EMPTY;
-        match io {
-            Some(io) => {
-                let (frames, ios) = (self.options.host.frames, self.options.host.ios);
-                if (io.frames.len(), io.ios.len()) != (frames, ios) {
-                    self.trouble.note(
-                        self.now,
-                        "the engine gave back other memory than it was lent",
-                    );
-                }
-                io.frames.fill(Frame::EMPTY);
-                io.ios.fill(Io::EMPTY);
-                self.loans.push(Loan { target, io });
-            }
-            None => self
-                .trouble
-                .note(self.now, "the engine did not give back its memory"),
-        }
+        self.bury_memory(slot.memory, slot.target.reclaim());
         if let Some(ledger) = self.ledgers.get(&addr)
             && !ledger.borrow().open.is_empty()
         {
@@ -178,6 +156,13 @@ impl World<'_> {
             at: 0,
             data,
         };
+        if self
+            .slots
+            .get(&addr)
+            .is_some_and(|slot| slot.identified && !slot.open && !slot.closing)
+        {
+            self.open_disk(addr);
+        }
         match self.slots.get_mut(&addr) {
             // First come, first served.
             Some(slot) if !slot.waiting.is_empty() => slot.waiting.push_back((token, open)),

@@ -190,11 +190,16 @@ impl World<'_> {
 
     /// After the load: late frames arrive, disks are compared, memory comes back.
     pub fn settle(&mut self) {
+        let addrs: Vec<Addr> = self.slots.keys().copied().collect();
+        for addr in &addrs {
+            self.close_disk(*addr);
+        }
         self.run_for(20_000_000_000);
         self.check_disks();
+        self.check_idle_memory();
         self.ending = true;
         let loans = self.loans.len() + self.slots.len();
-        for addr in self.slots.keys().copied().collect::<Vec<_>>() {
+        for addr in addrs {
             self.remove(addr);
         }
         self.run_for(5_000_000_000);

@@ -11,8 +11,9 @@ use aoe_target::rng::Rng;
 use aoe_target::{Address, Mac, Model, Port, Server};
 
 use crate::disk::{Disk, DiskHandle, SharedDisk};
-use crate::host::{Loan, Slot};
+use crate::host::Slot;
 use crate::ledger::{Ledger, Trouble};
+use crate::memory::Loan;
 use crate::net::{End, Segment};
 use crate::options::{Fault, Options};
 use crate::pcap::Pcap;

@@ -180,6 +180,11 @@ fn a_livelock_is_found() {
 }
 
 #[test]
+fn memory_that_is_not_taken_back_is_found() {
+    found(busy(16), Plant::KeepMemory, &["is not in use and has"]);
+}
+
+#[test]
 fn an_unexpected_error_is_found() {
     let mut options = busy(14);
     options.work.requests = 0;

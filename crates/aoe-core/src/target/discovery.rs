@@ -1,6 +1,6 @@
 //! Which paths there are, and which disk is behind them.
 
-use super::paths::{Path, PathState};
+use super::paths::{Path, PathState, Room};
 use super::probe::ProbeKind;
 use super::{FlushMode, State, Target};
 use crate::limits::{
@@ -55,15 +55,19 @@ impl Target<'_> {
         }
         let candidate = self.path_or_candidate(rx);
         self.note_config(rx.header.src, &config);
-        let Some(index) = candidate else {
-            return Handled::Dropped(DropReason::Full);
+        let index = match candidate {
+            Room::Slot(index) => index,
+            Room::Wanted(slots) => return Handled::Widen(slots),
+            Room::None => return Handled::Dropped(DropReason::Full),
         };
         let path = self.paths.at(index);
         path.heard_at = now;
         let trusted = !matches!(path.state, PathState::New | PathState::Conflict);
-        if trusted || self.info.identity.is_none() {
-            self.note_config_string(config.string);
-        }
+        let kept = if trusted || self.info.identity.is_none() {
+            self.note_config_string(config.string)
+        } else {
+            true
+        };
         if self.answers_config_probe(index, rx.header.tag) {
             self.note_probe_answered(now, index);
             if self.paths.get(index).state == PathState::Checking {
@@ -73,7 +77,11 @@ impl Target<'_> {
             }
         }
         self.follow_up(now, index, rx.header.tag == 0);
-        Handled::Done
+        if kept {
+            Handled::Done
+        } else {
+            Handled::KeepConfig
+        }
     }
 
     /// What the remote side takes holds for every path to it, also when the answer came by an
@@ -94,11 +102,12 @@ impl Target<'_> {
         }
     }
 
-    fn path_or_candidate(&mut self, rx: &Received<'_>) -> Option<u8> {
+    fn path_or_candidate(&mut self, rx: &Received<'_>) -> Room {
         if let Some(index) = self.paths.find(rx.netif, rx.header.src) {
-            return Some(index);
+            return Room::Slot(index);
         }
-        let index = self.paths.vacancy()?;
+        let room = self.paths.room();
+        let Room::Slot(index) = room else { return room };
         // The number may have belonged to a path before: its old questions must not be answered.
         let generation = self.paths.get(index).probe.generation;
         let path = self.paths.at(index);
@@ -110,18 +119,21 @@ impl Target<'_> {
             ..Path::EMPTY
         };
         path.probe.generation = generation;
-        Some(index)
+        room
     }
 
-    fn note_config_string(&mut self, string: &[u8]) {
+    /// False when there is no room for it; the string that was there before stays.
+    pub(super) fn note_config_string(&mut self, string: &[u8]) -> bool {
         if self.config_string() == string {
-            return;
+            return true;
         }
-        if let Some(place) = self.info.config.get_mut(..string.len()) {
-            place.copy_from_slice(string);
-            self.info.config_len = u16::try_from(string.len()).unwrap_or(0);
-            self.events.add(Event::ConfigChanged);
-        }
+        let Some(place) = self.config.get_mut(..string.len()) else {
+            return false;
+        };
+        place.copy_from_slice(string);
+        self.config_len = u16::try_from(string.len()).unwrap_or(0);
+        self.events.add(Event::ConfigChanged);
+        true
     }
 
     fn answers_config_probe(&self, index: u8, tag: u32) -> bool {

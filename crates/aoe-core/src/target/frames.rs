@@ -181,6 +181,8 @@ pub(crate) struct Answered {
 #[derive(Debug)]
 pub(crate) struct Frames<'s> {
     slots: &'s mut [Frame],
+    /// The generation of slots that were not used since they were lent.
+    base: u32,
     free: List,
     free_count: u16,
     /// Stands in for a slot that does not exist, so that a broken index damages nothing.
@@ -193,6 +195,7 @@ impl<'s> Frames<'s> {
     pub(crate) fn unlent() -> Self {
         Self {
             slots: &mut [],
+            base: 0,
             free: List::EMPTY,
             free_count: 0,
             scratch: Frame::EMPTY,
@@ -206,7 +209,10 @@ impl<'s> Frames<'s> {
         self.free_count = 0;
         for index in 0..self.slots.len().min(MAX_FRAMES) {
             let index = index as u16;
-            *self.at(index) = Frame::EMPTY;
+            *self.at(index) = Frame {
+                generation: self.base,
+                ..Frame::EMPTY
+            };
             let mut free = self.free;
             self.push_back(&mut free, index);
             self.free = free;
@@ -216,6 +222,26 @@ impl<'s> Frames<'s> {
 
     pub(crate) fn reclaim(self) -> &'s mut [Frame] {
         self.slots
+    }
+
+    /// No frame is in use: neither in flight, nor waiting, nor a ghost.
+    pub(crate) fn is_unused(&self) -> bool {
+        usize::from(self.free_count) == self.slots.len().min(MAX_FRAMES)
+    }
+
+    /// Gives the slots back while none is in use. Slots that are lent later go on with generations that
+    /// none of these had, so that a late answer is not taken for one to a newer frame.
+    pub(crate) fn take_back(&mut self) -> &'s mut [Frame] {
+        let base = self.base;
+        let ahead = self
+            .slots
+            .iter()
+            .map(|frame| frame.generation.wrapping_sub(base))
+            .max();
+        self.base = base.wrapping_add(ahead.unwrap_or(0));
+        self.free = List::EMPTY;
+        self.free_count = 0;
+        core::mem::take(&mut self.slots)
     }
 
     pub(crate) const fn free_count(&self) -> u16 {
@@ -430,6 +456,33 @@ mod tests {
         frames.allocate().unwrap();
         frames.at(index).note_sent(Instant::default(), 0, 2);
         assert_eq!(frames.find(tag), None);
+    }
+
+    #[test]
+    fn an_answer_from_before_the_memory_was_taken_back_finds_nothing() {
+        let mut slots = vec![Frame::EMPTY; 3];
+        let mut frames = Frames::unlent();
+        let mut old = Vec::new();
+        let mut lent: &mut [Frame] = &mut slots;
+        for round in 0..5 {
+            frames.lend(lent);
+            assert!(frames.is_unused());
+            let mut taken = Vec::new();
+            for _ in 0..2 + round {
+                let index = frames.allocate().unwrap();
+                frames.at(index).note_sent(Instant::default(), 0, 1);
+                let tag = KEY.decode(frames.tag(KEY, index)).unwrap();
+                assert!(old.iter().all(|&old| frames.find(old).is_none()));
+                taken.push(tag);
+                frames.release(index);
+            }
+            old.append(&mut taken);
+            assert!(frames.is_unused());
+            lent = frames.take_back();
+            assert_eq!(lent.len(), 3);
+            assert_eq!(frames.allocate(), None);
+        }
+        assert!(!frames.is_broken());
     }
 
     #[test]

@@ -177,6 +177,12 @@ impl<'s> Ios<'s> {
         self.slots
     }
 
+    /// Gives the slots back while no request is accepted and not completed.
+    pub(crate) fn take_back(&mut self) -> &'s mut [Io] {
+        self.free = Queue::EMPTY;
+        core::mem::take(&mut self.slots)
+    }
+
     pub(crate) const fn is_broken(&self) -> bool {
         self.broken
     }

@@ -133,9 +133,18 @@ impl Target<'_> {
     /// The disk was opened or closed.
     pub fn set_in_use(&mut self, now: Instant, open: bool) {
         self.in_use = open;
+        self.offered &= !open;
         if !open && self.no_path_since.is_some() {
             // Silence counts towards forgetting from the last close on.
             self.closed_at = now;
+        }
+        self.note_unused();
+    }
+
+    fn note_unused(&mut self) {
+        if !self.offered && self.is_unused() {
+            self.offered = true;
+            self.events.add(Event::Unused);
         }
     }
 
@@ -199,6 +208,7 @@ impl Target<'_> {
             self.wake_waiting(now);
         }
         self.time_silence(now);
+        self.note_unused();
     }
 
     /// The books are wrong: nothing that they say may be trusted with data.
@@ -306,7 +316,10 @@ impl Target<'_> {
             .delayed
             .head()
             .map(|index| self.frames.get(index).last_sent.after(BUSY_RETRY_NS));
+        // Books that are wrong are closed at once.
+        let broken = self.is_broken().then(Instant::default);
         let own = [
+            broken,
             down_at,
             self.dead_at(),
             self.forget_at(),

@@ -22,7 +22,7 @@ mod tag;
 pub(crate) mod transmit;
 mod window;
 
-use crate::limits::{MAX_CONFIG_STRING, TRIM_BLOCK_SECTORS};
+use crate::limits::TRIM_BLOCK_SECTORS;
 use crate::{Completion, Event, Full, Instant, IoError, NetifId, Op, Request, Ticket};
 use aoe_wire::{Identify, MacAddr, TargetAddr};
 
@@ -76,12 +76,10 @@ pub struct Counters {
     pub refusals: u64,
 }
 
-/// The large and rarely used part of a target, in memory lent by the caller.
+/// The rarely used part of a target, in memory lent by the caller.
 #[derive(Copy, Clone, Debug)]
 pub struct Info {
     identity: Option<Identify>,
-    config: [u8; MAX_CONFIG_STRING],
-    config_len: u16,
     conflict: Option<(NetifId, MacAddr)>,
     counters: Counters,
 }
@@ -90,8 +88,6 @@ impl Info {
     /// What lent memory must hold.
     pub const EMPTY: Self = Self {
         identity: None,
-        config: [0; MAX_CONFIG_STRING],
-        config_len: 0,
         conflict: None,
         counters: Counters {
             reads: 0,
@@ -115,22 +111,29 @@ impl Info {
     };
 }
 
-/// Memory that every target needs.
-#[derive(Debug)]
-pub struct TargetStorage<'s> {
-    /// One slot a path, at most [`crate::limits::MAX_PATHS`] are used.
-    pub paths: &'s mut [Path],
-    /// The rest.
-    pub info: &'s mut Info,
-}
-
-/// Memory that a target with a disk needs.
+/// Memory that a target whose disk is open needs.
 #[derive(Debug)]
 pub struct IoStorage<'s> {
     /// One slot a frame, at most [`crate::limits::MAX_FRAMES`] are used; at least 16.
     pub frames: &'s mut [Frame],
     /// One slot a request.
     pub ios: &'s mut [Io],
+}
+
+/// A target whose disk is not open and that has one path needs no more than this and its config string.
+const _: () = assert!(size_of::<Target<'_>>() + size_of::<Info>() < crate::limits::MAX_IDLE_BYTES);
+
+/// All memory that was lent to a target.
+#[derive(Debug)]
+pub struct TargetStorage<'s> {
+    /// Of [`Target::new`].
+    pub info: &'s mut Info,
+    /// Of [`Target::widen`]; empty if that was not asked for.
+    pub paths: &'s mut [Path],
+    /// Of [`Target::keep_config`]; empty if that was not asked for.
+    pub config: &'s mut [u8],
+    /// Of [`Target::lend`], unless it was taken back.
+    pub io: Option<IoStorage<'s>>,
 }
 
 /// What the operator decides for a target.
@@ -192,6 +195,9 @@ pub struct Target<'s> {
     key: TagKey,
     tunables: Tunables,
     info: &'s mut Info,
+    /// Room for the config string, and its length.
+    config: &'s mut [u8],
+    config_len: u16,
     paths: Paths<'s>,
     frames: Frames<'s>,
     ios: Ios<'s>,
@@ -213,6 +219,8 @@ pub struct Target<'s> {
     unordered: bool,
     /// The disk is open.
     in_use: bool,
+    /// That nobody has a use for the memory of I/O was reported.
+    offered: bool,
     forgotten: bool,
     next_seq: u64,
     /// Since when no path carries I/O.
@@ -224,19 +232,17 @@ pub struct Target<'s> {
 impl<'s> Target<'s> {
     /// A target that was just heard of. `seed` makes its tags unguessable.
     #[must_use]
-    pub fn new(
-        addr: TargetAddr,
-        seed: u64,
-        tunables: Tunables,
-        storage: TargetStorage<'s>,
-    ) -> Self {
+    pub fn new(addr: TargetAddr, seed: u64, tunables: Tunables, info: &'s mut Info) -> Self {
+        *info = Info::EMPTY;
         Self {
             addr,
             state: State::Probing,
             key: TagKey::new(seed),
             tunables,
-            info: storage.info,
-            paths: Paths::new(storage.paths),
+            info,
+            config: &mut [],
+            config_len: 0,
+            paths: Paths::new(),
             frames: Frames::unlent(),
             ios: Ios::unlent(),
             queued: List::EMPTY,
@@ -250,6 +256,7 @@ impl<'s> Target<'s> {
             read_only: false,
             unordered: true,
             in_use: false,
+            offered: false,
             forgotten: false,
             next_seq: 1,
             no_path_since: None,
@@ -257,25 +264,73 @@ impl<'s> Target<'s> {
         }
     }
 
-    /// Lends the memory that I/O needs; to be done once, after [`Event::Identified`].
-    pub fn lend(&mut self, io: IoStorage<'s>) {
+    /// Lends the memory that I/O needs. Without it every request is [`Full`], so it is lent after
+    /// [`Event::Identified`] and before the disk is opened. What is lent beside it comes back at once.
+    pub fn lend(&mut self, io: IoStorage<'s>) -> Option<IoStorage<'s>> {
+        if self.ios.is_lent() {
+            return Some(io);
+        }
         self.frames.lend(io.frames);
         self.ios.lend(io.ios);
+        self.offered = false;
+        None
+    }
+
+    /// The memory that I/O needs is lent.
+    #[must_use]
+    pub fn is_lent(&self) -> bool {
+        self.ios.is_lent()
+    }
+
+    /// Gives the memory that I/O needs back, if nothing is in it and the disk is not open; see
+    /// [`Event::Unused`]. It can be lent again.
+    #[must_use]
+    pub fn take_back(&mut self) -> Option<IoStorage<'s>> {
+        self.is_unused().then(|| IoStorage {
+            frames: self.frames.take_back(),
+            ios: self.ios.take_back(),
+        })
+    }
+
+    /// Memory for I/O is lent and nobody has a use for it: even the copies of old writes are dead.
+    fn is_unused(&self) -> bool {
+        !self.in_use && self.ios.is_lent() && self.is_idle() && self.frames.is_unused()
+    }
+
+    /// Lends a larger table for paths, as [`crate::Handled::Widen`] asks for. The table that it replaces
+    /// comes back, or the new one if it is no larger.
+    #[must_use]
+    pub fn widen(&mut self, table: &'s mut [Path]) -> &'s mut [Path] {
+        self.paths.widen(table)
+    }
+
+    /// Lends room for a config string and puts the string there, as [`crate::Handled::KeepConfig`] asks
+    /// for. The room that it replaces comes back, or the new one if it is of no use.
+    #[must_use]
+    pub fn keep_config(&mut self, room: &'s mut [u8], string: &[u8]) -> &'s mut [u8] {
+        if string.len() > room.len() || self.config_string() == string {
+            return room;
+        }
+        let old = core::mem::replace(&mut self.config, room);
+        self.config_len = 0;
+        self.note_config_string(string);
+        old
     }
 
     /// Takes the target apart and gives the memory back. To be called when [`Target::is_idle`].
     #[must_use]
-    pub fn reclaim(self) -> (TargetStorage<'s>, Option<IoStorage<'s>>) {
+    pub fn reclaim(self) -> TargetStorage<'s> {
         let io = self.ios.is_lent();
         let io_storage = IoStorage {
             frames: self.frames.reclaim(),
             ios: self.ios.reclaim(),
         };
-        let storage = TargetStorage {
-            paths: self.paths.reclaim(),
+        TargetStorage {
             info: self.info,
-        };
-        (storage, io.then_some(io_storage))
+            paths: self.paths.reclaim(),
+            config: self.config,
+            io: io.then_some(io_storage),
+        }
     }
 
     /// Accepts a request.
@@ -373,9 +428,8 @@ impl<'s> Target<'s> {
     /// Its config string.
     #[must_use]
     pub fn config_string(&self) -> &[u8] {
-        self.info
-            .config
-            .get(..usize::from(self.info.config_len))
+        self.config
+            .get(..usize::from(self.config_len))
             .unwrap_or(&[])
     }
 
@@ -465,14 +519,14 @@ mod tests {
     use core::mem::size_of;
 
     #[test]
-    fn an_idle_target_is_small_enough_for_a_kernel_stack() {
+    fn a_target_is_small_enough_for_a_kernel_stack() {
         assert!(
             size_of::<Target<'_>>() <= 704,
             "{}",
             size_of::<Target<'_>>()
         );
-        assert!(size_of::<Path>() <= 376, "{}", size_of::<Path>());
-        assert!(size_of::<Frame>() <= 104, "{}", size_of::<Frame>());
-        assert!(size_of::<Io>() <= 96, "{}", size_of::<Io>());
+        assert!(size_of::<Path>() <= 320, "{}", size_of::<Path>());
+        assert!(size_of::<Frame>() <= 72, "{}", size_of::<Frame>());
+        assert!(size_of::<Io>() <= 64, "{}", size_of::<Io>());
     }
 }

@@ -392,31 +392,52 @@ pub(crate) fn cut_sectors(lba: u64, remaining: u64, payload: u32, physical: u32)
     u32::try_from(sectors).unwrap_or(u32::MAX)
 }
 
-/// The lent slots, by number.
+/// A place for a new path.
+#[derive(Copy, Clone, PartialEq, Eq, Debug)]
+pub(crate) enum Room {
+    /// This slot.
+    Slot(u8),
+    /// None before a table of so many slots is lent.
+    Wanted(usize),
+    /// None.
+    None,
+}
+
+/// The slots, by number: one of our own, which is all that most targets need, and lent ones.
 #[derive(Debug)]
 pub(crate) struct Paths<'s> {
-    slots: &'s mut [Path],
+    first: Path,
+    more: &'s mut [Path],
     /// Slots from here on are unused.
     used: u8,
-    scratch: Path,
     broken: bool,
 }
 
 impl<'s> Paths<'s> {
-    pub(crate) fn new(slots: &'s mut [Path]) -> Self {
-        for path in slots.iter_mut() {
-            *path = Path::EMPTY;
-        }
+    pub(crate) fn new() -> Self {
         Self {
-            slots,
+            first: Path::EMPTY,
+            more: &mut [],
             used: 0,
-            scratch: Path::EMPTY,
             broken: false,
         }
     }
 
+    /// Takes a larger table for all slots but the first, and gives back the one that it is in place of. A
+    /// table that is not larger is given back itself.
+    pub(crate) fn widen(&mut self, table: &'s mut [Path]) -> &'s mut [Path] {
+        if table.len() <= self.more.len() {
+            return table;
+        }
+        table.fill(Path::EMPTY);
+        for (to, from) in table.iter_mut().zip(self.more.iter()) {
+            *to = *from;
+        }
+        core::mem::replace(&mut self.more, table)
+    }
+
     pub(crate) fn reclaim(self) -> &'s mut [Path] {
-        self.slots
+        self.more
     }
 
     pub(crate) const fn is_broken(&self) -> bool {
@@ -429,23 +450,32 @@ impl<'s> Paths<'s> {
     }
 
     pub(crate) fn iter(&self) -> impl Iterator<Item = &Path> {
-        self.slots
-            .iter()
+        core::iter::once(&self.first)
+            .chain(self.more.iter())
             .take(usize::from(self.used))
             .filter(|path| path.state != PathState::Unused)
     }
 
     pub(crate) fn get(&self, index: u8) -> &Path {
-        self.slots.get(usize::from(index)).unwrap_or(&self.scratch)
+        match usize::from(index).checked_sub(1) {
+            None => &self.first,
+            Some(index) => self.more.get(index).unwrap_or(&Path::EMPTY),
+        }
     }
 
+    /// A number without slot is a fault of the engine. From then on there are no paths any more, so that
+    /// nothing is sent or taken in by books that are wrong, and the first slot can stand in for the missing.
     pub(crate) fn at(&mut self, index: u8) -> &mut Path {
-        match self.slots.get_mut(usize::from(index)) {
-            Some(path) => path,
-            None => {
-                self.broken = true;
-                &mut self.scratch
-            }
+        match usize::from(index).checked_sub(1) {
+            None => &mut self.first,
+            Some(index) => match self.more.get_mut(index) {
+                Some(path) => path,
+                None => {
+                    self.broken = true;
+                    self.used = 0;
+                    &mut self.first
+                }
+            },
         }
     }
 
@@ -456,21 +486,30 @@ impl<'s> Paths<'s> {
         })
     }
 
-    /// A slot for a new path: an unused one, else the one that has been useless for longest.
-    pub(crate) fn vacancy(&mut self) -> Option<u8> {
+    /// A slot for a new path: an unused one, else, when there are as many as may be, the one that has
+    /// been useless for longest. The number of slots doubles each time that it does not suffice.
+    pub(crate) fn room(&mut self) -> Room {
+        if self.broken {
+            return Room::None;
+        }
         let unused = self
             .indices()
             .find(|&index| self.get(index).state == PathState::Unused);
-        if unused.is_some() {
-            return unused;
+        if let Some(index) = unused {
+            return Room::Slot(index);
         }
-        if usize::from(self.used) < self.slots.len().min(MAX_PATHS) {
+        let slots = 1 + self.more.len();
+        if usize::from(self.used) < slots.min(MAX_PATHS) {
             self.used += 1;
-            return Some(self.used - 1);
+            return Room::Slot(self.used - 1);
+        }
+        if slots < MAX_PATHS {
+            return Room::Wanted((2 * slots).min(MAX_PATHS) - 1);
         }
         self.indices()
             .filter(|&index| matches!(self.get(index).state, PathState::New | PathState::Conflict))
             .min_by_key(|&index| self.get(index).heard_at)
+            .map_or(Room::None, Room::Slot)
     }
 
     /// Empties a slot. Its count of questions goes on, so that no answer is taken for another's.
@@ -486,10 +525,15 @@ impl<'s> Paths<'s> {
 
     /// Frames in flight to one remote MAC, over whatever interface.
     pub(crate) fn outstanding_to(&self, mac: MacAddr) -> u32 {
-        self.iter()
-            .filter(|path| path.mac == mac)
-            .map(|path| u32::from(path.outstanding))
-            .sum()
+        let of = |path: &Path| {
+            if path.mac == mac {
+                u32::from(path.outstanding)
+            } else {
+                0
+            }
+        };
+        let more = usize::from(self.used).saturating_sub(1);
+        of(&self.first) + self.more.iter().take(more).map(of).sum::<u32>()
     }
 
     /// Whether any path satisfies `test`.
@@ -557,22 +601,74 @@ mod tests {
         assert!(!path.resting);
     }
 
-    #[test]
-    fn slots_are_searched_only_as_far_as_they_are_used() {
-        let mut slots = [Path::EMPTY; 4];
-        let mut paths = Paths::new(&mut slots);
-        assert_eq!(paths.indices(), 0..0);
-        for index in 0..4 {
-            assert_eq!(paths.vacancy(), Some(index));
+    /// Takes rooms for paths in use until there are no more without memory.
+    fn fill(paths: &mut Paths<'_>) {
+        while let Room::Slot(index) = paths.room() {
             paths.at(index).state = PathState::Up;
         }
-        assert_eq!(paths.vacancy(), None, "paths in use are not given away");
+    }
+
+    #[test]
+    fn slots_are_searched_only_as_far_as_they_are_used() {
+        let mut table = [Path::EMPTY; 3];
+        let mut paths = Paths::new();
+        paths.widen(&mut table);
+        assert_eq!(paths.indices(), 0..0);
+        for index in 0..4 {
+            assert_eq!(paths.room(), Room::Slot(index));
+            paths.at(index).state = PathState::Up;
+        }
+        assert_eq!(paths.indices(), 0..4);
         paths.clear(1);
         assert_eq!(paths.indices(), 0..4);
-        assert_eq!(paths.vacancy(), Some(1));
+        assert_eq!(paths.room(), Room::Slot(1));
         paths.clear(3);
         paths.clear(2);
         assert_eq!(paths.indices(), 0..1);
+    }
+
+    #[test]
+    fn the_table_grows_as_it_is_asked_for_and_keeps_what_it_holds() {
+        let (mut one, mut three, mut seven) =
+            ([Path::EMPTY; 1], [Path::EMPTY; 3], [Path::EMPTY; 7]);
+        let mut paths = Paths::new();
+        fill(&mut paths);
+        assert_eq!(paths.room(), Room::Wanted(1));
+        assert_eq!(paths.room(), Room::Wanted(1), "to ask changes nothing");
+        assert_eq!(paths.widen(&mut one).len(), 0);
+        fill(&mut paths);
+        paths.at(1).sent = 77;
+        assert_eq!(paths.room(), Room::Wanted(3));
+        assert_eq!(paths.widen(&mut three).len(), 1, "the small one comes back");
+        assert_eq!(paths.get(1).sent, 77);
+        fill(&mut paths);
+        assert_eq!(paths.room(), Room::Wanted(7));
+        let mut small = [Path::EMPTY; 2];
+        assert_eq!(paths.widen(&mut small).len(), 2, "of no use");
+        assert_eq!(paths.widen(&mut seven).len(), 3);
+        fill(&mut paths);
+        assert_eq!(paths.indices(), 0..8);
+        assert_eq!(paths.get(1).sent, 77);
+        assert_eq!(paths.room(), Room::None, "paths in use are not given away");
+        paths.at(6).state = PathState::New;
+        paths.at(3).state = PathState::Conflict;
+        paths.at(6).heard_at = Instant::from_nanos(5);
+        paths.at(3).heard_at = Instant::from_nanos(6);
+        assert_eq!(paths.room(), Room::Slot(6));
+    }
+
+    #[test]
+    fn a_number_without_slot_ends_all_paths() {
+        let mut paths = Paths::new();
+        fill(&mut paths);
+        assert!(!paths.is_broken());
+        assert_eq!(paths.get(5).state, PathState::Unused);
+        assert!(!paths.is_broken(), "to look breaks nothing");
+        paths.at(5).outstanding = 1;
+        assert!(paths.is_broken());
+        assert_eq!(paths.indices(), 0..0);
+        assert_eq!(paths.iter().count(), 0);
+        assert_eq!(paths.room(), Room::None);
     }
 
     #[test]

@@ -13,15 +13,15 @@ use crate::limits::{
 };
 use crate::time::SEC;
 
-/// The search in one direction of one path. Sizes are in sectors.
+/// The search in one direction of one path. Sizes are in sectors, of which a frame has 255 at most.
 #[derive(Copy, Clone, Debug)]
 pub(crate) struct PayloadSearch {
     /// Larger frames are not sent, but for one at a time; `None`: nothing is known against any size.
-    limit: Option<u32>,
+    limit: Option<u8>,
     /// Rounds in a row in which large frames were lost while smaller ones came through.
     rounds: u8,
     /// The smallest size lost in these rounds.
-    suspect: u32,
+    suspect: u8,
     /// Frames sent before this sequence number belong to a round that was counted.
     counted_until: u64,
     /// When a larger frame may be tried (again).
@@ -31,7 +31,7 @@ pub(crate) struct PayloadSearch {
     /// The sequence number of the last trial.
     trial: u64,
     /// What it was to show: this size gets through.
-    tried: u32,
+    tried: u8,
     /// That is all that is promised.
     tried_all: bool,
 }
@@ -51,11 +51,11 @@ impl PayloadSearch {
 
     /// The size of a frame to be sent now, where `promised` should be possible.
     pub(crate) fn sectors(&self, now: Instant, promised: u32) -> u32 {
-        let Some(limit) = self.limit else {
+        let Some(limit) = self.limit.map(u32::from) else {
             return promised;
         };
         let next = if self.retry_at <= now {
-            limit.saturating_mul(2)
+            2 * limit
         } else {
             limit
         };
@@ -64,22 +64,23 @@ impl PayloadSearch {
 
     /// A frame of this size leaves, where `promised` should be possible.
     pub(crate) fn note_sent(&mut self, now: Instant, seq: u64, sectors: u32, promised: u32) {
-        let Some(limit) = self.limit.filter(|&limit| sectors > limit) else {
+        let limit = self.limit.map(u32::from);
+        let Some(limit) = limit.filter(|&limit| sectors > limit) else {
             return;
         };
         self.trial = seq;
-        self.tried = limit.saturating_mul(2).min(promised);
-        self.tried_all = self.tried == promised;
+        self.tried = narrow((2 * limit).min(promised));
+        self.tried_all = u32::from(self.tried) == promised;
         // One at a time; should it vanish from the books with its request, there will be another.
         self.retry_at = now.after(u64::from(MIN_PAYLOAD_RETRY_SECS) * SEC);
     }
 
     /// The frame with this sequence number and size came through.
     pub(crate) fn note_answered(&mut self, now: Instant, seq: u64, sectors: u32) {
-        if self.rounds > 0 && sectors >= self.suspect {
+        if self.rounds > 0 && sectors >= u32::from(self.suspect) {
             self.rounds = 0;
         }
-        if self.limit.is_none_or(|limit| sectors <= limit) {
+        if self.limit.is_none_or(|limit| sectors <= u32::from(limit)) {
             return;
         }
         self.retry_at = now;
@@ -88,9 +89,10 @@ impl PayloadSearch {
             return;
         }
         // Frames end on blocks of the disk, so the one that was sent may be a little smaller.
-        let whole_blocks = match self.tried % DEFAULT_PHYSICAL_SECTORS {
-            odd if odd < self.tried => self.tried - odd,
-            _ => self.tried,
+        let tried = u32::from(self.tried);
+        let whole_blocks = match tried % DEFAULT_PHYSICAL_SECTORS {
+            odd if odd < tried => tried - odd,
+            _ => tried,
         };
         if sectors >= whole_blocks {
             self.retry_wait_secs = MIN_PAYLOAD_RETRY_SECS;
@@ -113,22 +115,22 @@ impl PayloadSearch {
         (seq, sectors): (u64, u32),
         next_seq: u64,
     ) -> bool {
-        let usual = self.limit.unwrap_or(u32::MAX);
+        let usual = self.limit.map_or(u32::MAX, u32::from);
         if sectors <= BASE_PAYLOAD || sectors > usual || seq < self.counted_until {
             return false;
         }
         self.counted_until = next_seq;
         self.suspect = if self.rounds == 0 {
-            sectors
+            narrow(sectors)
         } else {
-            self.suspect.min(sectors)
+            self.suspect.min(narrow(sectors))
         };
         self.rounds += 1;
         if self.rounds < LARGE_LOST_ROUNDS {
             return false;
         }
         self.rounds = 0;
-        self.limit = Some(BASE_PAYLOAD);
+        self.limit = Some(narrow(BASE_PAYLOAD));
         self.trial = u64::MAX;
         self.put_off(now);
         true
@@ -138,4 +140,9 @@ impl PayloadSearch {
         self.retry_at = now.after(u64::from(self.retry_wait_secs) * SEC);
         self.retry_wait_secs = (self.retry_wait_secs * 2).min(MAX_PAYLOAD_RETRY_SECS);
     }
+}
+
+/// The size of a frame in one byte.
+fn narrow(sectors: u32) -> u8 {
+    u8::try_from(sectors).unwrap_or(u8::MAX)
 }

@@ -70,10 +70,7 @@ impl World<'_> {
                 self.target.fail_held(self.instant());
             }
             Step::Abort => self.abort(),
-            Step::Open(open) => {
-                self.open = open;
-                self.target.set_in_use(self.instant(), open);
-            }
+            Step::Open(open) => self.use_disk(open && self.identified),
             _ => self.step_of_target(step),
         }
         self.settle();
@@ -136,6 +133,8 @@ impl World<'_> {
             Op::Read => vec![0xcc; sectors as usize * 512],
             Op::Flush | Op::Trim => Vec::new(),
         };
+        // Not every caller opens the disk first; but memory every request needs.
+        self.lend();
         let now = self.instant();
         let done = Completion {
             token,
@@ -336,8 +335,10 @@ impl World<'_> {
             len: shown.len(),
         };
         let now = self.instant();
-        match self.target.handle_frame(now, &received) {
+        match self.hand_in(&received) {
             Handled::Done | Handled::Dropped(_) => {}
+            Handled::Widen(_) => self.model.fault("a table that was lent is asked for again"),
+            Handled::KeepConfig => self.model.fault("room for an empty string is asked for"),
             Handled::CopyIdentify(claim) => {
                 let data = shown
                     .get(ATA_HEADER_LEN..)

@@ -6,6 +6,7 @@ mod discovery;
 mod faults;
 mod hostile;
 mod loss;
+mod memory;
 mod paths;
 mod payload;
 mod transfer;

@@ -4,19 +4,19 @@
 //! What the kernel module does with mbufs, bios and callouts is done here with raw sockets, vectors and
 //! ppoll(2). Nothing about the protocol is decided here.
 
+mod memory;
 mod ports;
 
 use anyhow::{Context, Result};
-use aoe_core::limits::{DEFAULT_FRAMES, DEFAULT_IOS, MAX_PATHS};
 use aoe_core::{
-    Admission, Completion, DropReason, Event, Frame, Handled, Info, Initiator, Instant, Io,
-    IoStorage, Op, Path, Payload, Received, Request, Target, TargetStorage, Ticket, Transmit,
-    Tunables,
+    Admission, Completion, DropReason, Event, Handled, Initiator, Instant, Op, Payload, Received,
+    Request, Target, Ticket, Transmit, Tunables,
 };
 use aoe_wire::{ATA_HEADER_LEN, HEADER_LEN, Header, MIN_FRAME_LEN, SECTOR_SIZE, TargetAddr};
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::time::Duration;
 
+use memory::Memory;
 pub(crate) use ports::{Ports, all_up};
 
 /// Frames taken from one interface before the engine is asked what to send.
@@ -71,8 +71,7 @@ pub(crate) struct Driver {
     next_token: u64,
     completed: VecDeque<Completed>,
     news: VecDeque<(TargetAddr, Event)>,
-    spare: Vec<TargetStorage<'static>>,
-    spare_io: Vec<IoStorage<'static>>,
+    memory: Memory,
     next_refresh: Instant,
     receive_buffer: Vec<u8>,
     transmit_buffer: Vec<u8>,
@@ -105,8 +104,7 @@ impl Driver {
             next_token: 1,
             completed: VecDeque::new(),
             news: VecDeque::new(),
-            spare: Vec::new(),
-            spare_io: Vec::new(),
+            memory: Memory::default(),
             next_refresh: now(),
             receive_buffer: vec![0; aoe_os::MAX_FRAME_LEN],
             transmit_buffer: Vec::with_capacity(aoe_os::MAX_FRAME_LEN),
@@ -147,15 +145,17 @@ impl Driver {
         self.initiator.discover(now());
     }
 
-    /// Says that the target's disk is in use, so that it is kept however long it stays silent.
+    /// Says that the target's disk is in use, so that it takes requests, and is kept however long it stays
+    /// silent.
     pub(crate) fn use_disk(&mut self, addr: TargetAddr) {
         if let Some(entry) = self.targets.get_mut(&addr) {
+            self.memory.open(&mut entry.target);
             entry.target.set_in_use(now(), true);
         }
     }
 
     /// Starts a request; the number that its completion will carry is returned. When the target has no
-    /// room for it, or is not there, the buffer comes back.
+    /// room for it, or is not there, or not in use, the buffer comes back.
     ///
     /// For a read, `data` is the buffer that is filled; for a write, what is written; both are whole sectors.
     pub(crate) fn submit(
@@ -293,8 +293,9 @@ impl Driver {
         let Some(entry) = self.targets.get_mut(&addr) else {
             return;
         };
-        match entry.target.handle_frame(now, &received) {
-            Handled::Done => {}
+        let handled = self.memory.hand_in(&mut entry.target, now, &received);
+        match handled {
+            Handled::Done | Handled::Widen(_) | Handled::KeepConfig => {}
             Handled::Dropped(reason) => self.count_drop(reason),
             Handled::CopyData(claim) => {
                 let from = frame.get(ATA_HEADER_LEN..).unwrap_or_default();
@@ -327,12 +328,11 @@ impl Driver {
                 false
             }
             Admission::Create(addr) => {
-                let storage = self.spare.pop().unwrap_or_else(new_storage);
                 let seed = aoe_os::random_seed().unwrap_or_else(|_| aoe_os::monotonic_nanos());
                 self.targets.insert(
                     addr,
                     Entry {
-                        target: Target::new(addr, seed, self.tunables, storage),
+                        target: Target::new(addr, seed, self.tunables, self.memory.info()),
                         identified: false,
                     },
                 );
@@ -393,8 +393,6 @@ impl Driver {
                     Event::Identified => {
                         entry.identified = true;
                         self.initiator.target_identified();
-                        let io = self.spare_io.pop().unwrap_or_else(new_io_storage);
-                        entry.target.lend(io);
                     }
                     Event::Forget => forgotten.push(*addr),
                     _ => {}
@@ -423,15 +421,7 @@ impl Driver {
                 ended: now,
             });
         }
-        let (storage, io) = entry.target.reclaim();
-        storage.paths.fill(Path::EMPTY);
-        *storage.info = Info::EMPTY;
-        self.spare.push(storage);
-        if let Some(io) = io {
-            io.frames.fill(Frame::EMPTY);
-            io.ios.fill(Io::EMPTY);
-            self.spare_io.push(io);
-        }
+        self.memory.put(entry.target.reclaim());
         self.initiator.target_removed(entry.identified);
     }
 }
@@ -492,21 +482,5 @@ fn copy_at(to: Option<&mut Vec<u8>>, offset: u32, len: u32, from: &[u8]) {
     match (to, from.get(..len as usize)) {
         (Some(to), Some(from)) => to.copy_from_slice(from),
         _ => log::error!("the engine claimed {len} bytes at {offset} that are not there"),
-    }
-}
-
-/// Memory for one target. It is used again for the next target and lives as long as the process.
-fn new_storage() -> TargetStorage<'static> {
-    TargetStorage {
-        paths: vec![Path::EMPTY; MAX_PATHS].leak(),
-        info: Box::leak(Box::new(Info::EMPTY)),
-    }
-}
-
-/// Memory for the I/O of one target, which lives as long.
-fn new_io_storage() -> IoStorage<'static> {
-    IoStorage {
-        frames: vec![Frame::EMPTY; DEFAULT_FRAMES].leak(),
-        ios: vec![Io::EMPTY; DEFAULT_IOS].leak(),
     }
 }
