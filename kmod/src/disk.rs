@@ -92,19 +92,18 @@ pub(crate) fn submit_queued(guard: &mut CellGuard<'_>) -> bool {
 /// First open of the disk. GEOM opens one disk at a time, and waits for memory itself meanwhile, so that
 /// it can be waited for here: what I/O needs is there before the first request.
 pub(crate) fn open(cell: &Cell) -> Result<(), Errno> {
-    let mut guard = cell.lock();
+    let (mut guard, mut now) = cell.lock_timed();
     let mut io = None;
     if !guard.target.is_lent() {
         drop(guard);
         io = cell::take_io_storage();
-        guard = cell.lock();
+        (guard, now) = cell.lock_timed();
     }
     let result = if guard.closing || module::is_closing() {
         Err(errno::ENXIO)
     } else {
         io = io.and_then(|io| guard.target.lend(io));
         guard.open = true;
-        let now = guard.now();
         guard.target.set_in_use(now, true);
         Ok(())
     };

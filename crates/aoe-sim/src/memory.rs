@@ -245,6 +245,11 @@ impl<'p> World<'p> {
         slot.memory.io = Some(io);
     }
 
+    pub(crate) fn is_idle_memory_back(&self) -> bool {
+        let mut slots = self.slots.values();
+        slots.all(|slot| slot.open || slot.memory.io.is_some())
+    }
+
     /// Of disks that are closed and rest the memory for I/O came back.
     pub(crate) fn check_idle_memory(&self) {
         for (addr, slot) in &self.slots {

@@ -196,6 +196,8 @@ impl World<'_> {
         }
         self.run_for(20_000_000_000);
         self.check_disks();
+        // A fault may have come since, and with it a quarantine that begins anew.
+        self.run_until(40_000_000_000, Self::is_idle_memory_back);
         self.check_idle_memory();
         self.ending = true;
         let loans = self.loans.len() + self.slots.len();

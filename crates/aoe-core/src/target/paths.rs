@@ -532,8 +532,10 @@ impl<'s> Paths<'s> {
                 0
             }
         };
-        let more = usize::from(self.used).saturating_sub(1);
-        of(&self.first) + self.more.iter().take(more).map(of).sum::<u32>()
+        // In slots that are not used nothing is in flight.
+        self.more
+            .iter()
+            .fold(of(&self.first), |sum, path| sum + of(path))
     }
 
     /// Whether any path satisfies `test`.
