@@ -153,7 +153,8 @@ fn copy_identify(guard: CellGuard<'_>, claim: Claim, frame: &Frame<'_>) {
 }
 
 /// An address without target: makes one if the initiator says so. `None`: no memory now, and the
-/// next beacon will find it again.
+/// next beacon will find it again. Not inlined, for the sake of the stack either.
+#[inline(never)]
 fn admit<'e>(rx: &Received<'_>, epoch: &Epoch<'e>) -> Result<Option<&'e Cell>, DropReason> {
     let mut hub = HUB.lock();
     if hub.closing {

@@ -253,6 +253,23 @@ def fifty_load_unload_cycles_leak_nothing(t):
 
 
 @G.test
+def a_closed_disk_holds_no_memory_for_io(t):
+    t.vblade(seg=0, seed="change")
+    t.load("em0")
+    t.wait_disk()
+    count = "vmstat -m | awk '$1 == \"aoe\" { print $2 }'"
+    # GEOM has a look at a new disk.
+    t.guest.run("sleep 2")
+    closed = int(t.guest.run(count))
+    for _ in range(3):
+        opened = int(t.guest.run(f"( {count} ) < /dev/aoe7.0"))
+        same(opened - closed, 2, "allocations while the disk is open: a table of frames and one of requests")
+        t.guest.wait_for(f"test $({count}) -eq {closed}", 5, "the memory of a closed disk back")
+        t.guest.run("dd if=/dev/aoe7.0 of=/dev/null bs=64k count=4")
+        t.guest.wait_for(f"test $({count}) -eq {closed}", 5, "the memory of a closed disk back")
+
+
+@G.test
 def load_twice_is_refused(t):
     t.load()
     t.guest.fails(f"kldload {MODULE}", "already loaded|exists")
