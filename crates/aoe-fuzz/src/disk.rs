@@ -53,7 +53,7 @@ impl Memory {
         Self {
             tables: TABLES
                 .into_iter()
-                .filter(|more| 1 + more <= paths)
+                .filter(|&more| more < paths)
                 .map(|more| vec![Path::EMPTY; more])
                 .collect(),
             rooms: ROOMS.map(|bytes| vec![0; bytes]),

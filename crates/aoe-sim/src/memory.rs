@@ -70,7 +70,7 @@ impl<'p> Loan<'p> {
     /// Lends a table of so many paths, if there is one, and takes back the old one.
     fn widen(&mut self, target: &mut Target<'p>, slots: usize) -> bool {
         let fits = |table: &&'p mut [Path]| table.len() >= slots;
-        let Some(number) = self.tables.iter().position(|table| fits(&table)) else {
+        let Some(number) = self.tables.iter().position(fits) else {
             return false;
         };
         let old = target.widen(self.tables.remove(number));
@@ -83,7 +83,7 @@ impl<'p> Loan<'p> {
     /// Lends room for a config string, if there is some, and takes back the old one.
     fn keep_config(&mut self, target: &mut Target<'p>, string: &[u8]) -> bool {
         let fits = |room: &&'p mut [u8]| room.len() >= string.len();
-        let Some(number) = self.rooms.iter().position(|room| fits(&room)) else {
+        let Some(number) = self.rooms.iter().position(fits) else {
             return false;
         };
         let old = target.keep_config(self.rooms.remove(number), string);
