@@ -234,8 +234,8 @@ pub(crate) struct Inner {
     state: State,
     /// For which time the timer is set.
     armed: Option<Instant>,
-    /// When it went off last.
-    fired: Instant,
+    /// It does not go off sooner.
+    rest_until: Instant,
     /// Path nodes in the sysctl tree.
     pub(crate) path_nodes: u32,
     /// The node of the target in the sysctl tree.
@@ -313,7 +313,7 @@ impl Cell {
                 told_paths: ToldPaths::NONE,
                 state: State::Probing,
                 armed: None,
-                fired: Instant::from_nanos(0),
+                rest_until: Instant::from_nanos(0),
                 path_nodes: 0,
                 node: None,
                 clock: Instant::from_nanos(0),
@@ -415,6 +415,10 @@ impl Cell {
 /// Least time between two times that a target's timer goes off. While answers come its deadline moves
 /// on with each, and going off only to find that costs a busy processor more than a lost frame waits.
 const TIMER_GAP_NS: u64 = 500_000;
+/// The same while more than [`FEW_FRAMES`] are in flight: then one that is lost is found by the answers
+/// to the others, and the timer has to notice only that there are none.
+const BUSY_TIMER_GAP_NS: u64 = 2_000_000;
+const FEW_FRAMES: u32 = 8;
 
 /// A target that is in no table: it was just made, or was taken out.
 pub(crate) struct Unlisted(NonNull<Cell>);
@@ -597,7 +601,7 @@ impl<'a> CellGuard<'a> {
 
     /// Sets the timer, unless it goes off before.
     pub(crate) fn arm(&mut self, at: Instant) {
-        let at = at.max(self.fired.after(TIMER_GAP_NS));
+        let at = at.max(self.rest_until);
         if self.closing || self.armed.is_some_and(|armed| armed <= at) {
             return;
         }
@@ -609,7 +613,12 @@ impl<'a> CellGuard<'a> {
     /// The timer went off.
     pub(crate) fn disarm(&mut self, now: Instant) {
         self.armed = None;
-        self.fired = now;
+        let gap = if self.target.in_flight() > FEW_FRAMES {
+            BUSY_TIMER_GAP_NS
+        } else {
+            TIMER_GAP_NS
+        };
+        self.rest_until = now.after(gap);
     }
 
     /// Ends a request. GEOM is told by another thread.

@@ -126,13 +126,20 @@ fn keep_config(mut guard: CellGuard<'_>, arg: &[u8]) {
     drive(guard);
 }
 
-/// Data go to the request without the lock; the engine keeps the request until the claim is back.
-fn copy_data(guard: CellGuard<'_>, claim: Claim, frame: &Frame<'_>) {
+/// Few data are copied at once: to give the lock away and to take it again costs more.
+const COPIED_UNDER_LOCK: u32 = 2048;
+
+/// More go to the request without the lock; the engine keeps the request until the claim is back.
+fn copy_data(mut guard: CellGuard<'_>, claim: Claim, frame: &Frame<'_>) {
     let cell = guard.cell();
-    drop(guard);
     // The engine has checked the frame's length, so the copy does not fail.
-    let _ = cell.copy_data(&claim, &frame.mbuf);
-    let mut guard = cell.lock();
+    if claim.len <= COPIED_UNDER_LOCK {
+        let _ = cell.copy_data(&claim, &frame.mbuf);
+    } else {
+        drop(guard);
+        let _ = cell.copy_data(&claim, &frame.mbuf);
+        guard = cell.lock();
+    }
     let now = guard.lately();
     guard.target.commit(now, claim);
     drive(guard);

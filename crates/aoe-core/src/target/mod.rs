@@ -469,6 +469,15 @@ impl<'s> Target<'s> {
         self.ios.outstanding() as u32
     }
 
+    /// Frames in flight, on all paths.
+    #[must_use]
+    pub fn in_flight(&self) -> u32 {
+        self.paths
+            .iter()
+            .map(|path| u32::from(path.outstanding))
+            .sum()
+    }
+
     /// What was counted.
     #[must_use]
     pub const fn counters(&self) -> &Counters {
