@@ -6,6 +6,7 @@ use core::fmt;
 use crate::address::{AddrPattern, TargetAddr};
 use crate::error::WireError;
 use crate::ether::MacAddr;
+use crate::writer::Fields;
 use crate::{ETHERTYPE, HEADER_LEN, VERSION};
 
 /// What a message is about (AoEr11 2.5).
@@ -179,7 +180,15 @@ impl Header {
 
     /// Writes the header. Only the low four bits of version and flags have a place in it.
     pub fn emit(&self, out: &mut [u8; HEADER_LEN]) {
-        *out = self.to_bytes();
+        // Field by field: an array made of single bytes is also stored byte by byte.
+        let mut fields = Fields::new(out);
+        fields.put(self.dst.0);
+        fields.put(self.src.0);
+        fields.put(ETHERTYPE.to_be_bytes());
+        fields.put([(self.version << 4) | (self.flags & 0x0F), self.error]);
+        fields.put(self.shelf.to_be_bytes());
+        fields.put([self.slot, self.command.0]);
+        fields.put(self.tag.to_be_bytes());
     }
 
     /// The header as it is sent.

@@ -5,6 +5,7 @@ use core::fmt;
 use core::ops::BitOr;
 
 use crate::error::WireError;
+use crate::writer::Fields;
 use crate::{ATA_HEADER_LEN, HEADER_LEN};
 
 /// Length of the ATA argument.
@@ -367,7 +368,10 @@ impl AtaRequest {
 
     /// Writes the argument; the two reserved bytes are zero.
     pub fn emit(&self, out: &mut [u8; ARGUMENT_LEN]) {
-        *out = self.to_bytes();
+        let mut fields = Fields::new(out);
+        fields.put([self.flags.0, self.feature, self.count, self.command]);
+        fields.put(self.lba);
+        fields.put([0; 2]);
     }
 
     /// The argument as it is sent.

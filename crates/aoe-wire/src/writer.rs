@@ -49,3 +49,24 @@ impl<'a> Writer<'a> {
         self.written
     }
 }
+
+/// Fills an array of a known length, field after field.
+///
+/// The compiler knows all lengths: what it makes of it are plain stores. A field for which there is no
+/// room is left out, which the tests of the formats would show.
+pub(crate) struct Fields<'a> {
+    rest: &'a mut [u8],
+}
+
+impl<'a> Fields<'a> {
+    pub(crate) const fn new(out: &'a mut [u8]) -> Self {
+        Self { rest: out }
+    }
+
+    pub(crate) fn put<const N: usize>(&mut self, bytes: [u8; N]) {
+        if let Some((room, rest)) = core::mem::take(&mut self.rest).split_first_chunk_mut() {
+            *room = bytes;
+            self.rest = rest;
+        }
+    }
+}

@@ -139,6 +139,15 @@ impl Frame {
         self.state = FrameState::InFlight;
     }
 
+    /// The tag of the copy that was just noted as sent, the frame being in slot `slot`.
+    pub(crate) const fn tag(&self, key: TagKey, slot: u16) -> u32 {
+        key.encode(Tag {
+            slot,
+            copy: self.copies.wrapping_sub(1),
+            generation: self.generation,
+        })
+    }
+
     /// Whether any of the frame's sectors is among `sectors` from `lba` on.
     pub(crate) const fn overlaps(&self, lba: u64, sectors: u64) -> bool {
         self.lba < lba.saturating_add(sectors) && lba < self.lba.saturating_add(self.sectors as u64)
@@ -207,16 +216,12 @@ impl<'s> Frames<'s> {
         self.slots = slots;
         self.free = List::EMPTY;
         self.free_count = 0;
-        for index in 0..self.slots.len().min(MAX_FRAMES) {
-            let index = index as u16;
+        for index in self.indices() {
             *self.at(index) = Frame {
                 generation: self.base,
                 ..Frame::EMPTY
             };
-            let mut free = self.free;
-            self.push_back(&mut free, index);
-            self.free = free;
-            self.free_count += 1;
+            self.release(index);
         }
     }
 
@@ -268,56 +273,67 @@ impl<'s> Frames<'s> {
     }
 
     /// Takes the slot that has been free for longest, so that a tag comes back as late as possible.
-    pub(crate) fn allocate(&mut self) -> Option<u16> {
-        let mut free = self.free;
-        let index = self.pop_front(&mut free)?;
-        self.free = free;
+    pub(crate) fn allocate(&mut self) -> Option<(u16, &mut Frame)> {
+        let index = self.free.head()?;
+        let Some(frame) = self.slots.get_mut(usize::from(index)) else {
+            self.broken = true;
+            return None;
+        };
         self.free_count -= 1;
-        let frame = self.at(index);
+        self.free.head = frame.next;
+        if frame.next == NIL {
+            self.free.tail = NIL;
+        }
         *frame = Frame {
             generation: frame.generation.wrapping_add(1),
             ..Frame::EMPTY
         };
-        Some(index)
+        Some((index, frame))
     }
 
-    /// Gives back a slot that is in no list.
+    /// Gives back a slot that is in no list. Free slots are taken from the front of their list only, so
+    /// they are linked in one direction.
     pub(crate) fn release(&mut self, index: u16) {
-        self.at(index).state = FrameState::Free;
-        let mut free = self.free;
-        self.push_back(&mut free, index);
-        self.free = free;
+        let frame = self.at(index);
+        frame.state = FrameState::Free;
+        frame.next = NIL;
+        let tail = core::mem::replace(&mut self.free.tail, index);
+        if tail == NIL {
+            self.free.head = index;
+        } else {
+            self.at(tail).next = index;
+        }
         self.free_count += 1;
     }
 
-    pub(crate) fn push_back(&mut self, list: &mut List, index: u16) {
-        let tail = list.tail;
-        let frame = self.at(index);
-        frame.prev = tail;
-        frame.next = NIL;
+    pub(crate) fn push_back(&mut self, list: &mut List, index: u16) -> &mut Frame {
+        let tail = core::mem::replace(&mut list.tail, index);
         if tail == NIL {
             list.head = index;
         } else {
             self.at(tail).next = index;
         }
-        list.tail = index;
+        let frame = self.at(index);
+        frame.prev = tail;
+        frame.next = NIL;
+        frame
     }
 
     /// Puts a frame first: it was first before and comes back.
     pub(crate) fn push_front(&mut self, list: &mut List, index: u16) {
-        let head = list.head;
-        let frame = self.at(index);
-        frame.prev = NIL;
-        frame.next = head;
+        let head = core::mem::replace(&mut list.head, index);
         if head == NIL {
             list.tail = index;
         } else {
             self.at(head).prev = index;
         }
-        list.head = index;
+        let frame = self.at(index);
+        frame.prev = NIL;
+        frame.next = head;
     }
 
-    pub(crate) fn remove(&mut self, list: &mut List, index: u16) {
+    /// Takes a frame out of its list. Its links stay as they are, and mean nothing.
+    pub(crate) fn remove(&mut self, list: &mut List, index: u16) -> &mut Frame {
         let Frame { prev, next, .. } = *self.get(index);
         if prev == NIL {
             list.head = next;
@@ -329,15 +345,7 @@ impl<'s> Frames<'s> {
         } else {
             self.at(next).prev = prev;
         }
-        let frame = self.at(index);
-        frame.prev = NIL;
-        frame.next = NIL;
-    }
-
-    pub(crate) fn pop_front(&mut self, list: &mut List) -> Option<u16> {
-        let index = list.head()?;
-        self.remove(list, index);
-        Some(index)
+        self.at(index)
     }
 
     /// The frame after this one in its list.
@@ -349,16 +357,6 @@ impl<'s> Frames<'s> {
     /// The indices of all slots.
     pub(crate) fn indices(&self) -> core::ops::Range<u16> {
         0..self.slots.len().min(MAX_FRAMES) as u16
-    }
-
-    /// The tag of the copy that was just noted as sent.
-    pub(crate) fn tag(&self, key: TagKey, index: u16) -> u32 {
-        let frame = self.get(index);
-        key.encode(Tag {
-            slot: index,
-            copy: frame.copies.wrapping_sub(1),
-            generation: frame.generation,
-        })
     }
 
     /// Finds the frame and copy that a tag names, changing nothing.
@@ -398,9 +396,10 @@ mod tests {
         let mut frames = Frames::unlent();
         frames.lend(&mut slots);
         let first = frames.allocate();
-        assert_eq!(first, Some(0));
+        assert_eq!(first.map(|(index, _)| index), Some(0));
         frames.release(0);
-        let order: Vec<_> = core::iter::from_fn(|| frames.allocate()).collect();
+        let order: Vec<_> =
+            core::iter::from_fn(|| frames.allocate().map(|(index, _)| index)).collect();
         assert_eq!(order, [1, 2, 3, 0]);
         assert_eq!(frames.free_count(), 0);
         assert!(!frames.is_broken());
@@ -411,11 +410,11 @@ mod tests {
         let mut slots = vec![Frame::EMPTY; 2];
         let mut frames = Frames::unlent();
         frames.lend(&mut slots);
-        let index = frames.allocate().unwrap();
+        let (index, _) = frames.allocate().unwrap();
         let mut tags = Vec::new();
         for n in 0..3 {
             frames.at(index).note_sent(Instant::from_nanos(n), 0, n);
-            tags.push(frames.tag(KEY, index));
+            tags.push(frames.get(index).tag(KEY, index));
         }
         assert!(
             tags.iter()
@@ -440,9 +439,9 @@ mod tests {
         let mut slots = vec![Frame::EMPTY; 1];
         let mut frames = Frames::unlent();
         frames.lend(&mut slots);
-        let index = frames.allocate().unwrap();
+        let (index, _) = frames.allocate().unwrap();
         frames.at(index).note_sent(Instant::default(), 0, 1);
-        let tag = KEY.decode(frames.tag(KEY, index)).unwrap();
+        let tag = KEY.decode(frames.get(index).tag(KEY, index)).unwrap();
         assert_eq!(
             frames.find(Tag {
                 copy: tag.copy + 1,
@@ -469,9 +468,9 @@ mod tests {
             assert!(frames.is_unused());
             let mut taken = Vec::new();
             for _ in 0..2 + round {
-                let index = frames.allocate().unwrap();
-                frames.at(index).note_sent(Instant::default(), 0, 1);
-                let tag = KEY.decode(frames.tag(KEY, index)).unwrap();
+                let (index, frame) = frames.allocate().unwrap();
+                frame.note_sent(Instant::default(), 0, 1);
+                let tag = KEY.decode(frame.tag(KEY, index)).unwrap();
                 assert!(old.iter().all(|&old| frames.find(old).is_none()));
                 taken.push(tag);
                 frames.release(index);
@@ -480,7 +479,7 @@ mod tests {
             assert!(frames.is_unused());
             lent = frames.take_back();
             assert_eq!(lent.len(), 3);
-            assert_eq!(frames.allocate(), None);
+            assert!(frames.allocate().is_none());
         }
         assert!(!frames.is_broken());
     }
@@ -490,10 +489,10 @@ mod tests {
         let mut slots = vec![Frame::EMPTY; 1];
         let mut frames = Frames::unlent();
         frames.lend(&mut slots);
-        let index = frames.allocate().unwrap();
+        let (index, _) = frames.allocate().unwrap();
         for n in 0..17 {
             frames.at(index).note_sent(Instant::default(), 0, n);
-            let tag = KEY.decode(frames.tag(KEY, index)).unwrap();
+            let tag = KEY.decode(frames.get(index).tag(KEY, index)).unwrap();
             let found = frames.find(tag).unwrap();
             frames.note_answered(found);
         }

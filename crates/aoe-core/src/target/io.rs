@@ -79,6 +79,13 @@ impl Io {
         self.generation
     }
 
+    /// Takes a reference to its data out of the engine. Whoever has it names the request by its slot and
+    /// the generation that is returned.
+    pub(crate) const fn pin(&mut self) -> u32 {
+        self.pins = self.pins.saturating_add(1);
+        self.generation
+    }
+
     pub(crate) const fn has_failed(&self) -> bool {
         self.error.is_some()
     }
@@ -361,11 +368,6 @@ impl<'s> Ios<'s> {
         }
     }
 
-    pub(crate) fn pin(&mut self, index: u16) {
-        let io = self.at(index);
-        io.pins = io.pins.saturating_add(1);
-    }
-
     /// Lets go of the data of the request that had this index and generation.
     pub(crate) fn unpin(&mut self, index: u16, generation: u32) -> bool {
         let io = self.at(index);
@@ -561,7 +563,7 @@ mod tests {
         with_table(|ios| {
             let io = accept(ios, Op::Write, 0, 2, false);
             run_to_cut(ios, io);
-            ios.pin(io);
+            ios.at(io).pin();
             assert!(!ios.note_done(io, 2));
             assert_eq!(ios.pop_done(), None);
             let generation = ios.get(io).generation();

@@ -192,26 +192,23 @@ impl Target<'_> {
     /// Puts a frame that is in no list last in the queue for sending.
     pub(super) fn enqueue(&mut self, index: u16) {
         self.frames.at(index).state = FrameState::Queued;
-        let mut queued = self.queued;
-        self.frames.push_back(&mut queued, index);
-        self.queued = queued;
+        self.frames.push_back(&mut self.queued, index);
     }
 
     /// Takes a frame out of the list that its state puts it in.
     pub(super) fn unlink(&mut self, index: u16) {
-        let frame = *self.frames.get(index);
-        match frame.state {
+        let frame = self.frames.get(index);
+        let list = match frame.state {
             FrameState::InFlight => {
                 let path = self.paths.at(frame.path);
                 path.note_arrival();
-                let mut list = path.in_flight;
-                self.frames.remove(&mut list, index);
-                path.in_flight = list;
+                &mut path.in_flight
             }
-            FrameState::Queued => self.frames.remove(&mut self.queued, index),
-            FrameState::Delayed => self.frames.remove(&mut self.delayed, index),
-            FrameState::Ghost => self.frames.remove(&mut self.ghosts, index),
-            FrameState::Free => {}
-        }
+            FrameState::Queued => &mut self.queued,
+            FrameState::Delayed => &mut self.delayed,
+            FrameState::Ghost => &mut self.ghosts,
+            FrameState::Free => return,
+        };
+        self.frames.remove(list, index);
     }
 }

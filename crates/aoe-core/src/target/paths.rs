@@ -300,6 +300,21 @@ impl Path {
         }
     }
 
+    /// A frame of this size leaves.
+    pub(crate) fn note_size_sent(
+        &mut self,
+        now: Instant,
+        link: Link,
+        op: Op,
+        seq: u64,
+        sectors: u32,
+    ) {
+        let promised = self.promised_sectors(link);
+        if let Some(search) = self.search(op) {
+            search.note_sent(now, seq, sectors, promised);
+        }
+    }
+
     /// The retransmission time-out after so many in a row.
     pub(crate) fn rto_after(&self, timeouts: u8) -> u64 {
         let floor = MIN_RTO_NS.max(2 * self.patience_ns());

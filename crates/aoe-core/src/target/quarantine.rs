@@ -40,9 +40,7 @@ impl Target<'_> {
         self.info.counters.quarantined += 1;
         let ghost = self.frames.at(index);
         ghost.state = FrameState::Ghost;
-        let mut ghosts = self.ghosts;
-        self.frames.push_back(&mut ghosts, index);
-        self.ghosts = ghosts;
+        self.frames.push_back(&mut self.ghosts, index);
     }
 
     /// Whether a write must wait for copies of an earlier one. If so, their death is asked after.

@@ -335,7 +335,7 @@ impl Target<'_> {
             }
             Verdict::Data => {
                 self.retire(index);
-                self.ios.pin(frame.io);
+                self.ios.at(frame.io).pin();
                 self.release_proven(now);
                 return Handled::CopyData(Claim {
                     token: io.token,
@@ -396,9 +396,7 @@ impl Target<'_> {
             let frame = self.frames.at(index);
             frame.state = FrameState::Delayed;
             frame.last_sent = now;
-            let mut delayed = self.delayed;
-            self.frames.push_back(&mut delayed, index);
-            self.delayed = delayed;
+            self.frames.push_back(&mut self.delayed, index);
             return;
         };
         self.enqueue(index);

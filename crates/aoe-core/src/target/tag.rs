@@ -33,18 +33,31 @@ pub(crate) struct Tag {
 
 /// The secret that tags are mixed with, so that who does not see the wire cannot guess one.
 #[derive(Copy, Clone, Debug)]
-pub(crate) struct TagKey(u32);
+pub(crate) struct TagKey {
+    secret: u32,
+    /// A number that tells this target from others and does not give the secret away.
+    flow: u32,
+}
 
 impl TagKey {
     pub(crate) const fn new(seed: u64) -> Self {
-        Self(((seed ^ (seed >> 32)) as u32) & 0x7FFF_FFFF)
+        let secret = ((seed ^ (seed >> 32)) as u32) & MASK;
+        Self {
+            secret,
+            flow: mix(secret),
+        }
+    }
+
+    /// The number of the flow that the frames of a path belong to.
+    pub(crate) const fn flow(self, path: u8) -> u32 {
+        self.flow.wrapping_add(path as u32)
     }
 
     pub(crate) const fn encode(self, tag: Tag) -> u32 {
         let slot = tag.slot as u32 & ((1 << SLOT_BITS) - 1);
         let copy = tag.copy as u32 & ((1 << COPY_BITS) - 1);
         let generation = generation_bits(tag.generation);
-        mix((slot | copy << SLOT_BITS | generation << (SLOT_BITS + COPY_BITS)) ^ self.0)
+        mix((slot | copy << SLOT_BITS | generation << (SLOT_BITS + COPY_BITS)) ^ self.secret)
     }
 
     /// `None` for a tag of the half that is not ours.
@@ -52,7 +65,7 @@ impl TagKey {
         if wire & 0x8000_0000 != 0 {
             return None;
         }
-        let bits = unmix(wire) ^ self.0;
+        let bits = unmix(wire) ^ self.secret;
         Some(Tag {
             slot: (bits & ((1 << SLOT_BITS) - 1)) as u16,
             copy: ((bits >> SLOT_BITS) & ((1 << COPY_BITS) - 1)) as u16,

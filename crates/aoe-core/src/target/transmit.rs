@@ -92,33 +92,20 @@ impl Target<'_> {
 
     fn config_query(&self, index: u8, link: Link, mac: MacAddr, tag: u32) -> Transmit {
         let header = Header::request(mac, link.mac, self.addr, Command::CONFIG, tag);
-        config_transmit(self.paths.get(index).netif, self.flow(index), &header)
-    }
-
-    /// Frames of one path belong to one transmit queue: order on a path is what proves copies dead.
-    fn flow(&self, index: u8) -> u32 {
-        let key = self.key.encode(Tag {
-            slot: 0,
-            copy: 0,
-            generation: 0,
-        });
-        key.wrapping_add(u32::from(index))
+        config_transmit(self.paths.get(index).netif, self.key.flow(index), &header)
     }
 
     fn ata_transmit(&self, index: u8, link: Link, tag: u32, command: &AtaRequest) -> Transmit {
         let path = self.paths.get(index);
-        let mut header = [0; ATA_HEADER_LEN];
-        if let Some((head, argument)) = header.split_first_chunk_mut::<HEADER_LEN>() {
-            Header::request(path.mac, link.mac, self.addr, Command::ATA, tag).emit(head);
-            if let Some(argument) = argument.first_chunk_mut() {
-                command.emit(argument);
-            }
-        }
         Transmit {
             netif: path.netif,
             header_len: ATA_HEADER_LEN as u8,
-            flow: self.flow(index),
-            header,
+            // Frames of one path belong to one transmit queue: order on a path is what proves copies dead.
+            flow: self.key.flow(index),
+            header: ata_header(
+                &Header::request(path.mac, link.mac, self.addr, Command::ATA, tag),
+                command,
+            ),
             payload: Payload::None,
             again: false,
             ticket: None,
@@ -132,7 +119,7 @@ impl Target<'_> {
         // theirs are the slots that it needs.
         let (index, path, link, op, payload) = loop {
             let index = next?;
-            let frame = *self.frames.get(index);
+            let frame = self.frames.get(index);
             let (path, link) = if frame.copies() > 0 && self.paths.get(frame.path).answers() {
                 self.same_path(links, frame.path)?
             } else {
@@ -146,9 +133,7 @@ impl Target<'_> {
             next = self.frames.after(index);
         };
         self.show_payload(path, op, payload);
-        let mut queued = self.queued;
-        self.frames.remove(&mut queued, index);
-        self.queued = queued;
+        self.frames.remove(&mut self.queued, index);
         Some(self.send(now, index, path, link))
     }
 
@@ -167,13 +152,12 @@ impl Target<'_> {
         if self.frames.free_count() < needed {
             return None;
         }
-        let mut queued = self.queued;
         let mut rest = index;
         if frame.copies() > 0 {
-            rest = self.frames.allocate()?;
+            (rest, _) = self.frames.allocate()?;
             self.part_of(rest, &frame, 0, frame.sectors);
-            self.frames.remove(&mut queued, index);
-            self.frames.push_front(&mut queued, rest);
+            self.frames.remove(&mut self.queued, index);
+            self.frames.push_front(&mut self.queued, rest);
         }
         let sectors = cut_sectors(
             frame.lba,
@@ -181,11 +165,10 @@ impl Target<'_> {
             payload,
             self.physical_sectors(),
         );
-        let first = self.frames.allocate()?;
+        let (first, _) = self.frames.allocate()?;
         self.part_of(first, &frame, 0, sectors);
         self.part_of(rest, &frame, sectors, frame.sectors - sectors);
-        self.frames.push_front(&mut queued, first);
-        self.queued = queued;
+        self.frames.push_front(&mut self.queued, first);
         if rest != index {
             self.retire(index);
         }
@@ -221,8 +204,7 @@ impl Target<'_> {
             Op::Trim => u32::try_from(left.min(TRIM_BLOCK_SECTORS)).unwrap_or(u32::MAX),
             Op::Read | Op::Write => cut_sectors(lba, left, payload, self.physical_sectors()),
         };
-        let index = self.frames.allocate()?;
-        let frame = self.frames.at(index);
+        let (index, frame) = self.frames.allocate()?;
         frame.io = io_index;
         frame.io_generation = io.generation();
         frame.modifies = io.modifies();
@@ -297,72 +279,75 @@ impl Target<'_> {
     fn send(&mut self, now: Instant, index: u16, path_index: u8, link: Link) -> Transmit {
         let seq = self.next_seq;
         self.next_seq += 1;
-        let again = self.frames.get(index).copies() > 0;
         let path = self.paths.at(path_index);
-        path.sent += 1;
-        path.retransmitted += u64::from(again);
+        let frame = self.frames.push_back(&mut path.in_flight, index);
+        let io = self.ios.at(frame.io);
+        let again = frame.copies() > 0;
+        frame.note_sent(now, path_index, seq);
         path.note_departure();
+        path.sent += 1;
+        self.info.counters.frames_sent += 1;
+        if again {
+            path.retransmitted += 1;
+            self.info.counters.retransmits += 1;
+        }
         if core::mem::take(&mut path.ask_behind) && path.probe.is_idle() {
             path.probe.ask(ProbeKind::Config, now);
         }
-        let mut in_flight = path.in_flight;
-        self.frames.push_back(&mut in_flight, index);
-        path.in_flight = in_flight;
-        let frame = self.frames.at(index);
-        frame.note_sent(now, path_index, seq);
-        let promised = path.promised_sectors(link);
-        if let Some(search) = path.search(self.ios.get(frame.io).op) {
-            search.note_sent(now, seq, frame.sectors, promised);
-        }
-        self.info.counters.frames_sent += 1;
-        self.info.counters.retransmits += u64::from(again);
-        let tag = self.frames.tag(self.key, index);
-        Transmit {
-            again,
-            ..self.describe(index, path_index, link, tag)
-        }
-    }
+        path.note_size_sent(now, link, io.op, seq, frame.sectors);
 
-    /// Writes the header of a frame and says where its data are.
-    fn describe(&mut self, index: u16, path: u8, link: Link, tag: u32) -> Transmit {
-        let frame = *self.frames.get(index);
-        let io = *self.ios.get(frame.io);
         let lba48 = self
             .info
             .identity
             .as_ref()
             .is_some_and(|identity| identity.lba48);
         let count = u8::try_from(frame.sectors).unwrap_or(u8::MAX);
-        let command = match io.op {
-            Op::Read => AtaRequest::read(frame.lba, count, lba48),
-            Op::Write => AtaRequest::write(frame.lba, count, lba48),
-            Op::Flush => AtaRequest::flush(self.flush == FlushMode::Ext),
-            Op::Trim => AtaRequest::trim(1),
-        };
-        let mut transmit = self.ata_transmit(path, link, tag, &command);
-        match io.op {
+        let (command, payload) = match io.op {
+            Op::Read => (AtaRequest::read(frame.lba, count, lba48), Payload::None),
             Op::Write => {
-                self.ios.pin(frame.io);
-                transmit.ticket = Some(Ticket {
-                    slot: frame.io,
-                    generation: io.generation(),
-                });
-                transmit.payload = Payload::Io {
+                let data = Payload::Io {
                     token: io.token,
                     offset: u32::try_from(frame.offset * 512).unwrap_or(u32::MAX),
                     len: frame.sectors * 512,
                 };
+                (AtaRequest::write(frame.lba, count, lba48), data)
             }
+            Op::Flush => (
+                AtaRequest::flush(self.flush == FlushMode::Ext),
+                Payload::None,
+            ),
             Op::Trim => {
-                transmit.payload = Payload::Trim {
+                let range = Payload::Trim {
                     lba: frame.lba,
                     sectors: u64::from(frame.sectors),
                 };
+                (AtaRequest::trim(1), range)
             }
-            Op::Read | Op::Flush => {}
+        };
+        let ticket = (io.op == Op::Write).then(|| Ticket {
+            slot: frame.io,
+            generation: io.pin(),
+        });
+        let tag = frame.tag(self.key, index);
+        Transmit {
+            again,
+            payload,
+            ticket,
+            ..self.ata_transmit(path_index, link, tag, &command)
         }
-        transmit
     }
+}
+
+/// The bytes of an ATA message without its data.
+fn ata_header(header: &Header, command: &AtaRequest) -> [u8; ATA_HEADER_LEN] {
+    let mut bytes = [0; ATA_HEADER_LEN];
+    if let Some((head, argument)) = bytes.split_first_chunk_mut::<HEADER_LEN>() {
+        header.emit(head);
+        if let Some(argument) = argument.first_chunk_mut() {
+            command.emit(argument);
+        }
+    }
+    bytes
 }
 
 /// A config query with this header: the discover beacon, or the question to one path.
