@@ -4,8 +4,8 @@ use super::paths::{Path, PathState, Room};
 use super::probe::ProbeKind;
 use super::{FlushMode, State, Target};
 use crate::limits::{
-    CONFLICT_RECHECK_NS, IDENTIFY_TRIES, KEEPALIVE_TRIES, MAX_FRAMES, MAX_PROBE_NS,
-    MIN_PROBE_GAP_NS, MIN_RECHECK_NS, QUARREL_ROUNDS,
+    CONFLICT_RECHECK_NS, DEFAULT_PHYSICAL_SECTORS, IDENTIFY_TRIES, KEEPALIVE_TRIES, MAX_FRAMES,
+    MAX_PROBE_NS, MIN_PROBE_GAP_NS, MIN_RECHECK_NS, QUARREL_ROUNDS,
 };
 use crate::{Claim, DropReason, Event, Handled, Instant, Received};
 use aoe_wire::{ConfigReply, Identify, MacAddr, SECTOR_SIZE};
@@ -94,6 +94,7 @@ impl Target<'_> {
             }
             let before = path.accepted_sectors();
             path.buffer_count = config.buffer_count;
+            path.window.set_buffers(config.buffer_count);
             path.firmware = config.firmware;
             path.sector_count = config.sector_count;
             if path.state == PathState::Checking && path.accepted_sectors() < before {
@@ -294,7 +295,7 @@ impl Target<'_> {
             path.probe.ask(ProbeKind::Identify, now.after(MAX_PROBE_NS));
             return;
         }
-        self.info.identity = Some(*identity);
+        self.know_disk(identity);
         self.raise_path(now, index);
         if known.sectors != identity.sectors {
             self.ask_again(now, !(1 << index));
@@ -337,9 +338,16 @@ impl Target<'_> {
         }
     }
 
+    /// Keeps what IDENTIFY said, and what each frame needs of it at hand.
+    fn know_disk(&mut self, identity: &Identify) {
+        self.info.identity = Some(*identity);
+        self.block = block_sectors(identity);
+        self.lba48 = identity.lba48;
+    }
+
     /// The first IDENTIFY decides what the target can do.
     fn adopt(&mut self, index: u8, identity: &Identify) {
-        self.info.identity = Some(*identity);
+        self.know_disk(identity);
         self.flush = if identity.flush_ext {
             FlushMode::Ext
         } else if identity.flush {
@@ -412,5 +420,14 @@ impl Target<'_> {
         if possible && identity.write_cache_enabled != wanted {
             self.paths.at(index).probe.ask(ProbeKind::WriteCache, now);
         }
+    }
+}
+
+/// Sectors in a physical block of the disk, a power of two.
+fn block_sectors(identity: &Identify) -> u16 {
+    match u16::try_from(identity.physical_sector as usize / SECTOR_SIZE) {
+        // Almost every disk of today that does not say has blocks of 4 KiB.
+        Ok(0 | 1) | Err(_) => DEFAULT_PHYSICAL_SECTORS as u16,
+        Ok(sectors) => sectors,
     }
 }

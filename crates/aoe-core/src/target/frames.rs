@@ -167,6 +167,10 @@ impl List {
         tail: NIL,
     };
 
+    pub(crate) const fn is_empty(&self) -> bool {
+        self.head == NIL
+    }
+
     pub(crate) const fn head(&self) -> Option<u16> {
         if self.head == NIL {
             None

@@ -22,7 +22,7 @@ mod tag;
 pub(crate) mod transmit;
 mod window;
 
-use crate::limits::TRIM_BLOCK_SECTORS;
+use crate::limits::{self, TRIM_BLOCK_SECTORS};
 use crate::{Completion, Event, Full, Instant, IoError, NetifId, Op, Request, Ticket};
 use aoe_wire::{Identify, MacAddr, TargetAddr};
 
@@ -121,7 +121,7 @@ pub struct IoStorage<'s> {
 }
 
 /// A target whose disk is not open and that has one path needs no more than this and its config string.
-const _: () = assert!(size_of::<Target<'_>>() + size_of::<Info>() < crate::limits::MAX_IDLE_BYTES);
+const _: () = assert!(size_of::<Target<'_>>() + size_of::<Info>() < limits::MAX_IDLE_BYTES);
 
 /// All memory that was lent to a target.
 #[derive(Debug)]
@@ -153,7 +153,7 @@ impl Default for Tunables {
         Self {
             dead_secs: 0,
             write_cache: None,
-            quarantine_secs: crate::limits::QUARANTINE_SECS,
+            quarantine_secs: limits::QUARANTINE_SECS,
         }
     }
 }
@@ -211,6 +211,10 @@ pub struct Target<'s> {
     events: Events,
     flush: FlushMode,
     trim: bool,
+    /// It takes 48-bit commands.
+    lba48: bool,
+    /// Sectors in a physical block, a power of two.
+    block: u16,
     /// A write was answered with success: a refused one is no sign of a read-only export.
     wrote: bool,
     /// Writes are refused.
@@ -252,6 +256,8 @@ impl<'s> Target<'s> {
             events: Events::default(),
             flush: FlushMode::None,
             trim: false,
+            lba48: false,
+            block: limits::DEFAULT_PHYSICAL_SECTORS as u16,
             wrote: false,
             read_only: false,
             unordered: true,
@@ -368,7 +374,7 @@ impl<'s> Target<'s> {
             (_, _) if !lies_on_disk => Some(IoError::Invalid),
             (_, Op::Trim) => (!self.trim).then_some(IoError::Unsupported),
             (_, Op::Read | Op::Write) => {
-                (request.sectors > crate::limits::MAX_IO_SECTORS).then_some(IoError::Invalid)
+                (request.sectors > limits::MAX_IO_SECTORS).then_some(IoError::Invalid)
             }
         }
     }

@@ -9,9 +9,10 @@ use super::probe::Probe;
 use super::rtt::{Floor, Rtt};
 use super::window::Window;
 use crate::limits::{
-    BURST_SHARE, DEFAULT_PHYSICAL_SECTORS, DEFAULT_SECTORS, MAX_BURST, MAX_FRAME_SECTORS,
-    MAX_PATHS, MIN_REORDER_NS, MIN_RTO_NS, MIN_TAIL_NS,
+    BURST_SHARE, DEFAULT_SECTORS, MAX_BURST, MAX_FRAME_SECTORS, MAX_PATHS, MIN_REORDER_NS,
+    MIN_RTO_NS, MIN_TAIL_NS,
 };
+use crate::time::US;
 use crate::{Instant, Link, NetifId, Op};
 use aoe_wire::{MacAddr, sectors_per_frame};
 
@@ -205,7 +206,7 @@ impl Path {
     /// Frames that may be in flight on it.
     #[must_use]
     pub fn window(&self) -> u16 {
-        self.window.limit(self.buffer_count)
+        self.window.limit()
     }
 
     /// Frames in flight on it.
@@ -309,9 +310,11 @@ impl Path {
         seq: u64,
         sectors: u32,
     ) {
-        let promised = self.promised_sectors(link);
-        if let Some(search) = self.search(op) {
-            search.note_sent(now, seq, sectors, promised);
+        if self.search(op).is_some_and(|search| search.is_limited()) {
+            let promised = self.promised_sectors(link);
+            if let Some(search) = self.search(op) {
+                search.note_sent(now, seq, sectors, promised);
+            }
         }
     }
 
@@ -341,6 +344,19 @@ impl Path {
         self.timeouts == 0 && !self.tail_probed && self.gap.expected().is_some()
     }
 
+    /// What one more frame has to wait for its answer, compared with other paths.
+    pub(crate) fn wait_ns(&self) -> u64 {
+        // Nine bits of frames and 33 of nanoseconds at most, so nothing is lost on the left.
+        let wait = (u64::from(self.outstanding) + 1) * self.rtt.srtt().max(US);
+        wait << (2 * self.timeouts.min(8))
+    }
+
+    /// Remembers how long requests are cut.
+    pub(crate) fn show_payload(&mut self, payload: u32, block: u16) {
+        let whole = cut_sectors(0, u64::MAX, payload, block);
+        self.payload = u16::try_from(whole).unwrap_or(u16::MAX);
+    }
+
     /// How long after its round trip a frame that was overtaken may still be on its way.
     pub(crate) fn reorder_ns(&self) -> u64 {
         let quarter = (self.floor.get() / 4).max(MIN_REORDER_NS);
@@ -357,9 +373,11 @@ impl Path {
     /// and new frames leave some at a time: that costs less than each by itself.
     pub(crate) fn note_arrival(&mut self) {
         self.outstanding = self.outstanding.saturating_sub(1);
-        let window = self.window();
-        let together = (window / BURST_SHARE).min(MAX_BURST);
-        self.resting &= window.saturating_sub(self.outstanding) < together;
+        if self.resting {
+            let window = self.window();
+            let together = (window / BURST_SHARE).min(MAX_BURST);
+            self.resting = window.saturating_sub(self.outstanding) < together;
+        }
     }
 
     /// An answer came `rtt` after what it answers was sent.
@@ -386,25 +404,19 @@ impl Path {
 }
 
 /// Cuts `remaining` sectors from `lba` on to one frame of at most `payload`. Where the frame does not
-/// end the request it ends on a physical block, so that no block is written in two halves.
-pub(crate) fn cut_sectors(lba: u64, remaining: u64, payload: u32, physical: u32) -> u32 {
-    let payload = u64::from(payload);
-    if remaining <= payload {
+/// end the request it ends on a physical block of `block` sectors, a power of two, so that no block is
+/// written in two halves.
+pub(crate) fn cut_sectors(lba: u64, remaining: u64, payload: u32, block: u16) -> u32 {
+    if remaining <= u64::from(payload) {
         return u32::try_from(remaining).unwrap_or(u32::MAX);
     }
-    let physical = u64::from(if physical <= 1 {
-        DEFAULT_PHYSICAL_SECTORS
-    } else {
-        physical
-    });
-    let end = lba.saturating_add(payload);
-    let aligned = end - end % physical;
-    let sectors = if aligned > lba {
-        aligned - lba
+    let end = lba.saturating_add(u64::from(payload));
+    let excess = (end & u64::from(block.wrapping_sub(1))) as u32;
+    if excess < payload {
+        payload - excess
     } else {
         payload
-    };
-    u32::try_from(sectors).unwrap_or(u32::MAX)
+    }
 }
 
 /// A place for a new path.
@@ -464,11 +476,25 @@ impl<'s> Paths<'s> {
         0..self.used
     }
 
+    /// All slots that may be in use. The first one comes also when it is not: it says so itself.
+    fn in_use(&self) -> impl Iterator<Item = &Path> {
+        let more = usize::from(self.used).saturating_sub(1);
+        core::iter::once(&self.first).chain(self.more.iter().take(more))
+    }
+
+    /// The same with their numbers.
+    pub(crate) fn numbered(&self) -> impl Iterator<Item = (u8, &Path)> {
+        (0..).zip(self.in_use())
+    }
+
     pub(crate) fn iter(&self) -> impl Iterator<Item = &Path> {
-        core::iter::once(&self.first)
-            .chain(self.more.iter())
-            .take(usize::from(self.used))
+        self.in_use()
             .filter(|path| path.state != PathState::Unused)
+    }
+
+    /// The first path when no other slot may be in use.
+    pub(crate) fn only(&self) -> Option<&Path> {
+        (self.used <= 1).then_some(&self.first)
     }
 
     pub(crate) fn get(&self, index: u8) -> &Path {
@@ -495,10 +521,11 @@ impl<'s> Paths<'s> {
     }
 
     pub(crate) fn find(&self, netif: NetifId, mac: MacAddr) -> Option<u8> {
-        self.indices().find(|&index| {
-            let path = self.get(index);
-            path.state != PathState::Unused && path.netif == netif && path.mac == mac
-        })
+        self.numbered()
+            .find(|(_, path)| {
+                path.state != PathState::Unused && path.netif == netif && path.mac == mac
+            })
+            .map(|(index, _)| index)
     }
 
     /// A slot for a new path: an unused one, else, when there are as many as may be, the one that has
@@ -564,12 +591,15 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
+    fn with_buffers(count: u16) -> Path {
+        let mut path = Path::EMPTY;
+        path.window.set_buffers(count);
+        path
+    }
+
     #[test]
     fn a_path_whose_window_was_full_rests_until_an_eighth_of_it_is_free() {
-        let mut path = Path {
-            buffer_count: 16,
-            ..Path::EMPTY
-        };
+        let mut path = with_buffers(16);
         assert_eq!(path.window(), 16);
         for _ in 0..15 {
             path.note_departure();
@@ -588,10 +618,7 @@ mod tests {
     #[test]
     fn a_small_window_never_rests_beyond_the_next_answer() {
         for buffer_count in 0..16 {
-            let mut path = Path {
-                buffer_count,
-                ..Path::EMPTY
-            };
+            let mut path = with_buffers(buffer_count);
             for _ in 0..path.window() {
                 path.note_departure();
             }
@@ -602,10 +629,7 @@ mod tests {
 
     #[test]
     fn a_path_rests_no_longer_when_nothing_is_in_flight_though_its_window_shrank() {
-        let mut path = Path {
-            buffer_count: 128,
-            ..Path::EMPTY
-        };
+        let mut path = with_buffers(128);
         for _ in 0..path.window() {
             path.note_departure();
         }
@@ -699,11 +723,6 @@ mod tests {
             "a frame smaller than a block is used whole"
         );
         assert_eq!(cut_sectors(7, 256, 2, 8), 1);
-        assert_eq!(
-            cut_sectors(0, 256, 17, 1),
-            16,
-            "an unknown block counts as 4 KiB"
-        );
         assert_eq!(cut_sectors(0, 256, 127, 128), 127);
     }
 

@@ -49,6 +49,11 @@ impl PayloadSearch {
         tried_all: false,
     };
 
+    /// Something is known against some size.
+    pub(crate) const fn is_limited(&self) -> bool {
+        self.limit.is_some()
+    }
+
     /// The size of a frame to be sent now, where `promised` should be possible.
     pub(crate) fn sectors(&self, now: Instant, promised: u32) -> u32 {
         let Some(limit) = self.limit.map(u32::from) else {

@@ -81,6 +81,11 @@ impl Probe {
         }
     }
 
+    /// It is time to send the next one.
+    pub(crate) fn is_due(&self, now: Instant) -> bool {
+        self.due.is_some_and(|due| due <= now)
+    }
+
     pub(crate) const fn is_idle(&self) -> bool {
         self.due.is_none()
     }

@@ -3,12 +3,13 @@
 use super::frames::{Frame, FrameState};
 use super::paths::{Path, PathState, cut_sectors};
 use super::probe::ProbeKind;
-use super::{FlushMode, State, Target};
-use crate::limits::{MAX_FRAMES, MAX_PROBE_NS, MAX_WINDOW, MIN_PROBE_NS, TRIM_BLOCK_SECTORS};
-use crate::time::{MS, US};
+use super::{FlushMode, Io, State, Target};
+use crate::limits::{MAX_FRAMES, MAX_PROBE_NS, MIN_PROBE_NS, TRIM_BLOCK_SECTORS};
+use crate::time::MS;
 use crate::{Instant, Link, Links, Op, Payload, Ticket, Transmit};
 use aoe_wire::{
     ATA_HEADER_LEN, AtaRequest, Command, ConfigCommand, ConfigRequest, HEADER_LEN, Header, MacAddr,
+    TargetAddr,
 };
 
 use super::tag::Tag;
@@ -28,23 +29,32 @@ impl Target<'_> {
         if self.state == State::Removed {
             return None;
         }
-        self.poll_probe(now, links)
-            .or_else(|| self.poll_queued(now, links))
-            .or_else(|| self.poll_ready(now, links))
+        if self.paths.any(|path| path.probe.is_due(now))
+            && let Some(probe) = self.poll_probe(now, links)
+        {
+            return Some(probe);
+        }
+        if !self.queued.is_empty()
+            && let Some(frame) = self.poll_queued(now, links)
+        {
+            return Some(frame);
+        }
+        self.poll_ready(now, links)
     }
 
+    /// The management message of a path that is due.
+    #[cold]
     fn poll_probe<L: Links>(&mut self, now: Instant, links: &L) -> Option<Transmit> {
         for index in self.paths.indices() {
             let path = self.paths.get(index);
-            let is_due = path.probe.due.is_some_and(|due| due <= now);
-            if !is_due || !path.can_probe() {
+            if !path.probe.is_due(now) || !path.can_probe() {
                 continue;
             }
             if path.probe.waiting {
                 self.note_probe_unanswered(now, index);
             }
             let path = self.paths.get(index);
-            if path.state == PathState::Unused || path.probe.due.is_none_or(|due| due > now) {
+            if path.state == PathState::Unused || !path.probe.is_due(now) {
                 continue;
             }
             let Some(link) = links.link(path.netif) else {
@@ -87,7 +97,13 @@ impl Target<'_> {
                 AtaRequest::set_features(feature)
             }
         };
-        self.ata_transmit(index, link, tag, &command)
+        let message = Message {
+            flow: self.key.flow(index),
+            addr: self.addr,
+            link,
+            tag,
+        };
+        message.with(self.paths.get(index), &command)
     }
 
     fn config_query(&self, index: u8, link: Link, mac: MacAddr, tag: u32) -> Transmit {
@@ -95,24 +111,8 @@ impl Target<'_> {
         config_transmit(self.paths.get(index).netif, self.key.flow(index), &header)
     }
 
-    fn ata_transmit(&self, index: u8, link: Link, tag: u32, command: &AtaRequest) -> Transmit {
-        let path = self.paths.get(index);
-        Transmit {
-            netif: path.netif,
-            header_len: ATA_HEADER_LEN as u8,
-            // Frames of one path belong to one transmit queue: order on a path is what proves copies dead.
-            flow: self.key.flow(index),
-            header: ata_header(
-                &Header::request(path.mac, link.mac, self.addr, Command::ATA, tag),
-                command,
-            ),
-            payload: Payload::None,
-            again: false,
-            ticket: None,
-        }
-    }
-
     /// A frame that was taken for lost, or whose path went away.
+    #[cold]
     fn poll_queued<L: Links>(&mut self, now: Instant, links: &L) -> Option<Transmit> {
         let mut next = self.queued.head();
         // A frame that must be split and finds no slot to split with must not keep those behind it waiting:
@@ -132,7 +132,9 @@ impl Target<'_> {
             }
             next = self.frames.after(index);
         };
-        self.show_payload(path, op, payload);
+        if matches!(op, Op::Read | Op::Write) {
+            self.paths.at(path).show_payload(payload, self.block);
+        }
         self.frames.remove(&mut self.queued, index);
         Some(self.send(now, index, path, link))
     }
@@ -159,12 +161,7 @@ impl Target<'_> {
             self.frames.remove(&mut self.queued, index);
             self.frames.push_front(&mut self.queued, rest);
         }
-        let sectors = cut_sectors(
-            frame.lba,
-            u64::from(frame.sectors),
-            payload,
-            self.physical_sectors(),
-        );
+        let sectors = cut_sectors(frame.lba, u64::from(frame.sectors), payload, self.block);
         let (first, _) = self.frames.allocate()?;
         self.part_of(first, &frame, 0, sectors);
         self.part_of(rest, &frame, sectors, frame.sectors - sectors);
@@ -195,40 +192,28 @@ impl Target<'_> {
         if self.frames.free_count() <= SPLIT_RESERVE {
             return None;
         }
-        let (path, link) = self.pick_path(links, |path| !path.resting)?;
-        let io = *self.ios.get(io_index);
-        let (lba, left) = (io.lba.saturating_add(io.cut), io.length() - io.cut);
-        let payload = self.paths.get(path).frame_sectors(now, link, io.op);
-        let sectors = match io.op {
-            Op::Flush => 0,
-            Op::Trim => u32::try_from(left.min(TRIM_BLOCK_SECTORS)).unwrap_or(u32::MAX),
-            Op::Read | Op::Write => cut_sectors(lba, left, payload, self.physical_sectors()),
-        };
+        let (path_index, link) = self.pick_path(links, |path| !path.resting)?;
+        let path = self.paths.at(path_index);
+        let io = self.ios.at(io_index);
         let (index, frame) = self.frames.allocate()?;
         frame.io = io_index;
         frame.io_generation = io.generation();
         frame.modifies = io.modifies();
         frame.offset = io.cut;
-        frame.lba = lba;
-        frame.sectors = sectors;
-        self.ios.note_cut(io_index, u64::from(sectors).max(1));
-        self.show_payload(path, io.op, payload);
-        Some(self.send(now, index, path, link))
-    }
-
-    fn show_payload(&mut self, path: u8, op: Op, payload: u32) {
-        if matches!(op, Op::Read | Op::Write) {
-            let whole = cut_sectors(0, u64::MAX, payload, self.physical_sectors());
-            self.paths.at(path).payload = u16::try_from(whole).unwrap_or(u16::MAX);
-        }
-    }
-
-    /// Sectors in a physical block of the disk, 0 or 1 when it does not say.
-    fn physical_sectors(&self) -> u32 {
-        self.info
-            .identity
-            .as_ref()
-            .map_or(0, |identity| identity.physical_sector / 512)
+        frame.lba = io.lba.saturating_add(io.cut);
+        let left = io.length() - io.cut;
+        frame.sectors = match io.op {
+            Op::Flush => 0,
+            Op::Trim => u32::try_from(left.min(TRIM_BLOCK_SECTORS)).unwrap_or(u32::MAX),
+            Op::Read | Op::Write => {
+                let payload = path.frame_sectors(now, link, io.op);
+                path.show_payload(payload, self.block);
+                cut_sectors(frame.lba, left, payload, self.block)
+            }
+        };
+        let sectors = u64::from(frame.sectors);
+        self.ios.note_cut(io_index, sectors.max(1));
+        Some(self.send(now, index, path_index, link))
     }
 
     /// A frame that was sent before goes by its old path as long as that one answers, since order on
@@ -241,13 +226,28 @@ impl Target<'_> {
         links.link(path.netif).map(|link| (before, link))
     }
 
-    /// The path for one more frame: of those with room that are `ready` the one that will answer first.
-    /// A silent path carries nothing while another one answers.
+    /// The path for one more frame, of those with room that are `ready`.
     fn pick_path<L: Links>(&self, links: &L, ready: impl Fn(&Path) -> bool) -> Option<(u8, Link)> {
+        let can_take = |path: &Path| ready(path) && self.takes_more(path);
+        match self.paths.only() {
+            Some(path) if path.carries() && can_take(path) => {
+                links.link(path.netif).map(|link| (0, link))
+            }
+            Some(_) => None,
+            None => self.choose_path(links, can_take),
+        }
+    }
+
+    /// Of several paths the one that will answer first. A silent path carries nothing while another one
+    /// answers.
+    fn choose_path<L: Links>(
+        &self,
+        links: &L,
+        can_take: impl Fn(&Path) -> bool,
+    ) -> Option<(u8, Link)> {
         let mut some_answer = false;
-        let mut best: Option<(u64, u8, Link)> = None;
-        for index in self.paths.indices() {
-            let path = self.paths.get(index);
+        let mut best: Option<(u8, &Path, Link)> = None;
+        for (index, path) in self.paths.numbered() {
             let answers = path.answers();
             if !path.carries() || (some_answer && !answers) {
                 continue;
@@ -259,20 +259,19 @@ impl Target<'_> {
                 some_answer = true;
                 best = None;
             }
-            let wait = (u64::from(path.outstanding) + 1)
-                .saturating_mul(path.rtt.srtt().max(US))
-                .saturating_mul(1 << (2 * path.timeouts.min(8)));
-            if best.is_none_or(|(least, ..)| wait < least) && ready(path) && self.takes_more(path) {
-                best = Some((wait, index, link));
+            if can_take(path) && best.is_none_or(|(_, best, _)| path.wait_ns() < best.wait_ns()) {
+                best = Some((index, path, link));
             }
         }
-        best.map(|(_, index, link)| (index, link))
+        best.map(|(index, _, link)| (index, link))
     }
 
     /// Whether a path that carries I/O can take one more frame now.
     fn takes_more(&self, path: &Path) -> bool {
-        let buffers = u32::from(path.buffer_count.clamp(1, MAX_WINDOW));
-        path.outstanding < path.window() && self.paths.outstanding_to(path.mac) < buffers
+        // One path alone keeps to the target's buffers by its window.
+        path.outstanding < path.window()
+            && (self.paths.only().is_some()
+                || self.paths.outstanding_to(path.mac) < u32::from(path.window.buffers()))
     }
 
     /// Sends one copy of a frame that is in no list.
@@ -295,46 +294,76 @@ impl Target<'_> {
             path.probe.ask(ProbeKind::Config, now);
         }
         path.note_size_sent(now, link, io.op, seq, frame.sectors);
-
-        let lba48 = self
-            .info
-            .identity
-            .as_ref()
-            .is_some_and(|identity| identity.lba48);
-        let count = u8::try_from(frame.sectors).unwrap_or(u8::MAX);
-        let (command, payload) = match io.op {
-            Op::Read => (AtaRequest::read(frame.lba, count, lba48), Payload::None),
-            Op::Write => {
-                let data = Payload::Io {
-                    token: io.token,
-                    offset: u32::try_from(frame.offset * 512).unwrap_or(u32::MAX),
-                    len: frame.sectors * 512,
-                };
-                (AtaRequest::write(frame.lba, count, lba48), data)
-            }
-            Op::Flush => (
-                AtaRequest::flush(self.flush == FlushMode::Ext),
-                Payload::None,
-            ),
-            Op::Trim => {
-                let range = Payload::Trim {
-                    lba: frame.lba,
-                    sectors: u64::from(frame.sectors),
-                };
-                (AtaRequest::trim(1), range)
-            }
+        let message = Message {
+            flow: self.key.flow(path_index),
+            addr: self.addr,
+            link,
+            tag: frame.tag(self.key, index),
         };
-        let ticket = (io.op == Op::Write).then(|| Ticket {
+        let transmit = match io.op {
+            Op::Read | Op::Write => transfer(&message, path, frame, io, self.lba48),
+            Op::Flush => {
+                let command = AtaRequest::flush(self.flush == FlushMode::Ext);
+                message.with(path, &command)
+            }
+            Op::Trim => trim(&message, path, frame),
+        };
+        Transmit { again, ..transmit }
+    }
+}
+
+/// What an ATA message has beside its command.
+struct Message {
+    /// Frames of one path belong to one transmit queue: order on a path is what proves copies dead.
+    flow: u32,
+    addr: TargetAddr,
+    link: Link,
+    tag: u32,
+}
+
+impl Message {
+    fn with(&self, path: &Path, command: &AtaRequest) -> Transmit {
+        let header = Header::request(path.mac, self.link.mac, self.addr, Command::ATA, self.tag);
+        Transmit {
+            netif: path.netif,
+            header_len: ATA_HEADER_LEN as u8,
+            flow: self.flow,
+            header: ata_header(&header, command),
+            payload: Payload::None,
+            again: false,
+            ticket: None,
+        }
+    }
+}
+
+/// A part of a read or write.
+fn transfer(message: &Message, path: &Path, frame: &Frame, io: &mut Io, lba48: bool) -> Transmit {
+    let count = u8::try_from(frame.sectors).unwrap_or(u8::MAX);
+    if io.op == Op::Read {
+        return message.with(path, &AtaRequest::read(frame.lba, count, lba48));
+    }
+    Transmit {
+        payload: Payload::Io {
+            token: io.token,
+            offset: u32::try_from(frame.offset * 512).unwrap_or(u32::MAX),
+            len: frame.sectors * 512,
+        },
+        ticket: Some(Ticket {
             slot: frame.io,
             generation: io.pin(),
-        });
-        let tag = frame.tag(self.key, index);
-        Transmit {
-            again,
-            payload,
-            ticket,
-            ..self.ata_transmit(path_index, link, tag, &command)
-        }
+        }),
+        ..message.with(path, &AtaRequest::write(frame.lba, count, lba48))
+    }
+}
+
+#[cold]
+fn trim(message: &Message, path: &Path, frame: &Frame) -> Transmit {
+    Transmit {
+        payload: Payload::Trim {
+            lba: frame.lba,
+            sectors: u64::from(frame.sectors),
+        },
+        ..message.with(path, &AtaRequest::trim(1))
     }
 }
 

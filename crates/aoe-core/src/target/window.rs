@@ -17,6 +17,8 @@ pub(crate) struct Window {
     reached: u16,
     /// Answers since the window was last widened.
     answers: u16,
+    /// Frames that the target buffers, as far as that is believed.
+    buffers: u16,
     /// A lost frame that was not paid for yet.
     owing: bool,
 }
@@ -27,12 +29,23 @@ impl Window {
         threshold: MAX_WINDOW,
         reached: INITIAL_WINDOW,
         answers: 0,
+        buffers: 1,
         owing: false,
     };
 
-    /// Frames that may be in flight to a target that buffers `buffer_count` (0 counts as 1).
-    pub(crate) fn limit(&self, buffer_count: u16) -> u16 {
-        self.size.min(buffer_count.clamp(1, MAX_WINDOW))
+    /// The target says that it buffers so many frames (0 counts as 1).
+    pub(crate) fn set_buffers(&mut self, count: u16) {
+        self.buffers = count.clamp(1, MAX_WINDOW);
+    }
+
+    /// Frames that may be in flight to the target, by whatever paths.
+    pub(crate) const fn buffers(&self) -> u16 {
+        self.buffers
+    }
+
+    /// Frames that may be in flight on this path.
+    pub(crate) fn limit(&self) -> u16 {
+        self.size.min(self.buffers)
     }
 
     /// A frame was answered while `outstanding` were in flight, this one counted.
@@ -63,36 +76,48 @@ impl Window {
 mod tests {
     use super::*;
 
+    /// To a target that buffers as many frames as are ever sent.
+    fn wide() -> Window {
+        let mut window = Window::EMPTY;
+        window.set_buffers(MAX_WINDOW);
+        window
+    }
+
+    fn limit(window: &mut Window, buffers: u16) -> u16 {
+        window.set_buffers(buffers);
+        window.limit()
+    }
+
     #[test]
     fn two_losses_cost_one_frame_and_a_windowful_lost_half_of_it() {
-        let mut window = Window::EMPTY;
+        let mut window = wide();
         window.on_loss();
         window.on_loss();
-        assert_eq!(window.limit(128), INITIAL_WINDOW - 1);
-        let mut window = Window::EMPTY;
+        assert_eq!(window.limit(), INITIAL_WINDOW - 1);
+        let mut window = wide();
         for _ in 0..INITIAL_WINDOW {
             window.on_loss();
         }
-        assert_eq!(window.limit(128), INITIAL_WINDOW / 2);
+        assert_eq!(window.limit(), INITIAL_WINDOW / 2);
     }
 
     #[test]
     fn at_two_percent_loss_it_settles_near_a_hundred() {
-        let mut window = Window::EMPTY;
+        let mut window = wide();
         for n in 0..200_000u32 {
             if n % 50 == 0 {
                 window.on_loss();
             } else {
-                window.on_answer(window.limit(MAX_WINDOW));
+                window.on_answer(window.limit());
             }
         }
-        let size = window.limit(MAX_WINDOW);
+        let size = window.limit();
         assert!((80..=120).contains(&size), "{size}");
     }
 
     #[test]
     fn what_random_loss_took_is_earned_back_by_a_window_that_is_seldom_full() {
-        let mut window = Window::EMPTY;
+        let mut window = wide();
         for _ in 0..200 {
             window.on_answer(MAX_WINDOW);
         }
@@ -103,32 +128,32 @@ mod tests {
                 window.on_answer(16);
             }
         }
-        let size = window.limit(MAX_WINDOW);
+        let size = window.limit();
         assert!((80..=120).contains(&size), "{size}");
     }
 
     #[test]
     fn never_below_two_nor_above_the_buffer_count() {
-        let mut window = Window::EMPTY;
+        let mut window = wide();
         for _ in 0..100 {
             window.on_loss();
         }
-        assert_eq!(window.limit(16), MIN_WINDOW);
-        assert_eq!(window.limit(0), 1);
-        assert_eq!(window.limit(1), 1);
+        assert_eq!(limit(&mut window, 16), MIN_WINDOW);
+        assert_eq!(limit(&mut window, 0), 1);
+        assert_eq!(limit(&mut window, 1), 1);
         for _ in 0..100_000 {
             window.on_answer(MAX_WINDOW);
         }
-        assert_eq!(window.limit(1024), MAX_WINDOW);
-        assert_eq!(window.limit(16), 16);
+        assert_eq!(limit(&mut window, 1024), MAX_WINDOW);
+        assert_eq!(limit(&mut window, 16), 16);
     }
 
     #[test]
     fn an_idle_window_does_not_grow() {
-        let mut window = Window::EMPTY;
+        let mut window = wide();
         for _ in 0..1000 {
             window.on_answer(1);
         }
-        assert_eq!(window.limit(128), INITIAL_WINDOW);
+        assert_eq!(window.limit(), INITIAL_WINDOW);
     }
 }
