@@ -259,7 +259,7 @@ impl Target<'_> {
                 some_answer = true;
                 best = None;
             }
-            if can_take(path) && best.is_none_or(|(_, best, _)| path.wait_ns() < best.wait_ns()) {
+            if best.is_none_or(|(_, best, _)| path.wait_ns() < best.wait_ns()) && can_take(path) {
                 best = Some((index, path, link));
             }
         }
