@@ -191,7 +191,7 @@ impl Target<'_> {
         path.answered_seq = path.answered_seq.max(seq);
         path.note_heard(now);
         path.probe.settle();
-        self.note_alive_until(index, sent_at);
+        path.note_alive_until(sent_at);
         self.detect_overtaken(now, index);
         if self.ghosts.head().is_some() && self.release_ghosts(now) {
             self.wake_waiting(now);

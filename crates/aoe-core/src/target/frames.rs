@@ -364,7 +364,7 @@ impl<'s> Frames<'s> {
     }
 
     /// Finds the frame and copy that a tag names, changing nothing.
-    pub(crate) fn find(&self, tag: Tag) -> Option<Answered> {
+    pub(crate) fn find(&self, tag: Tag) -> Option<(Answered, &Frame)> {
         let frame = self.slots.get(usize::from(tag.slot))?;
         if frame.state == FrameState::Free || generation_bits(frame.generation) != tag.generation {
             return None;
@@ -373,16 +373,19 @@ impl<'s> Frames<'s> {
         if frame.answered & (1 << (copy % COPIES)) != 0 {
             return None;
         }
-        Some(Answered {
+        let answered = Answered {
             index: tag.slot,
             copy,
             newest: copy + 1 == frame.copies,
-        })
+        };
+        Some((answered, frame))
     }
 
     /// Writes down that the copy was answered.
-    pub(crate) fn note_answered(&mut self, answered: Answered) {
-        self.at(answered.index).answered |= 1 << (answered.copy % COPIES);
+    pub(crate) fn note_answered(&mut self, answered: Answered) -> &mut Frame {
+        let frame = self.at(answered.index);
+        frame.answered |= 1 << (answered.copy % COPIES);
+        frame
     }
 }
 
@@ -426,12 +429,11 @@ mod tests {
                 .all(|(i, tag)| !tags[..i].contains(tag))
         );
         for (n, &tag) in tags.iter().enumerate() {
-            let found = frames.find(KEY.decode(tag).unwrap()).unwrap();
+            let (found, _) = frames.find(KEY.decode(tag).unwrap()).unwrap();
             assert_eq!((found.copy, found.newest), (n as u16, n == 2));
             frames.note_answered(found);
-            assert_eq!(
-                frames.find(KEY.decode(tag).unwrap()),
-                None,
+            assert!(
+                frames.find(KEY.decode(tag).unwrap()).is_none(),
                 "a duplicate counts once"
             );
         }
@@ -446,19 +448,17 @@ mod tests {
         let (index, _) = frames.allocate().unwrap();
         frames.at(index).note_sent(Instant::default(), 0, 1);
         let tag = KEY.decode(frames.get(index).tag(KEY, index)).unwrap();
-        assert_eq!(
-            frames.find(Tag {
-                copy: tag.copy + 1,
-                ..tag
-            }),
-            None
-        );
-        assert_eq!(frames.find(Tag { slot: 200, ..tag }), None);
+        let later = Tag {
+            copy: tag.copy + 1,
+            ..tag
+        };
+        assert!(frames.find(later).is_none());
+        assert!(frames.find(Tag { slot: 200, ..tag }).is_none());
         frames.release(index);
-        assert_eq!(frames.find(tag), None);
+        assert!(frames.find(tag).is_none());
         frames.allocate().unwrap();
         frames.at(index).note_sent(Instant::default(), 0, 2);
-        assert_eq!(frames.find(tag), None);
+        assert!(frames.find(tag).is_none());
     }
 
     #[test]
@@ -497,7 +497,7 @@ mod tests {
         for n in 0..17 {
             frames.at(index).note_sent(Instant::default(), 0, n);
             let tag = KEY.decode(frames.get(index).tag(KEY, index)).unwrap();
-            let found = frames.find(tag).unwrap();
+            let (found, _) = frames.find(tag).unwrap();
             frames.note_answered(found);
         }
         assert!(!frames.get(index).is_answered());

@@ -90,6 +90,14 @@ impl Io {
         self.error.is_some()
     }
 
+    /// All of it was done or it failed, and nobody has its data. One in the ready queue is taken out of
+    /// that first; [`Ios::first_ready`] does.
+    const fn is_complete(&self) -> bool {
+        (self.remaining == 0 || self.error.is_some())
+            && self.pins == 0
+            && matches!(self.state, IoState::Waiting | IoState::Cut)
+    }
+
     const fn overlaps(&self, other: &Self) -> bool {
         self.lba < other.lba.saturating_add(other.sectors)
             && other.lba < self.lba.saturating_add(self.sectors)
@@ -352,9 +360,12 @@ impl<'s> Ios<'s> {
 
     /// A request that left the ready queue without being cut to the end.
     fn unready(&mut self, index: u16) {
-        if self.get(index).state == IoState::Ready {
-            self.at(index).state = IoState::Cut;
-            self.finish_if_complete(index);
+        let io = self.at(index);
+        if io.state == IoState::Ready {
+            io.state = IoState::Cut;
+            if io.is_complete() {
+                self.finish(index);
+            }
         }
     }
 
@@ -370,44 +381,47 @@ impl<'s> Ios<'s> {
 
     /// Lets go of the data of the request that had this index and generation.
     pub(crate) fn unpin(&mut self, index: u16, generation: u32) -> bool {
+        self.unpin_done(index, generation, 0)
+    }
+
+    /// `sectors` of its data were copied, and are let go of. True when that completes the request.
+    pub(crate) fn unpin_done(&mut self, index: u16, generation: u32, sectors: u64) -> bool {
         let io = self.at(index);
         if io.generation != generation || io.pins == 0 || io.state == IoState::Free {
             self.broken = true;
             return false;
         }
         io.pins -= 1;
-        self.finish_if_complete(index)
+        io.remaining = io.remaining.saturating_sub(sectors);
+        io.is_complete() && self.finish(index)
     }
 
     /// `sectors` of it were done. True when that completes the request.
     pub(crate) fn note_done(&mut self, index: u16, sectors: u64) -> bool {
         let io = self.at(index);
         io.remaining = io.remaining.saturating_sub(sectors);
-        self.finish_if_complete(index)
+        io.is_complete() && self.finish(index)
     }
 
     /// It failed; the first error counts. None of its frames may be in flight any more.
     pub(crate) fn fail(&mut self, index: u16, error: IoError) -> bool {
         let io = self.at(index);
         io.error.get_or_insert(error);
-        self.finish_if_complete(index)
+        io.is_complete() && self.finish(index)
     }
 
-    fn finish_if_complete(&mut self, index: u16) -> bool {
-        let io = self.get(index);
-        let active = matches!(io.state, IoState::Waiting | IoState::Ready | IoState::Cut);
-        let over = io.remaining == 0 || io.error.is_some();
-        // One in the ready queue is taken out of it first; `first_ready` does.
-        if !active || !over || io.pins != 0 || io.state == IoState::Ready {
-            return false;
-        }
+    /// Moves a complete request from the active ones to those that are done; always true.
+    fn finish(&mut self, index: u16) -> bool {
+        let io = self.at(index);
+        let waiting = io.state == IoState::Waiting;
+        io.state = IoState::Done;
         let Io {
             prev,
             next,
             ordered,
             ..
         } = *io;
-        let (waiting, modifies) = (io.state == IoState::Waiting, io.modifies());
+        let modifies = io.modifies();
         if prev == NIL {
             self.oldest = next;
         } else {
@@ -422,7 +436,6 @@ impl<'s> Ios<'s> {
         self.waiting -= u16::from(waiting);
         self.ordered -= u16::from(ordered);
         self.modifying -= u16::from(modifies);
-        self.at(index).state = IoState::Done;
         self.done = self.enqueued(self.done, index);
         self.undelivered += 1;
         true

@@ -1,7 +1,7 @@
 //! Up, down, dead; interfaces that come and go; and the one timer.
 
 use super::frames::FrameState;
-use super::paths::PathState;
+use super::paths::{Path, PathState};
 use super::probe::ProbeKind;
 use super::{State, Target, Tunables};
 use crate::limits::{
@@ -228,7 +228,10 @@ impl Target<'_> {
         {
             self.detect_overtaken(now, index);
         }
-        if self.path_timeout(index).is_some_and(|at| at <= now) {
+        if self
+            .path_timeout(self.paths.get(index))
+            .is_some_and(|at| at <= now)
+        {
             self.note_silence(now, index);
         }
         let path = self.paths.at(index);
@@ -251,8 +254,7 @@ impl Target<'_> {
     }
 
     /// When something must be done about the silence of a path.
-    fn path_timeout(&self, index: u8) -> Option<Instant> {
-        let path = self.paths.get(index);
+    fn path_timeout(&self, path: &Path) -> Option<Instant> {
         let oldest = path.in_flight.head()?;
         // As long as answers come in the target is at work, and what is missing is overtaken.
         let quiet_since = self.frames.get(oldest).last_sent.max(path.heard_at);
@@ -271,10 +273,7 @@ impl Target<'_> {
 
     /// What silence on all paths leads to, by and by.
     fn time_silence(&mut self, now: Instant) {
-        let Some(since) = self.no_path_since else {
-            return;
-        };
-        if self.state == State::Up && since.after(DOWN_AFTER_NS) <= now {
+        if self.down_at().is_some_and(|at| at <= now) {
             self.become_state(State::Down, Some(Event::Down));
         }
         if self.dead_at().is_some_and(|at| at <= now) {
@@ -284,6 +283,12 @@ impl Target<'_> {
             self.forgotten = true;
             self.events.add(Event::Forget);
         }
+    }
+
+    /// When a silent target is called down.
+    fn down_at(&self) -> Option<Instant> {
+        let since = self.no_path_since?;
+        (self.state == State::Up).then(|| since.after(DOWN_AFTER_NS))
     }
 
     /// When held I/O fails.
@@ -308,59 +313,63 @@ impl Target<'_> {
         if self.state == State::Removed {
             return None;
         }
-        let down_at = match (self.state, self.no_path_since) {
-            (State::Up, Some(since)) => Some(since.after(DOWN_AFTER_NS)),
-            _ => None,
-        };
-        let delayed = self
-            .delayed
-            .head()
-            .map(|index| self.frames.get(index).last_sent.after(BUSY_RETRY_NS));
-        // Books that are wrong are closed at once.
-        let broken = self.is_broken().then(Instant::default);
-        let own = [
-            broken,
-            down_at,
-            self.dead_at(),
-            self.forget_at(),
-            delayed,
-            self.quarantine_deadline(),
-        ];
-        let paths = self
-            .paths
-            .indices()
-            .filter_map(|index| self.path_deadline(index));
-        own.into_iter().flatten().chain(paths).min()
+        if self.is_broken() {
+            // Books that are wrong are closed at once.
+            return Some(Instant::default());
+        }
+        let mut next = Earliest::NEVER;
+        if self.no_path_since.is_some() {
+            next.note(self.down_at());
+            next.note(self.dead_at());
+            next.note(self.forget_at());
+        }
+        if let Some(index) = self.delayed.head() {
+            let since = self.frames.get(index).last_sent;
+            next.note(Some(since.after(BUSY_RETRY_NS)));
+        }
+        next.note(self.quarantine_deadline());
+        self.paths
+            .iter()
+            .for_each(|path| self.note_path_deadlines(path, &mut next));
+        next.get()
     }
 
-    fn path_deadline(&self, index: u8) -> Option<Instant> {
-        let path = self.paths.get(index);
-        let probe = if path.can_probe() {
-            path.probe.due
-        } else {
-            None
-        };
-        let (first, second) = match path.state {
+    fn note_path_deadlines(&self, path: &Path, next: &mut Earliest) {
+        if path.link_up {
+            next.note(path.probe.due);
+        }
+        match path.state {
             PathState::Up => {
-                let silent = path.heard_at.after(KEEPALIVE_NS);
-                let stale = path.identified_at.after(REIDENTIFY_NS);
-                let ask = path.probe.is_idle().then(|| silent.min(stale));
-                (earlier(path.overtaken_at, self.path_timeout(index)), ask)
+                next.note(path.overtaken_at);
+                next.note(self.path_timeout(path));
+                if path.probe.is_idle() {
+                    next.note(Some(path.heard_at.after(KEEPALIVE_NS)));
+                    next.note(Some(path.identified_at.after(REIDENTIFY_NS)));
+                }
             }
             PathState::Lost if !path.reported => {
-                (Some(path.lost_since.after(REPORT_LOST_NS)), None)
+                next.note(Some(path.lost_since.after(REPORT_LOST_NS)));
             }
-            PathState::Conflict => (Some(path.heard_at.after(CONFLICT_FORGET_NS)), None),
-            _ => (None, None),
-        };
-        earlier(probe, earlier(first, second))
+            PathState::Conflict => next.note(Some(path.heard_at.after(CONFLICT_FORGET_NS))),
+            _ => {}
+        }
     }
 }
 
-/// The earlier of two deadlines of which either may be missing.
-fn earlier(a: Option<Instant>, b: Option<Instant>) -> Option<Instant> {
-    match (a, b) {
-        (Some(a), Some(b)) => Some(a.min(b)),
-        (a, b) => a.or(b),
+/// The earliest of several deadlines, of which each may be missing.
+struct Earliest(Instant);
+
+impl Earliest {
+    /// Nothing is to be done at the end of time.
+    const NEVER: Self = Self(Instant::from_nanos(u64::MAX));
+
+    fn note(&mut self, at: Option<Instant>) {
+        if let Some(at) = at {
+            self.0 = self.0.min(at);
+        }
+    }
+
+    fn get(self) -> Option<Instant> {
+        (self.0 != Self::NEVER.0).then_some(self.0)
     }
 }

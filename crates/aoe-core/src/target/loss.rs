@@ -9,47 +9,51 @@
 //!
 //! Both are guesses, and each path learns how good they are ([`super::patience`]).
 
-use super::frames::{FrameState, Sign};
+use super::frames::{Frame, FrameState, Sign};
+use super::paths::Path;
 use super::probe::ProbeKind;
 use super::quarantine::NETWORK_REORDER_NS;
 use super::{Instant, Target};
 use crate::Event;
 use crate::limits::{PATH_TIMEOUTS, PATH_TIMEOUTS_WITH_SPARE};
 
-impl Target<'_> {
-    /// An answer to the newest copy of `index`, in flight until now on its path, came in.
-    pub(super) fn note_in_order(&mut self, now: Instant, index: u16) {
-        let frame = *self.frames.get(index);
-        let path = self.paths.at(frame.path);
+impl Path {
+    /// An answer to the newest copy of a frame, in flight on this path until now, came in. True if it
+    /// shows that the target keeps no order.
+    pub(super) fn note_in_order(&mut self, now: Instant, frame: &Frame) -> bool {
         let rtt = now.since(frame.last_sent);
-        path.note_rtt(now, rtt);
-        path.silence.note_answer();
+        self.note_rtt(now, rtt);
+        self.silence.note_answer();
         if frame.copies() > 1 {
             match frame.sign {
-                Sign::Overtaken => path.reordering.note_right(),
-                Sign::Silence => path.silence.note_right(),
+                Sign::Overtaken => self.reordering.note_right(),
+                Sign::Silence => self.silence.note_right(),
                 Sign::None => {}
             }
         }
-        if frame.seq > path.answered_seq {
-            path.answered_seq = frame.seq;
-            path.reordering.note_answer();
+        let mut unordered = false;
+        if frame.seq > self.answered_seq {
+            self.answered_seq = frame.seq;
+            self.reordering.note_answer();
         } else if frame.copies() == 1 {
             // Two senders at once swap frames by microseconds; a target that keeps no order, by more.
-            let span = path.answered_sent.since(frame.last_sent);
-            self.unordered |= span > NETWORK_REORDER_NS / 2;
-            if rtt.saturating_sub(path.last_rtt) > path.reorder_ns() / 2 {
+            let span = self.answered_sent.since(frame.last_sent);
+            unordered = span > NETWORK_REORDER_NS / 2;
+            if rtt.saturating_sub(self.last_rtt) > self.reorder_ns() / 2 {
                 // The next one might be taken for lost.
-                path.reordering.note_wrong();
+                self.reordering.note_wrong();
             }
         }
-        path.last_rtt = rtt;
-        self.note_alive_until(frame.path, frame.last_sent);
+        self.last_rtt = rtt;
+        self.note_alive_until(frame.last_sent);
+        unordered
     }
+}
 
+impl Target<'_> {
     /// An older copy was answered although it had been taken for lost: that was too early.
     pub(super) fn note_late(&mut self, now: Instant, index: u16, copy: u16) {
-        let frame = *self.frames.get(index);
+        let frame = self.frames.get(index);
         self.info.counters.late_answers += 1;
         let path = self.paths.at(frame.path);
         if copy == 0 {
@@ -62,12 +66,22 @@ impl Target<'_> {
         }
     }
 
-    /// Finds the overtaken frames of a path. They are in the order of sending, so the first that is
-    /// not lost yet ends the search.
+    /// Finds the overtaken frames of a path.
     pub(super) fn detect_overtaken(&mut self, now: Instant, path_index: u8) {
-        self.paths.at(path_index).overtaken_at = None;
+        let path = self.paths.at(path_index);
+        path.overtaken_at = None;
+        if let Some(oldest) = path.in_flight.head()
+            && self.frames.get(oldest).seq < path.answered_seq
+        {
+            self.resend_overtaken(now, path_index);
+        }
+    }
+
+    /// The frames of a path are in the order of sending, so the first that is not overtaken, or not lost
+    /// yet, ends the search.
+    fn resend_overtaken(&mut self, now: Instant, path_index: u8) {
         while let Some(index) = self.paths.get(path_index).in_flight.head() {
-            let frame = *self.frames.get(index);
+            let frame = self.frames.get(index);
             let path = self.paths.get(path_index);
             if frame.seq >= path.answered_seq {
                 return;
@@ -158,7 +172,7 @@ impl Target<'_> {
 
     /// A frame did not come through, whatever the reason.
     fn note_size_lost(&mut self, now: Instant, index: u16) {
-        let frame = *self.frames.get(index);
+        let frame = self.frames.get(index);
         let op = self.ios.get(frame.io).op;
         if let Some(search) = self.paths.at(frame.path).search(op) {
             search.note_lost(now, frame.seq);
@@ -167,7 +181,7 @@ impl Target<'_> {
 
     /// A frame did not come through, and the path is alive.
     fn note_size_overtaken(&mut self, now: Instant, index: u16) {
-        let frame = *self.frames.get(index);
+        let frame = self.frames.get(index);
         let op = self.ios.get(frame.io).op;
         let next_seq = self.next_seq;
         if let Some(search) = self.paths.at(frame.path).search(op)

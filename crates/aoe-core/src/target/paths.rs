@@ -333,7 +333,13 @@ impl Path {
     pub(crate) fn silence_ns(&self) -> u64 {
         match self.gap.expected() {
             Some(expected) if self.may_probe_tail() => {
-                expected.max(self.patience_ns()).min(self.rto_ns())
+                let wait = expected.max(self.patience_ns());
+                // No time-out is shorter than that.
+                if wait <= MIN_RTO_NS {
+                    wait
+                } else {
+                    wait.min(self.rto_ns())
+                }
             }
             _ => self.rto_ns(),
         }

@@ -16,31 +16,30 @@
 //! residue of risk, and time runs anew from the day the interface is up.
 
 use super::frames::FrameState;
-use super::paths::PathState;
+use super::paths::{Path, PathState};
 use super::{Instant, Target};
 use crate::time::{MS, SEC};
 
 /// By how much the network may let a later frame overtake an earlier one.
 pub(super) const NETWORK_REORDER_NS: u64 = 50 * MS;
 
-impl Target<'_> {
+impl Path {
     /// Something that was sent at `sent_at` on this path was answered.
-    pub(super) fn note_alive_until(&mut self, path: u8, sent_at: Instant) {
-        let path = self.paths.at(path);
-        path.answered_sent = path.answered_sent.max(sent_at);
+    pub(super) fn note_alive_until(&mut self, sent_at: Instant) {
+        self.answered_sent = self.answered_sent.max(sent_at);
     }
+}
 
+impl Target<'_> {
     /// The frame's part of the request is over. Its slot becomes free, or a ghost.
     pub(super) fn retire(&mut self, index: u16) {
-        let frame = *self.frames.get(index);
+        let frame = self.frames.get(index);
         if !frame.modifies || frame.copies() == 0 || frame.is_answered() {
             self.frames.release(index);
             return;
         }
         self.info.counters.quarantined += 1;
-        let ghost = self.frames.at(index);
-        ghost.state = FrameState::Ghost;
-        self.frames.push_back(&mut self.ghosts, index);
+        self.frames.push_back(&mut self.ghosts, index).state = FrameState::Ghost;
     }
 
     /// Whether a write must wait for copies of an earlier one. If so, their death is asked after.

@@ -10,25 +10,31 @@ use aoe_wire::{ATA_HEADER_LEN, AoeError, AtaFault, AtaReply, Command, SECTOR_SIZ
 
 use super::tag::{Tag, generation_bits};
 
-/// What is to be done with a frame that was answered.
+/// What an answer says of the frame that it belongs to.
 enum Verdict {
     /// The target did it.
     Done,
     /// Copy the data, then it is done.
     Data,
-    /// It did not, and never will.
-    Failed(IoError),
-    /// It may if it is asked again a little later.
-    Later,
-    /// It may if it is asked again when the path was looked at anew.
-    Recheck(ProbeKind),
-    /// It may if it is asked with another command.
-    Again,
-    /// It says no. A bad word is believed when it comes a second time, as the answer to a copy sent after
-    /// the first: a damaged header can look like one.
-    Doubtful,
+    /// The target did not do it.
+    Refused(Refusal),
     /// The answer cannot be one to this frame.
     Mismatch(DropReason),
+}
+
+/// What is to be done with a frame that was refused.
+enum Refusal {
+    /// It fails, now and always.
+    Failed(IoError),
+    /// It may be done if it is asked for again a little later.
+    Later,
+    /// It may be done if it is asked for again when the path was looked at anew.
+    Recheck(ProbeKind),
+    /// It may be done if it is asked for with another command.
+    Again,
+    /// A bad word is believed when it comes a second time, as the answer to a copy sent after the first: a
+    /// damaged header can look like one.
+    Doubtful,
 }
 
 impl Target<'_> {
@@ -50,13 +56,10 @@ impl Target<'_> {
     /// The data of a read were copied.
     pub fn commit(&mut self, now: Instant, claim: Claim) {
         let Ticket { slot, generation } = claim.ticket;
-        if self.ios.get(slot).generation() != generation {
-            return;
-        }
-        let done = self
-            .ios
-            .note_done(slot, u64::from(claim.len) / SECTOR_SIZE as u64);
-        if self.ios.unpin(slot, generation) || done {
+        let sectors = u64::from(claim.len) / SECTOR_SIZE as u64;
+        if self.ios.get(slot).generation() == generation
+            && self.ios.unpin_done(slot, generation, sectors)
+        {
             self.wake_waiting(now);
         }
     }
@@ -71,51 +74,55 @@ impl Target<'_> {
         if usize::from(tag.slot) >= MAX_FRAMES {
             return self.handle_probe_answer(now, rx, path, tag);
         }
-        let Some(answered) = self.frames.find(tag) else {
+        let Some((answered, frame)) = self.frames.find(tag) else {
             self.info.counters.late_answers += 1;
             return Handled::Dropped(DropReason::UnknownTag);
         };
-        let frame = *self.frames.get(answered.index);
         if frame.state == FrameState::Ghost {
             return self.note_ghost_answered(now, path, answered);
         }
-        let verdict = self.judge_answer(rx, &frame, answered.newest);
+        let op = self.ios.get(frame.io).op;
+        let verdict = self.judge_answer(rx, frame, op, answered.newest);
         match verdict {
+            Verdict::Data => {
+                self.note_came_through(now, path, answered.index, op);
+                self.note_answered(now, path, answered);
+                self.claim_data(now, answered.index)
+            }
+            Verdict::Done => {
+                self.note_came_through(now, path, answered.index, op);
+                self.note_answered(now, path, answered);
+                self.note_done(now, answered.index, op)
+            }
+            Verdict::Refused(refusal) => self.hear_refusal(now, path, answered, refusal),
             Verdict::Mismatch(reason) => self.note_mismatch(now, answered.index, reason),
-            Verdict::Failed(_) | Verdict::Again => self.hear_refusal(now, path, answered, verdict),
-            Verdict::Done | Verdict::Data => {
-                self.note_came_through(now, path, &frame);
-                self.note_answered(now, path, answered);
-                self.carry_out(now, answered.index, verdict)
-            }
-            verdict => {
-                self.note_answered(now, path, answered);
-                self.carry_out(now, answered.index, verdict)
-            }
         }
     }
 
-    /// A damaged byte can look like a refusal, so one is believed when it is heard twice; and only the
-    /// newest copy's is the target's last word.
+    /// A damaged byte can look like a refusal, so one that ends the frame, or the command, is believed when
+    /// it is heard twice; and only the newest copy's is the target's last word.
+    #[cold]
     fn hear_refusal(
         &mut self,
         now: Instant,
         path: u8,
         answered: Answered,
-        verdict: Verdict,
+        refusal: Refusal,
     ) -> Handled {
-        let frame = *self.frames.get(answered.index);
-        if !answered.newest || frame.state != FrameState::InFlight {
-            return self.note_old_refusal(now, path, answered);
+        let mut refusal = refusal;
+        if matches!(refusal, Refusal::Failed(_) | Refusal::Again) {
+            let frame = self.frames.at(answered.index);
+            if !answered.newest || frame.state != FrameState::InFlight {
+                return self.note_old_refusal(now, path, answered);
+            }
+            if !core::mem::replace(&mut frame.doubted, true) {
+                refusal = Refusal::Doubtful;
+            }
         }
-        self.frames.at(answered.index).doubted = true;
         self.note_answered(now, path, answered);
-        let verdict = if frame.doubted {
-            verdict
-        } else {
-            Verdict::Doubtful
-        };
-        self.carry_out(now, answered.index, verdict)
+        self.bear_refusal(now, answered.index, refusal);
+        self.release_proven(now);
+        Handled::Done
     }
 
     /// The answer to a management message.
@@ -193,13 +200,13 @@ impl Target<'_> {
     /// A frame that is too large may be refused once for every copy that was sent before the first
     /// refusal came, and once by every path: each may have to be asked what it takes now. Only a refusal
     /// of what was sent after all that is the last word.
-    fn judge_answer(&self, rx: &Received<'_>, frame: &Frame, newest: bool) -> Verdict {
-        let sent_since = newest && frame.state == FrameState::InFlight;
-        let first_refusal =
-            frame.refusals == 0 || frame.refusals < self.paths_in_use() || !sent_since;
-        let op = self.ios.get(frame.io).op;
+    fn judge_answer(&self, rx: &Received<'_>, frame: &Frame, op: Op, newest: bool) -> Verdict {
+        let is_first_refusal = || {
+            let sent_since = newest && frame.state == FrameState::InFlight;
+            frame.refusals == 0 || frame.refusals < self.paths_in_use() || !sent_since
+        };
         if let Some(error) = rx.header.is_error() {
-            return judge_aoe_error(error, first_refusal);
+            return Verdict::Refused(judge_aoe_error(error, is_first_refusal()));
         }
         let Ok(reply) = AtaReply::parse(rx.arg) else {
             return Verdict::Mismatch(DropReason::Short);
@@ -209,7 +216,8 @@ impl Target<'_> {
             _ => reply.failed(),
         };
         if failed {
-            return self.judge_fault(op, reply.fault(), frame, first_refusal);
+            let refusal = self.judge_fault(op, reply.fault(), frame, is_first_refusal());
+            return Verdict::Refused(refusal);
         }
         if op != Op::Read {
             return Verdict::Done;
@@ -234,8 +242,7 @@ impl Target<'_> {
 
     /// An older copy was refused, and a newer one is out or about to leave: its answer will tell.
     fn note_old_refusal(&mut self, now: Instant, heard_on: u8, answered: Answered) -> Handled {
-        self.frames.note_answered(answered);
-        self.frames.at(answered.index).doubted = true;
+        self.frames.note_answered(answered).doubted = true;
         self.paths.at(heard_on).note_heard(now);
         self.info.counters.late_answers += 1;
         Handled::Done
@@ -248,19 +255,19 @@ impl Target<'_> {
         }
     }
 
-    fn judge_fault(&self, op: Op, fault: AtaFault, frame: &Frame, first_refusal: bool) -> Verdict {
+    fn judge_fault(&self, op: Op, fault: AtaFault, frame: &Frame, first_refusal: bool) -> Refusal {
         // ggaoed refuses a frame that is too large for it with ABRT, and so may its MTU change.
         let perhaps_too_large = frame.sectors > 1 && first_refusal;
         match (fault, op) {
-            (AtaFault::Busy, _) => Verdict::Later,
-            (AtaFault::Aborted, Op::Flush) if self.flush == FlushMode::Ext => Verdict::Again,
-            (AtaFault::Aborted, Op::Flush | Op::Trim) => Verdict::Failed(IoError::Unsupported),
-            (AtaFault::Aborted, Op::Write) if self.read_only => Verdict::Failed(IoError::ReadOnly),
+            (AtaFault::Busy, _) => Refusal::Later,
+            (AtaFault::Aborted, Op::Flush) if self.flush == FlushMode::Ext => Refusal::Again,
+            (AtaFault::Aborted, Op::Flush | Op::Trim) => Refusal::Failed(IoError::Unsupported),
+            (AtaFault::Aborted, Op::Write) if self.read_only => Refusal::Failed(IoError::ReadOnly),
             (AtaFault::Aborted, Op::Read | Op::Write) if perhaps_too_large => {
-                Verdict::Recheck(ProbeKind::Config)
+                Refusal::Recheck(ProbeKind::Config)
             }
-            (AtaFault::Aborted, Op::Write) if !self.wrote => Verdict::Failed(IoError::ReadOnly),
-            _ => Verdict::Failed(IoError::Failed),
+            (AtaFault::Aborted, Op::Write) if !self.wrote => Refusal::Failed(IoError::ReadOnly),
+            _ => Refusal::Failed(IoError::Failed),
         }
     }
 
@@ -277,98 +284,104 @@ impl Target<'_> {
     }
 
     /// A frame of this size went by its path, and its answer came back.
-    fn note_came_through(&mut self, now: Instant, heard_on: u8, frame: &Frame) {
-        let op = self.ios.get(frame.io).op;
-        if frame.path != heard_on {
-            return;
-        }
-        if let Some(search) = self.paths.at(heard_on).search(op) {
+    fn note_came_through(&mut self, now: Instant, heard_on: u8, index: u16, op: Op) {
+        let frame = self.frames.get(index);
+        if frame.path == heard_on
+            && let Some(search) = self.paths.at(heard_on).search(op)
+        {
             search.note_answered(now, frame.seq, frame.sectors);
         }
     }
 
     /// Books for an answer: round trip, window, and what it tells of other frames.
     fn note_answered(&mut self, now: Instant, heard_on: u8, answered: Answered) {
-        let frame = *self.frames.get(answered.index);
-        self.frames.note_answered(answered);
-        if let Some(oldest) = self.paths.get(heard_on).in_flight.head() {
-            let oldest_sent = self.frames.get(oldest).last_sent;
-            self.paths.at(heard_on).note_gap(now, oldest_sent);
+        let path = self.paths.at(heard_on);
+        if let Some(oldest) = path.in_flight.head() {
+            path.note_gap(now, self.frames.get(oldest).last_sent);
         }
-        self.paths.at(heard_on).note_heard(now);
-        let flew = frame.state == FrameState::InFlight;
-        if flew {
-            let path = self.paths.at(frame.path);
-            let outstanding = path.outstanding;
-            path.window.on_answer(outstanding);
-        }
-        self.unlink(answered.index);
-        if flew && answered.newest {
-            self.note_in_order(now, answered.index);
-            self.detect_overtaken(now, frame.path);
+        path.note_heard(now);
+        let was_lost = path.state == PathState::Lost;
+        let frame = self.frames.note_answered(answered);
+        let sent_on = frame.path;
+        if frame.state == FrameState::InFlight {
+            let path = self.paths.at(sent_on);
+            path.window.on_answer(path.outstanding);
+            path.note_arrival();
+            let frame = self.frames.remove(&mut path.in_flight, answered.index);
+            if answered.newest {
+                self.unordered |= path.note_in_order(now, frame);
+                self.detect_overtaken(now, sent_on);
+            } else {
+                self.note_late(now, answered.index, answered.copy);
+            }
         } else {
+            self.unlink(answered.index);
             self.note_late(now, answered.index, answered.copy);
         }
-        if self.paths.get(heard_on).state == PathState::Lost {
+        if was_lost {
             // It answers again. Whether it is the same disk must be seen before it carries I/O.
             self.ask(heard_on, ProbeKind::Identify, now);
         }
     }
 
-    /// Does what the verdict says. The frame is in no list.
-    fn carry_out(&mut self, now: Instant, index: u16, verdict: Verdict) -> Handled {
-        let frame = *self.frames.get(index);
-        let io = *self.ios.get(frame.io);
-        match verdict {
-            Verdict::Done => {
-                if io.op == Op::Write {
-                    self.wrote = true;
-                    self.read_only = false;
-                }
+    /// The data of a read are there. Its frame, which is in no list, leaves no ghost.
+    fn claim_data(&mut self, now: Instant, index: u16) -> Handled {
+        let frame = self.frames.get(index);
+        let io = self.ios.at(frame.io);
+        let claim = Claim {
+            token: io.token,
+            offset: u32::try_from(frame.offset * SECTOR_SIZE as u64).unwrap_or(u32::MAX),
+            len: frame.sectors * SECTOR_SIZE as u32,
+            ticket: Ticket {
+                slot: frame.io,
+                generation: io.pin(),
+            },
+        };
+        self.frames.release(index);
+        self.release_proven(now);
+        Handled::CopyData(claim)
+    }
+
+    /// What a frame that is in no list asked for was done.
+    fn note_done(&mut self, now: Instant, index: u16, op: Op) -> Handled {
+        if op == Op::Write {
+            self.wrote = true;
+            self.read_only = false;
+        }
+        let frame = self.frames.get(index);
+        let (io, sectors) = (frame.io, frame.sectors);
+        self.retire(index);
+        if self.ios.note_done(io, u64::from(sectors).max(1)) {
+            self.wake_waiting(now);
+        }
+        self.release_proven(now);
+        Handled::Done
+    }
+
+    /// Does what a refusal asks for. The frame is in no list.
+    fn bear_refusal(&mut self, now: Instant, index: u16, refusal: Refusal) {
+        match refusal {
+            Refusal::Failed(error) => {
+                let frame = self.frames.get(index);
+                let (io, path) = (frame.io, frame.path);
+                self.note_failure(now, self.ios.get(io).op, error, path);
                 self.retire(index);
-                if self
-                    .ios
-                    .note_done(frame.io, u64::from(frame.sectors).max(1))
-                {
-                    self.wake_waiting(now);
-                }
-            }
-            Verdict::Data => {
-                self.retire(index);
-                self.ios.at(frame.io).pin();
-                self.release_proven(now);
-                return Handled::CopyData(Claim {
-                    token: io.token,
-                    offset: u32::try_from(frame.offset * SECTOR_SIZE as u64).unwrap_or(u32::MAX),
-                    len: frame.sectors * SECTOR_SIZE as u32,
-                    ticket: Ticket {
-                        slot: frame.io,
-                        generation: io.generation(),
-                    },
-                });
-            }
-            Verdict::Failed(error) => {
-                self.note_failure(now, io.op, error, frame.path);
-                self.retire(index);
-                self.fail_request(frame.io, error);
+                self.fail_request(io, error);
                 self.wake_waiting(now);
             }
-            Verdict::Again => {
+            Refusal::Again => {
                 self.flush = FlushMode::Standard;
                 self.events.add(Event::FeatureLost);
                 self.enqueue(index);
             }
-            Verdict::Doubtful => {
+            Refusal::Doubtful => {
                 self.info.counters.refusals += 1;
                 self.frames.at(index).sign = Sign::None;
                 self.enqueue(index);
             }
-            Verdict::Later => self.refuse(now, index, None),
-            Verdict::Recheck(kind) => self.refuse(now, index, Some(kind)),
-            Verdict::Mismatch(reason) => return Handled::Dropped(reason),
+            Refusal::Later => self.refuse(now, index, None),
+            Refusal::Recheck(kind) => self.refuse(now, index, Some(kind)),
         }
-        self.release_proven(now);
-        Handled::Done
     }
 
     /// Releases ghosts that the newest answer proved dead.
@@ -434,7 +447,7 @@ impl Target<'_> {
     pub(super) fn fail_request(&mut self, io: u16, error: IoError) {
         let generation = self.ios.get(io).generation();
         for index in self.frames.indices() {
-            let frame = *self.frames.get(index);
+            let frame = self.frames.get(index);
             let live = !matches!(frame.state, FrameState::Free | FrameState::Ghost);
             if live && frame.io == io && frame.io_generation == generation {
                 self.unlink(index);
@@ -473,12 +486,12 @@ const fn copy_identify(path: u8, generation: u32) -> Handled {
 }
 
 /// AoE-level errors (AoEr11 section 2.4): what they say of the request.
-const fn judge_aoe_error(error: AoeError, first_refusal: bool) -> Verdict {
+const fn judge_aoe_error(error: AoeError, first_refusal: bool) -> Refusal {
     match error {
         // Too large for what the target takes now, perhaps: ask what it takes, cut anew, once.
-        AoeError::BAD_ARGUMENT if first_refusal => Verdict::Recheck(ProbeKind::Config),
-        AoeError::DEVICE_UNAVAILABLE => Verdict::Recheck(ProbeKind::Identify),
-        AoeError::RESERVED => Verdict::Failed(IoError::Reserved),
-        _ => Verdict::Failed(IoError::Failed),
+        AoeError::BAD_ARGUMENT if first_refusal => Refusal::Recheck(ProbeKind::Config),
+        AoeError::DEVICE_UNAVAILABLE => Refusal::Recheck(ProbeKind::Identify),
+        AoeError::RESERVED => Refusal::Failed(IoError::Reserved),
+        _ => Refusal::Failed(IoError::Failed),
     }
 }
