@@ -7,8 +7,8 @@ use crate::limits::{
     CONFLICT_RECHECK_NS, DEFAULT_PHYSICAL_SECTORS, IDENTIFY_TRIES, KEEPALIVE_TRIES, MAX_FRAMES,
     MAX_PROBE_NS, MIN_PROBE_GAP_NS, MIN_RECHECK_NS, QUARREL_ROUNDS,
 };
-use crate::{Claim, DropReason, Event, Handled, Instant, Received};
-use aoe_wire::{ConfigReply, Identify, MacAddr, SECTOR_SIZE};
+use crate::{Claim, DropReason, Event, Handled, Instant, NetifId};
+use aoe_wire::{ConfigReply, Header, Identify, MacAddr, SECTOR_SIZE};
 
 use super::tag::generation_bits;
 
@@ -43,18 +43,25 @@ impl Target<'_> {
 
     /// A Query Config answer (AoEr11 section 3.2): an answer to us, to the beacon, or an
     /// announcement that nobody asked for.
-    pub(super) fn handle_config(&mut self, now: Instant, rx: &Received<'_>) -> Handled {
-        if rx.header.is_error().is_some() {
+    #[cold]
+    pub(super) fn handle_config(
+        &mut self,
+        now: Instant,
+        netif: NetifId,
+        header: Header,
+        argument: &[u8],
+    ) -> Handled {
+        if header.is_error().is_some() {
             return Handled::Dropped(DropReason::Mismatch);
         }
-        let Ok(config) = ConfigReply::parse(rx.arg) else {
+        let Ok(config) = ConfigReply::parse(argument) else {
             return Handled::Dropped(DropReason::BadConfig);
         };
-        if !rx.header.src.is_unicast() {
+        if !header.src.is_unicast() {
             return Handled::Dropped(DropReason::BadAddress);
         }
-        let candidate = self.path_or_candidate(rx);
-        self.note_config(rx.header.src, &config);
+        let candidate = self.path_or_candidate(netif, header.src);
+        self.note_config(header.src, &config);
         let index = match candidate {
             Room::Slot(index) => index,
             Room::Wanted(slots) => return Handled::Widen(slots),
@@ -68,7 +75,7 @@ impl Target<'_> {
         } else {
             true
         };
-        if self.answers_config_probe(index, rx.header.tag) {
+        if self.answers_config_probe(index, header.tag) {
             self.note_probe_answered(now, index);
             if self.paths.get(index).state == PathState::Checking {
                 self.paths.at(index).state = PathState::Up;
@@ -76,7 +83,7 @@ impl Target<'_> {
                 self.want_write_cache(now, index);
             }
         }
-        self.follow_up(now, index, rx.header.tag == 0);
+        self.follow_up(now, index, header.tag == 0);
         if kept {
             Handled::Done
         } else {
@@ -103,8 +110,8 @@ impl Target<'_> {
         }
     }
 
-    fn path_or_candidate(&mut self, rx: &Received<'_>) -> Room {
-        if let Some(index) = self.paths.find(rx.netif, rx.header.src) {
+    fn path_or_candidate(&mut self, netif: NetifId, mac: MacAddr) -> Room {
+        if let Some(index) = self.paths.find(netif, mac) {
             return Room::Slot(index);
         }
         let room = self.paths.room();
@@ -113,8 +120,8 @@ impl Target<'_> {
         let generation = self.paths.get(index).probe.generation;
         let path = self.paths.at(index);
         *path = Path {
-            netif: rx.netif,
-            mac: rx.header.src,
+            netif,
+            mac,
             state: PathState::New,
             link_up: true,
             ..Path::EMPTY

@@ -34,6 +34,20 @@ pub(crate) enum Sign {
     Silence,
 }
 
+/// What is true of a frame, or not, a bit each.
+#[derive(Copy, Clone, Debug)]
+struct Marks(u8);
+
+impl Marks {
+    const MODIFIES: u8 = 1;
+    const ORPHANED: u8 = 2;
+    const DOUBTED: u8 = 4;
+
+    const fn has(self, mark: u8) -> bool {
+        self.0 & mark != 0
+    }
+}
+
 /// One AoE message: a part of one request. Opaque to the caller, who only lends the memory.
 #[derive(Copy, Clone, Debug)]
 pub struct Frame {
@@ -44,14 +58,7 @@ pub struct Frame {
     pub(crate) paths_used: u8,
     /// How often the target refused it for a reason that can pass.
     pub(crate) refusals: u8,
-    /// A write or TRIM: a late copy of it can destroy newer data.
-    pub(crate) modifies: bool,
-    /// Some copy can no longer be accounted for by answers: only time proves it dead.
-    pub(crate) unprovable: bool,
-    /// A path that a copy went by is gone: no later answer on it can prove that copy dead.
-    pub(crate) orphaned: bool,
-    /// An answer said no; the next one is believed.
-    pub(crate) doubted: bool,
+    marks: Marks,
     /// Why the newest copy was sent, or is about to be.
     pub(crate) sign: Sign,
     /// The request it is a part of.
@@ -63,8 +70,8 @@ pub struct Frame {
     /// Which of the last 16 copies were answered, by copy number modulo 16.
     answered: u16,
     pub(crate) sectors: u32,
-    /// First sector, counted from the start of the request.
-    pub(crate) offset: u64,
+    /// First sector of a read or write, counted from the start of the request.
+    pub(crate) offset: u32,
     /// First sector, counted from the start of the disk.
     pub(crate) lba: u64,
     /// Sequence number of the newest copy, in the order of sending of the whole target.
@@ -84,10 +91,7 @@ impl Frame {
         path: 0,
         paths_used: 0,
         refusals: 0,
-        modifies: false,
-        unprovable: false,
-        orphaned: false,
-        doubted: false,
+        marks: Marks(0),
         sign: Sign::None,
         io: NIL,
         io_generation: 0,
@@ -104,6 +108,34 @@ impl Frame {
         next: NIL,
     };
 
+    /// Makes it a part of a request that changes the disk, or of one that does not.
+    pub(crate) fn set_modifies(&mut self, modifies: bool) {
+        self.marks = Marks(if modifies { Marks::MODIFIES } else { 0 });
+    }
+
+    /// A write or TRIM: a late copy of it can destroy newer data.
+    pub(crate) const fn modifies(&self) -> bool {
+        self.marks.has(Marks::MODIFIES)
+    }
+
+    /// A path that a copy went by is gone.
+    pub(crate) const fn orphan(&mut self, path: u8) {
+        self.paths_used &= !(1 << path);
+        self.marks.0 |= Marks::ORPHANED;
+    }
+
+    /// No later answer can prove all copies dead, because a path is gone.
+    pub(crate) const fn is_orphaned(&self) -> bool {
+        self.marks.has(Marks::ORPHANED)
+    }
+
+    /// An answer says no. True if one did so before: the second is believed.
+    pub(crate) const fn doubt(&mut self) -> bool {
+        let before = self.marks.has(Marks::DOUBTED);
+        self.marks.0 |= Marks::DOUBTED;
+        before
+    }
+
     pub(crate) const fn copies(&self) -> u16 {
         self.copies
     }
@@ -115,9 +147,14 @@ impl Frame {
         newest.checked_sub(age)
     }
 
-    /// Every copy that was sent has been answered.
+    /// Every copy that was sent has been answered. Of more copies than can be told apart nobody knows.
     pub(crate) const fn is_answered(&self) -> bool {
-        !self.unprovable && self.answered.count_ones() == self.copies as u32
+        self.copies <= COPIES && self.answered as u32 == (1 << self.copies) - 1
+    }
+
+    /// This copy was answered.
+    pub(crate) const fn note_answered(&mut self, copy: u16) {
+        self.answered |= 1 << (copy % COPIES);
     }
 
     /// One more copy leaves by `path`.
@@ -125,11 +162,7 @@ impl Frame {
         if self.copies == 0 {
             self.first_sent = now;
         }
-        if self.copies >= COPIES {
-            // The bit that stood for an older copy is needed again; from here on answers cannot
-            // account for all copies.
-            self.unprovable = true;
-        }
+        // Of the seventeenth copy on, the bit stood for an older one before.
         self.answered &= !(1 << (self.copies % COPIES));
         self.copies = self.copies.saturating_add(1);
         self.path = path;
@@ -188,6 +221,10 @@ pub(crate) struct Answered {
     pub(crate) copy: u16,
     /// It was the newest copy.
     pub(crate) newest: bool,
+    /// It was in flight: no other copy had been answered, or taken for lost.
+    pub(crate) flew: bool,
+    /// The path that the newest copy went by.
+    pub(crate) path: u8,
 }
 
 /// The table over lent slots.
@@ -296,18 +333,19 @@ impl<'s> Frames<'s> {
     }
 
     /// Gives back a slot that is in no list. Free slots are taken from the front of their list only, so
-    /// they are linked in one direction.
-    pub(crate) fn release(&mut self, index: u16) {
-        let frame = self.at(index);
-        frame.state = FrameState::Free;
-        frame.next = NIL;
+    /// they are linked in one direction. What is in the slot stays readable until it is taken again.
+    pub(crate) fn release(&mut self, index: u16) -> &Frame {
+        self.free_count += 1;
         let tail = core::mem::replace(&mut self.free.tail, index);
         if tail == NIL {
             self.free.head = index;
         } else {
             self.at(tail).next = index;
         }
-        self.free_count += 1;
+        let frame = self.at(index);
+        frame.state = FrameState::Free;
+        frame.next = NIL;
+        frame
     }
 
     pub(crate) fn push_back(&mut self, list: &mut List, index: u16) -> &mut Frame {
@@ -377,6 +415,8 @@ impl<'s> Frames<'s> {
             index: tag.slot,
             copy,
             newest: copy + 1 == frame.copies,
+            flew: frame.state == FrameState::InFlight,
+            path: frame.path,
         };
         Some((answered, frame))
     }
@@ -384,7 +424,7 @@ impl<'s> Frames<'s> {
     /// Writes down that the copy was answered.
     pub(crate) fn note_answered(&mut self, answered: Answered) -> &mut Frame {
         let frame = self.at(answered.index);
-        frame.answered |= 1 << (answered.copy % COPIES);
+        frame.note_answered(answered.copy);
         frame
     }
 }

@@ -6,6 +6,7 @@
 //! they were accepted.
 
 use super::frames::NIL;
+use super::overlap::Classes;
 use crate::{Completion, Instant, IoError, Op, Request};
 
 #[derive(Copy, Clone, PartialEq, Eq, Debug)]
@@ -39,6 +40,10 @@ pub struct Io {
     next: u16,
     /// The next one in the ready, done or free queue.
     queue_next: u16,
+    /// The next one in its chain of requests that change the disk.
+    pub(super) chain: u16,
+    /// The first one of the chain that has this slot's number.
+    pub(super) chain_head: u16,
 }
 
 impl Io {
@@ -59,6 +64,8 @@ impl Io {
         prev: NIL,
         next: NIL,
         queue_next: NIL,
+        chain: NIL,
+        chain_head: NIL,
     };
 
     /// Sectors, or the one step of a flush, that it takes to do all of it.
@@ -96,11 +103,6 @@ impl Io {
         (self.remaining == 0 || self.error.is_some())
             && self.pins == 0
             && matches!(self.state, IoState::Waiting | IoState::Cut)
-    }
-
-    const fn overlaps(&self, other: &Self) -> bool {
-        self.lba < other.lba.saturating_add(other.sectors)
-            && other.lba < self.lba.saturating_add(self.sectors)
     }
 
     /// Whether `self`, accepted later, must wait for `earlier`, which is not done.
@@ -150,6 +152,8 @@ pub(crate) struct Ios<'s> {
     ordered: u16,
     /// Writes and TRIMs among the active ones.
     modifying: u16,
+    /// The same by their size.
+    pub(super) classes: Classes,
     undelivered: u16,
     scratch: Io,
     broken: bool,
@@ -169,6 +173,7 @@ impl<'s> Ios<'s> {
             waiting: 0,
             ordered: 0,
             modifying: 0,
+            classes: [0; _],
             undelivered: 0,
             scratch: Io::EMPTY,
             broken: false,
@@ -214,6 +219,21 @@ impl<'s> Ios<'s> {
                 &mut self.scratch
             }
         }
+    }
+
+    /// Slots in the table.
+    pub(super) const fn len(&self) -> u64 {
+        self.slots.len() as u64
+    }
+
+    /// Active requests that change the disk.
+    pub(super) fn modifying(&self) -> u64 {
+        u64::from(self.modifying)
+    }
+
+    /// Something in the books contradicts itself.
+    pub(super) const fn break_books(&mut self) {
+        self.broken = true;
     }
 
     pub(crate) const fn has_room(&self) -> bool {
@@ -266,6 +286,7 @@ impl<'s> Ios<'s> {
             op: request.op,
             ordered: request.ordered,
             generation: io.generation.wrapping_add(1),
+            chain_head: io.chain_head,
             token: request.token,
             lba: request.lba,
             sectors: request.sectors,
@@ -284,7 +305,10 @@ impl<'s> Ios<'s> {
         self.active += 1;
         self.waiting += 1;
         self.ordered += u16::from(ordered);
-        self.modifying += u16::from(modifies);
+        if modifies {
+            self.modifying += 1;
+            self.chain(index);
+        }
         Some(index)
     }
 
@@ -293,8 +317,17 @@ impl<'s> Ios<'s> {
         let io = self.get(index);
         let barriers = self.ordered - u16::from(io.ordered);
         let changes = self.modifying - u16::from(io.modifies());
-        if !io.ordered && barriers == 0 && (changes == 0 || io.op == Op::Read) {
-            return false;
+        if !io.ordered && barriers == 0 {
+            if changes == 0 || io.op == Op::Read {
+                return false;
+            }
+            // All others were accepted earlier than the newest.
+            if index == self.newest
+                && io.modifies()
+                && let Some(answer) = self.overlaps_any(index)
+            {
+                return answer;
+            }
         }
         let mut earlier = io.prev;
         while earlier != NIL {
@@ -379,21 +412,26 @@ impl<'s> Ios<'s> {
         }
     }
 
-    /// Lets go of the data of the request that had this index and generation.
+    /// Lets go of the data of the request that had this index and generation. True when that completes it.
     pub(crate) fn unpin(&mut self, index: u16, generation: u32) -> bool {
-        self.unpin_done(index, generation, 0)
-    }
-
-    /// `sectors` of its data were copied, and are let go of. True when that completes the request.
-    pub(crate) fn unpin_done(&mut self, index: u16, generation: u32, sectors: u64) -> bool {
         let io = self.at(index);
         if io.generation != generation || io.pins == 0 || io.state == IoState::Free {
             self.broken = true;
             return false;
         }
         io.pins -= 1;
-        io.remaining = io.remaining.saturating_sub(sectors);
         io.is_complete() && self.finish(index)
+    }
+
+    /// The data of so many sectors were copied and are let go of, if the request is still there. True
+    /// when that completes it.
+    pub(crate) fn note_copied(&mut self, index: u16, generation: u32, sectors: u64) -> bool {
+        let io = self.at(index);
+        if io.generation != generation {
+            return false;
+        }
+        io.remaining = io.remaining.saturating_sub(sectors);
+        self.unpin(index, generation)
     }
 
     /// `sectors` of it were done. True when that completes the request.
@@ -435,7 +473,10 @@ impl<'s> Ios<'s> {
         self.active -= 1;
         self.waiting -= u16::from(waiting);
         self.ordered -= u16::from(ordered);
-        self.modifying -= u16::from(modifies);
+        if modifies {
+            self.modifying -= 1;
+            self.unchain(index);
+        }
         self.done = self.enqueued(self.done, index);
         self.undelivered += 1;
         true

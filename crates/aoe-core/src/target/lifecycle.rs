@@ -3,6 +3,7 @@
 use super::frames::FrameState;
 use super::paths::{Path, PathState};
 use super::probe::ProbeKind;
+use super::quarantine::Vigil;
 use super::{State, Target, Tunables};
 use crate::limits::{
     BUSY_RETRY_NS, CONFLICT_FORGET_NS, DOWN_AFTER_NS, FORGET_NS, KEEPALIVE_NS, MIN_PROBE_NS,
@@ -121,6 +122,7 @@ impl Target<'_> {
     pub fn set_tunables(&mut self, now: Instant, tunables: Tunables) {
         let cache = self.tunables.write_cache != tunables.write_cache;
         self.tunables = tunables;
+        self.vigil = Vigil::NOW;
         let up = self
             .paths
             .indices()
@@ -254,6 +256,7 @@ impl Target<'_> {
     }
 
     /// When something must be done about the silence of a path.
+    #[inline(always)]
     fn path_timeout(&self, path: &Path) -> Option<Instant> {
         let oldest = path.in_flight.head()?;
         // As long as answers come in the target is at work, and what is missing is overtaken.
@@ -328,14 +331,19 @@ impl Target<'_> {
             next.note(Some(since.after(BUSY_RETRY_NS)));
         }
         next.note(self.quarantine_deadline());
-        self.paths
-            .iter()
-            .for_each(|path| self.note_path_deadlines(path, &mut next));
+        match self.paths.only() {
+            Some(path) => self.note_path_deadlines(path, &mut next),
+            None => self
+                .paths
+                .iter()
+                .for_each(|path| self.note_path_deadlines(path, &mut next)),
+        }
         next.get()
     }
 
+    #[inline(always)]
     fn note_path_deadlines(&self, path: &Path, next: &mut Earliest) {
-        if path.link_up {
+        if path.can_probe() {
             next.note(path.probe.due);
         }
         match path.state {

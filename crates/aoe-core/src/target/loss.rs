@@ -20,6 +20,7 @@ use crate::limits::{PATH_TIMEOUTS, PATH_TIMEOUTS_WITH_SPARE};
 impl Path {
     /// An answer to the newest copy of a frame, in flight on this path until now, came in. True if it
     /// shows that the target keeps no order.
+    #[inline(always)]
     pub(super) fn note_in_order(&mut self, now: Instant, frame: &Frame) -> bool {
         let rtt = now.since(frame.last_sent);
         self.note_rtt(now, rtt);
@@ -52,6 +53,7 @@ impl Path {
 
 impl Target<'_> {
     /// An older copy was answered although it had been taken for lost: that was too early.
+    #[cold]
     pub(super) fn note_late(&mut self, now: Instant, index: u16, copy: u16) {
         let frame = self.frames.get(index);
         self.info.counters.late_answers += 1;
@@ -67,8 +69,9 @@ impl Target<'_> {
     }
 
     /// Finds the overtaken frames of a path.
+    #[inline]
     pub(super) fn detect_overtaken(&mut self, now: Instant, path_index: u8) {
-        let path = self.paths.at(path_index);
+        let path = self.paths.traffic(path_index);
         path.overtaken_at = None;
         if let Some(oldest) = path.in_flight.head()
             && self.frames.get(oldest).seq < path.answered_seq
@@ -79,6 +82,7 @@ impl Target<'_> {
 
     /// The frames of a path are in the order of sending, so the first that is not overtaken, or not lost
     /// yet, ends the search.
+    #[cold]
     fn resend_overtaken(&mut self, now: Instant, path_index: u8) {
         while let Some(index) = self.paths.get(path_index).in_flight.head() {
             let frame = self.frames.get(index);
@@ -214,7 +218,7 @@ impl Target<'_> {
         let frame = self.frames.get(index);
         let list = match frame.state {
             FrameState::InFlight => {
-                let path = self.paths.at(frame.path);
+                let path = self.paths.traffic(frame.path);
                 path.note_arrival();
                 &mut path.in_flight
             }

@@ -443,6 +443,8 @@ pub(crate) struct Paths<'s> {
     more: &'s mut [Path],
     /// Slots from here on are unused.
     used: u8,
+    /// Some path may have a question to send, now or later.
+    asking: bool,
     broken: bool,
 }
 
@@ -452,6 +454,7 @@ impl<'s> Paths<'s> {
             first: Path::EMPTY,
             more: &mut [],
             used: 0,
+            asking: false,
             broken: false,
         }
     }
@@ -482,10 +485,11 @@ impl<'s> Paths<'s> {
         0..self.used
     }
 
-    /// All slots that may be in use. The first one comes also when it is not: it says so itself.
+    /// All slots that may be in use.
     fn in_use(&self) -> impl Iterator<Item = &Path> {
+        let first = (self.used != 0).then_some(&self.first);
         let more = usize::from(self.used).saturating_sub(1);
-        core::iter::once(&self.first).chain(self.more.iter().take(more))
+        first.into_iter().chain(self.more.iter().take(more))
     }
 
     /// The same with their numbers.
@@ -494,13 +498,12 @@ impl<'s> Paths<'s> {
     }
 
     pub(crate) fn iter(&self) -> impl Iterator<Item = &Path> {
-        self.in_use()
-            .filter(|path| path.state != PathState::Unused)
+        self.in_use().filter(|path| path.state != PathState::Unused)
     }
 
     /// The first path when no other slot may be in use.
     pub(crate) fn only(&self) -> Option<&Path> {
-        (self.used <= 1).then_some(&self.first)
+        (self.used == 1).then_some(&self.first)
     }
 
     pub(crate) fn get(&self, index: u8) -> &Path {
@@ -510,9 +513,18 @@ impl<'s> Paths<'s> {
         }
     }
 
+    /// The path for everything that may be done to it, questions included.
+    pub(crate) fn at(&mut self, index: u8) -> &mut Path {
+        self.asking = true;
+        self.traffic(index)
+    }
+
+    /// The path for what is noted of the frames on it. Nothing may be asked of it on the way: whether a
+    /// question is due would not be looked at.
+    ///
     /// A number without slot is a fault of the engine. From then on there are no paths any more, so that
     /// nothing is sent or taken in by books that are wrong, and the first slot can stand in for the missing.
-    pub(crate) fn at(&mut self, index: u8) -> &mut Path {
+    pub(crate) fn traffic(&mut self, index: u8) -> &mut Path {
         match usize::from(index).checked_sub(1) {
             None => &mut self.first,
             Some(index) => match self.more.get_mut(index) {
@@ -527,11 +539,16 @@ impl<'s> Paths<'s> {
     }
 
     pub(crate) fn find(&self, netif: NetifId, mac: MacAddr) -> Option<u8> {
-        self.numbered()
-            .find(|(_, path)| {
-                path.state != PathState::Unused && path.netif == netif && path.mac == mac
-            })
-            .map(|(index, _)| index)
+        let is_it =
+            |path: &Path| path.state != PathState::Unused && path.netif == netif && path.mac == mac;
+        if self.used == 0 {
+            None
+        } else if is_it(&self.first) {
+            Some(0)
+        } else {
+            let mut more = (1..).zip(self.more.iter());
+            more.find(|(_, path)| is_it(path)).map(|(index, _)| index)
+        }
     }
 
     /// A slot for a new path: an unused one, else, when there are as many as may be, the one that has
@@ -584,6 +601,17 @@ impl<'s> Paths<'s> {
         self.more
             .iter()
             .fold(of(&self.first), |sum, path| sum + of(path))
+    }
+
+    /// Whether some path may have a question to send, now or later.
+    pub(crate) const fn may_ask(&self) -> bool {
+        self.asking
+    }
+
+    /// Looks whether some path has.
+    pub(crate) fn note_questions(&mut self) {
+        let asking = self.in_use().any(|path| !path.probe.is_idle());
+        self.asking = asking;
     }
 
     /// Whether any path satisfies `test`.

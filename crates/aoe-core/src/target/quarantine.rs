@@ -15,13 +15,45 @@
 //! it before it says so, as far as the driver lets it; what a driver does not give away is the
 //! residue of risk, and time runs anew from the day the interface is up.
 
-use super::frames::FrameState;
+use super::frames::{Frame, FrameState};
 use super::paths::{Path, PathState};
 use super::{Instant, Target};
 use crate::time::{MS, SEC};
+use aoe_wire::MacAddr;
 
 /// By how much the network may let a later frame overtake an earlier one.
 pub(super) const NETWORK_REORDER_NS: u64 = 50 * MS;
+
+/// When to look again whether ghosts are dead: at the first answer for which one of these holds. Else an
+/// answer proves nothing new, and is not made to wait while hundreds of ghosts are looked at.
+#[derive(Copy, Clone, Debug)]
+pub(super) struct Vigil {
+    /// The answered frame was sent then, or later.
+    proof: Instant,
+    /// It was sent by one of these paths, a bit each: ghosts lack only the proof by them.
+    awaited: u8,
+    /// It is then, or later: a ghost is too old to strike.
+    expiry: Instant,
+}
+
+impl Vigil {
+    /// At the next answer.
+    pub(super) const NOW: Self = Self {
+        proof: Instant::from_nanos(0),
+        awaited: 0,
+        expiry: Instant::from_nanos(0),
+    };
+    /// Without ghosts: never.
+    const OVER: Self = Self {
+        proof: Instant::from_nanos(u64::MAX),
+        awaited: 0,
+        expiry: Instant::from_nanos(u64::MAX),
+    };
+
+    fn ends(&self, now: Instant, index: u8, path: &Path) -> bool {
+        path.answered_sent >= self.proof || self.awaited & (1 << index) != 0 || now >= self.expiry
+    }
+}
 
 impl Path {
     /// Something that was sent at `sent_at` on this path was answered.
@@ -34,12 +66,13 @@ impl Target<'_> {
     /// The frame's part of the request is over. Its slot becomes free, or a ghost.
     pub(super) fn retire(&mut self, index: u16) {
         let frame = self.frames.get(index);
-        if !frame.modifies || frame.copies() == 0 || frame.is_answered() {
+        if !frame.modifies() || frame.copies() == 0 || frame.is_answered() {
             self.frames.release(index);
             return;
         }
         self.info.counters.quarantined += 1;
         self.frames.push_back(&mut self.ghosts, index).state = FrameState::Ghost;
+        self.vigil = self.vigil_for(index, self.vigil);
     }
 
     /// Whether a write must wait for copies of an earlier one. If so, their death is asked after.
@@ -82,9 +115,22 @@ impl Target<'_> {
         }
     }
 
+    /// Releases the ghosts that the answer to something sent by this path proved dead.
+    pub(super) fn release_proven(&mut self, now: Instant, path_index: u8) {
+        if self.ghosts.is_empty() {
+            return;
+        }
+        self.ghosts_checked = now;
+        let path = self.paths.get(path_index);
+        if self.vigil.ends(now, path_index, path) && self.release_ghosts(now) {
+            self.wake_waiting(now);
+        }
+    }
+
     /// Releases the ghosts that are proven dead; true if there were any.
     pub(super) fn release_ghosts(&mut self, now: Instant) -> bool {
         self.ghosts_checked = now;
+        self.vigil = Vigil::OVER;
         let mut released = false;
         let mut next = self.ghosts.head();
         while let Some(index) = next {
@@ -93,9 +139,49 @@ impl Target<'_> {
                 self.unlink(index);
                 self.frames.release(index);
                 released = true;
+            } else {
+                self.vigil = self.vigil_for(index, self.vigil);
             }
         }
         released
+    }
+
+    /// The vigil for one more ghost.
+    fn vigil_for(&self, index: u16, mut vigil: Vigil) -> Vigil {
+        let ghost = self.frames.get(index);
+        vigil.expiry = vigil.expiry.min(self.expiry(ghost));
+        if self.unordered || ghost.is_orphaned() {
+            return vigil;
+        }
+        let proof = ghost.last_sent.after(NETWORK_REORDER_NS);
+        let mut silent = 0;
+        for (index, path) in self.paths.numbered() {
+            if ghost.paths_used & (1 << index) != 0 && !self.is_alive_since(index, proof) {
+                silent |= 1 << index;
+                // What is proven by another interface in place of one without link.
+                if !path.link_up {
+                    silent |= self.paths_to(path.mac);
+                }
+            }
+        }
+        if silent & ghost.paths_used == ghost.paths_used {
+            vigil.proof = vigil.proof.min(proof);
+        } else {
+            vigil.awaited |= silent;
+        }
+        vigil
+    }
+
+    /// The paths to one remote MAC, a bit each.
+    fn paths_to(&self, mac: MacAddr) -> u8 {
+        let to_it = self.paths.numbered().filter(|(_, path)| path.mac == mac);
+        to_it.fold(0, |set, (index, _)| set | 1 << index)
+    }
+
+    /// From when on a ghost is too old to strike.
+    fn expiry(&self, ghost: &Frame) -> Instant {
+        let wait = u64::from(self.tunables.quarantine_secs) * SEC;
+        ghost.last_sent.after(wait)
     }
 
     fn is_dead(&self, now: Instant, index: u16) -> bool {
@@ -103,7 +189,7 @@ impl Target<'_> {
         if ghost.is_answered() {
             return true;
         }
-        if !self.unordered && !ghost.orphaned {
+        if !self.unordered && !ghost.is_orphaned() {
             let proof = ghost.last_sent.after(NETWORK_REORDER_NS);
             let mut paths = self
                 .paths
@@ -113,7 +199,7 @@ impl Target<'_> {
                 return true;
             }
         }
-        now.since(ghost.last_sent) >= u64::from(self.tunables.quarantine_secs) * SEC
+        now >= self.expiry(ghost)
     }
 
     /// Something sent at `proof` or later was answered on this very path: what had left by it before
@@ -135,6 +221,7 @@ impl Target<'_> {
 
     /// Copies that a path's interface held may have left until now.
     pub(super) fn restart_quarantine(&mut self, now: Instant, path_index: u8, orphan: bool) {
+        self.vigil = Vigil::NOW;
         let bit = 1 << path_index;
         for index in self.frames.indices() {
             let frame = self.frames.at(index);
@@ -145,8 +232,7 @@ impl Target<'_> {
                 frame.last_sent = now;
             }
             if orphan {
-                frame.paths_used &= !bit;
-                frame.orphaned = true;
+                frame.orphan(path_index);
             }
         }
     }

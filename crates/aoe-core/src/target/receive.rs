@@ -12,10 +12,8 @@ use super::tag::{Tag, generation_bits};
 
 /// What an answer says of the frame that it belongs to.
 enum Verdict {
-    /// The target did it.
-    Done,
-    /// Copy the data, then it is done.
-    Data,
+    /// The target did it; the data of a read are there.
+    Good,
     /// The target did not do it.
     Refused(Refusal),
     /// The answer cannot be one to this frame.
@@ -43,12 +41,13 @@ impl Target<'_> {
         if !rx.header.is_response() {
             return Handled::Dropped(DropReason::NotResponse);
         }
-        if rx.header.addr() != Some(self.addr) {
+        if rx.header.shelf != self.addr.shelf() || rx.header.slot != self.addr.slot() {
             return Handled::Dropped(DropReason::BadAddress);
         }
         match rx.header.command {
             Command::ATA => self.handle_ata(now, rx),
-            Command::CONFIG => self.handle_config(now, rx),
+            // By value: a header that nobody points to need not be in memory.
+            Command::CONFIG => self.handle_config(now, rx.netif, *rx.header, rx.arg),
             _ => Handled::Dropped(DropReason::IgnoredCommand),
         }
     }
@@ -57,9 +56,7 @@ impl Target<'_> {
     pub fn commit(&mut self, now: Instant, claim: Claim) {
         let Ticket { slot, generation } = claim.ticket;
         let sectors = u64::from(claim.len) / SECTOR_SIZE as u64;
-        if self.ios.get(slot).generation() == generation
-            && self.ios.unpin_done(slot, generation, sectors)
-        {
+        if self.ios.note_copied(slot, generation, sectors) {
             self.wake_waiting(now);
         }
     }
@@ -72,7 +69,8 @@ impl Target<'_> {
             return Handled::Dropped(DropReason::UnknownTag);
         };
         if usize::from(tag.slot) >= MAX_FRAMES {
-            return self.handle_probe_answer(now, rx, path, tag);
+            let refused = rx.header.is_error().is_some();
+            return self.handle_probe_answer(now, (refused, rx.arg, rx.len), path, tag);
         }
         let Some((answered, frame)) = self.frames.find(tag) else {
             self.info.counters.late_answers += 1;
@@ -84,15 +82,14 @@ impl Target<'_> {
         let op = self.ios.get(frame.io).op;
         let verdict = self.judge_answer(rx, frame, op, answered.newest);
         match verdict {
-            Verdict::Data => {
+            Verdict::Good => {
                 self.note_came_through(now, path, answered.index, op);
                 self.note_answered(now, path, answered);
-                self.claim_data(now, answered.index)
-            }
-            Verdict::Done => {
-                self.note_came_through(now, path, answered.index, op);
-                self.note_answered(now, path, answered);
-                self.note_done(now, answered.index, op)
+                if op == Op::Read {
+                    self.claim_data(now, answered)
+                } else {
+                    self.note_done(now, answered.index, answered.path, op)
+                }
             }
             Verdict::Refused(refusal) => self.hear_refusal(now, path, answered, refusal),
             Verdict::Mismatch(reason) => self.note_mismatch(now, answered.index, reason),
@@ -115,21 +112,22 @@ impl Target<'_> {
             if !answered.newest || frame.state != FrameState::InFlight {
                 return self.note_old_refusal(now, path, answered);
             }
-            if !core::mem::replace(&mut frame.doubted, true) {
+            if !frame.doubt() {
                 refusal = Refusal::Doubtful;
             }
         }
         self.note_answered(now, path, answered);
         self.bear_refusal(now, answered.index, refusal);
-        self.release_proven(now);
+        self.release_proven(now, answered.path);
         Handled::Done
     }
 
     /// The answer to a management message.
+    #[cold]
     fn handle_probe_answer(
         &mut self,
         now: Instant,
-        rx: &Received<'_>,
+        (refused, argument, len): (bool, &[u8], usize),
         path_index: u8,
         tag: Tag,
     ) -> Handled {
@@ -139,20 +137,27 @@ impl Target<'_> {
             return Handled::Dropped(DropReason::UnknownTag);
         }
         if probe.identified != 0 && generation_bits(probe.identified) == tag.generation {
-            return self.second_identify(rx, path_index, probe.identified);
+            // The network may have doubled the answer, or two targets share one MAC address: what the
+            // second one says will tell.
+            let whole = len >= ATA_HEADER_LEN + SECTOR_SIZE;
+            let good = AtaReply::parse(argument).is_ok_and(|reply| !reply.failed());
+            if whole && good && !refused {
+                return copy_identify(path_index, probe.identified);
+            }
+            return Handled::Dropped(DropReason::UnknownTag);
         }
         if !probe.waiting || generation_bits(probe.generation) != tag.generation {
             return Handled::Dropped(DropReason::UnknownTag);
         }
-        if rx.header.is_error().is_some() {
+        if refused {
             return self.note_probe_refused(now, path_index);
         }
-        let Ok(reply) = AtaReply::parse(rx.arg) else {
+        let Ok(reply) = AtaReply::parse(argument) else {
             return Handled::Dropped(DropReason::Short);
         };
         match probe.kind {
             ProbeKind::Identify if reply.failed() => self.note_probe_refused(now, path_index),
-            ProbeKind::Identify if rx.len < ATA_HEADER_LEN + SECTOR_SIZE => {
+            ProbeKind::Identify if len < ATA_HEADER_LEN + SECTOR_SIZE => {
                 Handled::Dropped(DropReason::Short)
             }
             ProbeKind::Identify => Handled::CopyIdentify(Claim {
@@ -173,25 +178,17 @@ impl Target<'_> {
         }
     }
 
-    /// One IDENTIFY was answered twice. The network may have doubled the answer, or two targets share
-    /// one MAC address: what the second one says will tell.
-    fn second_identify(&self, rx: &Received<'_>, path: u8, generation: u32) -> Handled {
-        let whole = rx.len >= ATA_HEADER_LEN + SECTOR_SIZE;
-        let good = AtaReply::parse(rx.arg).is_ok_and(|reply| !reply.failed());
-        if whole && good && rx.header.is_error().is_none() {
-            copy_identify(path, generation)
-        } else {
-            Handled::Dropped(DropReason::UnknownTag)
-        }
-    }
-
+    #[cold]
     fn note_ghost_answered(&mut self, now: Instant, path: u8, answered: Answered) -> Handled {
-        self.frames.note_answered(answered);
-        self.paths.at(path).note_heard(now);
+        let is_dead = self.frames.note_answered(answered).is_answered();
+        self.paths.traffic(path).note_heard(now);
         self.info.counters.late_answers += 1;
-        if self.release_ghosts(now) {
+        if is_dead {
+            self.unlink(answered.index);
+            self.frames.release(answered.index);
             self.wake_waiting(now);
         }
+        self.release_proven(now, answered.path);
         Handled::Done
     }
 
@@ -219,15 +216,11 @@ impl Target<'_> {
             let refusal = self.judge_fault(op, reply.fault(), frame, is_first_refusal());
             return Verdict::Refused(refusal);
         }
-        if op != Op::Read {
-            return Verdict::Done;
-        }
         let needed = ATA_HEADER_LEN + frame.sectors as usize * SECTOR_SIZE;
-        if rx.len < needed {
-            Verdict::Mismatch(DropReason::Short)
-        } else {
-            Verdict::Data
+        if op == Op::Read && rx.len < needed {
+            return Verdict::Mismatch(DropReason::Short);
         }
+        Verdict::Good
     }
 
     /// How many paths carry I/O, or are just being looked at; at least one.
@@ -242,7 +235,7 @@ impl Target<'_> {
 
     /// An older copy was refused, and a newer one is out or about to leave: its answer will tell.
     fn note_old_refusal(&mut self, now: Instant, heard_on: u8, answered: Answered) -> Handled {
-        self.frames.note_answered(answered).doubted = true;
+        self.frames.note_answered(answered).doubt();
         self.paths.at(heard_on).note_heard(now);
         self.info.counters.late_answers += 1;
         Handled::Done
@@ -255,6 +248,7 @@ impl Target<'_> {
         }
     }
 
+    #[cold]
     fn judge_fault(&self, op: Op, fault: AtaFault, frame: &Frame, first_refusal: bool) -> Refusal {
         // ggaoed refuses a frame that is too large for it with ABRT, and so may its MTU change.
         let perhaps_too_large = frame.sectors > 1 && first_refusal;
@@ -272,6 +266,7 @@ impl Target<'_> {
     }
 
     /// An answer that cannot belong to its frame counts as lost, but not for ever.
+    #[cold]
     fn note_mismatch(&mut self, now: Instant, index: u16, reason: DropReason) -> Handled {
         let frame = self.frames.at(index);
         frame.refusals = frame.refusals.saturating_add(1);
@@ -284,38 +279,30 @@ impl Target<'_> {
     }
 
     /// A frame of this size went by its path, and its answer came back.
+    #[inline(always)]
     fn note_came_through(&mut self, now: Instant, heard_on: u8, index: u16, op: Op) {
         let frame = self.frames.get(index);
         if frame.path == heard_on
-            && let Some(search) = self.paths.at(heard_on).search(op)
+            && let Some(search) = self.paths.traffic(heard_on).search(op)
         {
             search.note_answered(now, frame.seq, frame.sectors);
         }
     }
 
     /// Books for an answer: round trip, window, and what it tells of other frames.
+    #[inline(always)]
     fn note_answered(&mut self, now: Instant, heard_on: u8, answered: Answered) {
-        let path = self.paths.at(heard_on);
+        let path = self.paths.traffic(heard_on);
         if let Some(oldest) = path.in_flight.head() {
             path.note_gap(now, self.frames.get(oldest).last_sent);
         }
         path.note_heard(now);
         let was_lost = path.state == PathState::Lost;
-        let frame = self.frames.note_answered(answered);
-        let sent_on = frame.path;
-        if frame.state == FrameState::InFlight {
-            let path = self.paths.at(sent_on);
-            path.window.on_answer(path.outstanding);
-            path.note_arrival();
-            let frame = self.frames.remove(&mut path.in_flight, answered.index);
-            if answered.newest {
-                self.unordered |= path.note_in_order(now, frame);
-                self.detect_overtaken(now, sent_on);
-            } else {
-                self.note_late(now, answered.index, answered.copy);
-            }
+        if answered.flew {
+            self.note_landed(now, answered);
         } else {
             self.unlink(answered.index);
+            self.frames.note_answered(answered);
             self.note_late(now, answered.index, answered.copy);
         }
         if was_lost {
@@ -324,26 +311,42 @@ impl Target<'_> {
         }
     }
 
+    /// A frame in flight is not in flight any more.
+    #[inline(always)]
+    fn note_landed(&mut self, now: Instant, answered: Answered) {
+        let path = self.paths.traffic(answered.path);
+        path.window.on_answer(path.outstanding);
+        path.note_arrival();
+        let frame = self.frames.remove(&mut path.in_flight, answered.index);
+        frame.note_answered(answered.copy);
+        if answered.newest {
+            self.unordered |= path.note_in_order(now, frame);
+            self.detect_overtaken(now, answered.path);
+        } else {
+            self.note_late(now, answered.index, answered.copy);
+        }
+    }
+
     /// The data of a read are there. Its frame, which is in no list, leaves no ghost.
-    fn claim_data(&mut self, now: Instant, index: u16) -> Handled {
-        let frame = self.frames.get(index);
+    #[inline(always)]
+    fn claim_data(&mut self, now: Instant, answered: Answered) -> Handled {
+        let frame = self.frames.release(answered.index);
         let io = self.ios.at(frame.io);
         let claim = Claim {
             token: io.token,
-            offset: u32::try_from(frame.offset * SECTOR_SIZE as u64).unwrap_or(u32::MAX),
+            offset: frame.offset * SECTOR_SIZE as u32,
             len: frame.sectors * SECTOR_SIZE as u32,
             ticket: Ticket {
                 slot: frame.io,
                 generation: io.pin(),
             },
         };
-        self.frames.release(index);
-        self.release_proven(now);
+        self.release_proven(now, answered.path);
         Handled::CopyData(claim)
     }
 
     /// What a frame that is in no list asked for was done.
-    fn note_done(&mut self, now: Instant, index: u16, op: Op) -> Handled {
+    fn note_done(&mut self, now: Instant, index: u16, path: u8, op: Op) -> Handled {
         if op == Op::Write {
             self.wrote = true;
             self.read_only = false;
@@ -354,7 +357,7 @@ impl Target<'_> {
         if self.ios.note_done(io, u64::from(sectors).max(1)) {
             self.wake_waiting(now);
         }
-        self.release_proven(now);
+        self.release_proven(now, path);
         Handled::Done
     }
 
@@ -381,13 +384,6 @@ impl Target<'_> {
             }
             Refusal::Later => self.refuse(now, index, None),
             Refusal::Recheck(kind) => self.refuse(now, index, Some(kind)),
-        }
-    }
-
-    /// Releases ghosts that the newest answer proved dead.
-    fn release_proven(&mut self, now: Instant) {
-        if self.ghosts.head().is_some() && self.release_ghosts(now) {
-            self.wake_waiting(now);
         }
     }
 

@@ -29,7 +29,7 @@ impl Target<'_> {
         if self.state == State::Removed {
             return None;
         }
-        if self.paths.any(|path| path.probe.is_due(now))
+        if self.paths.may_ask()
             && let Some(probe) = self.poll_probe(now, links)
         {
             return Some(probe);
@@ -63,6 +63,7 @@ impl Target<'_> {
             };
             return Some(self.send_probe(now, index, link));
         }
+        self.paths.note_questions();
         None
     }
 
@@ -176,12 +177,12 @@ impl Target<'_> {
     fn part_of(&mut self, index: u16, whole: &Frame, skip: u32, sectors: u32) {
         let frame = self.frames.at(index);
         frame.state = FrameState::Queued;
-        frame.modifies = whole.modifies;
+        frame.set_modifies(whole.modifies());
         frame.refusals = whole.refusals;
         frame.io = whole.io;
         frame.io_generation = whole.io_generation;
         frame.path = whole.path;
-        frame.offset = whole.offset + u64::from(skip);
+        frame.offset = whole.offset + skip;
         frame.lba = whole.lba + u64::from(skip);
         frame.sectors = sectors;
     }
@@ -193,13 +194,13 @@ impl Target<'_> {
             return None;
         }
         let (path_index, link) = self.pick_path(links, |path| !path.resting)?;
-        let path = self.paths.at(path_index);
+        let path = self.paths.traffic(path_index);
         let io = self.ios.at(io_index);
         let (index, frame) = self.frames.allocate()?;
         frame.io = io_index;
         frame.io_generation = io.generation();
-        frame.modifies = io.modifies();
-        frame.offset = io.cut;
+        frame.set_modifies(io.modifies());
+        frame.offset = u32::try_from(io.cut).unwrap_or(u32::MAX);
         frame.lba = io.lba.saturating_add(io.cut);
         let left = io.length() - io.cut;
         frame.sectors = match io.op {
@@ -246,7 +247,8 @@ impl Target<'_> {
         can_take: impl Fn(&Path) -> bool,
     ) -> Option<(u8, Link)> {
         let mut some_answer = false;
-        let mut best: Option<(u8, &Path, Link)> = None;
+        let mut least = u64::MAX;
+        let mut best = None;
         for (index, path) in self.paths.numbered() {
             let answers = path.answers();
             if !path.carries() || (some_answer && !answers) {
@@ -257,13 +259,16 @@ impl Target<'_> {
             };
             if answers && !some_answer {
                 some_answer = true;
+                least = u64::MAX;
                 best = None;
             }
-            if best.is_none_or(|(_, best, _)| path.wait_ns() < best.wait_ns()) && can_take(path) {
-                best = Some((index, path, link));
+            let wait = path.wait_ns();
+            if wait < least && can_take(path) {
+                least = wait;
+                best = Some((index, link));
             }
         }
-        best.map(|(index, _, link)| (index, link))
+        best
     }
 
     /// Whether a path that carries I/O can take one more frame now.
@@ -278,7 +283,7 @@ impl Target<'_> {
     fn send(&mut self, now: Instant, index: u16, path_index: u8, link: Link) -> Transmit {
         let seq = self.next_seq;
         self.next_seq += 1;
-        let path = self.paths.at(path_index);
+        let path = self.paths.traffic(path_index);
         let frame = self.frames.push_back(&mut path.in_flight, index);
         let io = self.ios.at(frame.io);
         let again = frame.copies() > 0;
@@ -290,9 +295,7 @@ impl Target<'_> {
             path.retransmitted += 1;
             self.info.counters.retransmits += 1;
         }
-        if core::mem::take(&mut path.ask_behind) && path.probe.is_idle() {
-            path.probe.ask(ProbeKind::Config, now);
-        }
+        let asks_behind = core::mem::take(&mut path.ask_behind) && path.probe.is_idle();
         path.note_size_sent(now, link, io.op, seq, frame.sectors);
         let message = Message {
             flow: self.key.flow(path_index),
@@ -308,6 +311,9 @@ impl Target<'_> {
             }
             Op::Trim => trim(&message, path, frame),
         };
+        if asks_behind {
+            self.paths.at(path_index).probe.ask(ProbeKind::Config, now);
+        }
         Transmit { again, ..transmit }
     }
 }
@@ -345,7 +351,7 @@ fn transfer(message: &Message, path: &Path, frame: &Frame, io: &mut Io, lba48: b
     Transmit {
         payload: Payload::Io {
             token: io.token,
-            offset: u32::try_from(frame.offset * 512).unwrap_or(u32::MAX),
+            offset: frame.offset * 512,
             len: frame.sectors * 512,
         },
         ticket: Some(Ticket {
