@@ -26,6 +26,8 @@ pub(crate) struct Load {
     pub(crate) mtu: u32,
     pub(crate) paths: u8,
     pub(crate) requests: u64,
+    /// Of so many frames one is lost on its way to the target; 0 for none.
+    pub(crate) lose: u64,
 }
 
 /// What went over the wire.
@@ -125,6 +127,7 @@ struct World {
     answers: VecDeque<(NetifId, Vec<u8>)>,
     out: Vec<Transmit>,
     run: Run,
+    lose: u64,
 }
 
 impl World {
@@ -133,6 +136,9 @@ impl World {
         send(target, self.now, &self.links, &mut self.out);
         for frame in self.out.drain(..) {
             self.run.sent += 1;
+            if self.lose != 0 && self.run.sent.is_multiple_of(self.lose) {
+                continue;
+            }
             let mut bytes = frame.header[..usize::from(frame.header_len)].to_vec();
             if let Payload::Io { len, .. } = frame.payload {
                 bytes.resize(bytes.len() + len as usize, 0);
@@ -218,6 +224,7 @@ fn begin<'s>(load: &Load, info: &'s mut Info) -> (Target<'s>, World) {
         answers: VecDeque::new(),
         out: Vec::with_capacity(1024),
         run: Run::default(),
+        lose: 0,
     };
     introduce(load, &mut world, &mut target);
     (target, world)
@@ -262,18 +269,31 @@ fn keep_busy(load: &Load, world: &mut World, target: &mut Target<'_>) {
     for _ in 0..load.depth {
         next(target, world.now);
     }
+    world.lose = load.lose;
     world.exchange(target);
     world.now = world.now.after(ROUND_TRIP);
-    while let Some((netif, answer)) = world.answers.pop_front() {
-        world.now = world.now.after(STEP);
-        world.run.received += 1;
-        let (done, _, _) = receive(target, world.now, netif, &answer);
-        if let Some(done) = done {
-            assert!(done.result.is_ok(), "a request failed");
-            ended += 1;
-            next(target, world.now);
+    while ended < load.requests {
+        let deadline = match world.answers.pop_front() {
+            Some((netif, answer)) => {
+                world.now = world.now.after(STEP);
+                world.run.received += 1;
+                let (done, _, deadline) = receive(target, world.now, netif, &answer);
+                if let Some(done) = done {
+                    assert!(done.result.is_ok(), "a request failed");
+                    ended += 1;
+                    next(target, world.now);
+                }
+                deadline
+            }
+            None => {
+                let deadline = target.poll_timeout();
+                world.now = deadline.expect("requests were lost").max(world.now);
+                deadline
+            }
+        };
+        if deadline.is_some_and(|at| at <= world.now) {
+            target.handle_timeout(world.now);
         }
         world.exchange(target);
     }
-    assert_eq!(ended, load.requests, "requests were lost");
 }

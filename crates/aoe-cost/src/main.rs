@@ -31,6 +31,9 @@ struct Args {
     /// Requests in all
     #[arg(long, default_value_t = 10_000)]
     requests: u64,
+    /// Of so many frames one is lost on its way to the target; 0 for none
+    #[arg(long, default_value_t = 0)]
+    lose: u64,
     /// Say how many bytes the target has, at rest and with its disk open
     #[arg(long)]
     memory: bool,
@@ -51,6 +54,7 @@ fn main() {
         mtu: args.mtu,
         paths: args.paths,
         requests: args.requests,
+        lose: args.lose,
     };
     if args.memory {
         let (idle, busy) = load::memory(&load);

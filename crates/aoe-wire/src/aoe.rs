@@ -129,53 +129,31 @@ impl Header {
         if u16::from_be_bytes([*e0, *e1]) != ETHERTYPE {
             return Err(WireError::NotAoe);
         }
-        let (bytes, argument) = frame
-            .split_first_chunk::<HEADER_LEN>()
-            .ok_or(WireError::ShortFrame)?;
-        Ok((Self::from_bytes(bytes), argument))
+        let (bytes, argument) = frame.split_first_chunk().ok_or(WireError::ShortFrame)?;
+        let header = Self::from_bytes(bytes).ok_or(WireError::ShortFrame)?;
+        Ok((header, argument))
     }
 
-    const fn from_bytes(bytes: &[u8; HEADER_LEN]) -> Self {
-        let [
-            d0,
-            d1,
-            d2,
-            d3,
-            d4,
-            d5,
-            s0,
-            s1,
-            s2,
-            s3,
-            s4,
-            s5,
-            _,
-            _,
-            rest @ ..,
-        ] = *bytes;
-        let [
-            version_flags,
-            error,
-            shelf0,
-            shelf1,
-            slot,
-            command,
-            t0,
-            t1,
-            t2,
-            t3,
-        ] = rest;
-        Self {
-            dst: MacAddr([d0, d1, d2, d3, d4, d5]),
-            src: MacAddr([s0, s1, s2, s3, s4, s5]),
+    fn from_bytes(bytes: &[u8; HEADER_LEN]) -> Option<Self> {
+        // Field by field, as they are written: loads of single bytes would be put together again.
+        let (dst, rest) = bytes.split_first_chunk()?;
+        let (src, rest) = rest.split_first_chunk()?;
+        let (_ethertype, rest) = rest.split_first_chunk::<2>()?;
+        let ([version_flags, error], rest) = rest.split_first_chunk()?;
+        let (shelf, rest) = rest.split_first_chunk()?;
+        let ([slot, command], rest) = rest.split_first_chunk()?;
+        let (tag, _) = rest.split_first_chunk()?;
+        Some(Self {
+            dst: MacAddr(*dst),
+            src: MacAddr(*src),
             version: version_flags >> 4,
             flags: version_flags & 0x0F,
-            error,
-            shelf: u16::from_be_bytes([shelf0, shelf1]),
-            slot,
-            command: Command(command),
-            tag: u32::from_be_bytes([t0, t1, t2, t3]),
-        }
+            error: *error,
+            shelf: u16::from_be_bytes(*shelf),
+            slot: *slot,
+            command: Command(*command),
+            tag: u32::from_be_bytes(*tag),
+        })
     }
 
     /// Writes the header. Only the low four bits of version and flags have a place in it.
