@@ -9,7 +9,7 @@
 #                     KERNBUILDDIR=path OSVERSION=1500026 OUT=path/aoe.ko
 #   make vm-test      the module in a FreeBSD machine: AOE_VM_KERNEL=file
 #                     AOE_VM_ROOT=file (default $HOME/.cache/aoe-vm/{kernel,root.img})
-#   make bench        figures for the module and for the Linux driver
+#   make bench        figures for the module, the Linux driver and FreeBSD's iSCSI
 #   make bench-loss   the same when frames are lost
 #   make install-deps what all of these need, on Debian 12 as root
 #   make clean        remove what was built
@@ -36,7 +36,7 @@ vm-test:
 	sh tests/vm/run
 
 bench:
-	sh scripts/install-deps base kmod vm
+	sh scripts/install-deps base kmod vm bench
 	sh tests/bench/run
 
 bench-loss:

@@ -1,12 +1,12 @@
 /*-
  * SPDX-License-Identifier: BSD-2-Clause
  *
- * Reads or writes a raw disk for some seconds and prints what it reached.  The
- * same source runs in the FreeBSD and in the Linux guest, so that a difference
- * in the figures is a difference of the systems.
+ * Reads or writes raw disks for some seconds and prints what it reached on all
+ * of them together.  The same source runs in the FreeBSD and in the Linux
+ * guest, so that a difference in the figures is a difference of the systems.
  *
- * usage: diskbench device read|write|randread|randwrite block-bytes depth seconds
- *     disk-bytes [urgent]
+ * usage: diskbench device[,device...] read|write|randread|randwrite block-bytes
+ *     depth-of-each seconds bytes-of-each [urgent]
  * prints: bytes-per-second operations-per-second mean-us worst-us operations
  */
 #define	_GNU_SOURCE
@@ -27,10 +27,10 @@
 #define	O_DIRECT 0
 #endif
 #define	MAX_DEPTH	64
+#define	MAX_DISKS	16
 
 enum mode { SEQ_READ, SEQ_WRITE, RANDOM_READ, RANDOM_WRITE };
 
-static int fd;
 static enum mode mode;
 static size_t block;
 static uint64_t blocks;
@@ -40,11 +40,16 @@ static double deadline;
  * turn among each other on processors that have work for all of them.
  */
 static int urgent;
-/* The next block of a sequential run; threads take turns. */
-static uint64_t next_block;
-static pthread_mutex_t turn = PTHREAD_MUTEX_INITIALIZER;
+
+struct disk {
+	int		fd;
+	/* The next block of a sequential run; threads take turns. */
+	uint64_t	next_block;
+	pthread_mutex_t	turn;
+};
 
 struct worker {
+	struct disk	*disk;
 	pthread_t	thread;
 	uint64_t	random;
 	uint64_t	operations;
@@ -86,9 +91,9 @@ pick(struct worker *w)
 		w->random ^= w->random << 17;
 		return (w->random % blocks);
 	}
-	pthread_mutex_lock(&turn);
-	b = next_block++ % blocks;
-	pthread_mutex_unlock(&turn);
+	pthread_mutex_lock(&w->disk->turn);
+	b = w->disk->next_block++ % blocks;
+	pthread_mutex_unlock(&w->disk->turn);
 	return (b);
 }
 
@@ -119,8 +124,8 @@ work(void *argument)
 		become_urgent();
 	for (begin = now(); begin < deadline; begin = end) {
 		at = (off_t)(pick(w) * block);
-		done = writes() ? pwrite(fd, buffer, block, at) :
-		    pread(fd, buffer, block, at);
+		done = writes() ? pwrite(w->disk->fd, buffer, block, at) :
+		    pread(w->disk->fd, buffer, block, at);
 		if (done != (ssize_t)block)
 			die("short or failed transfer");
 		end = now();
@@ -150,13 +155,41 @@ parse_mode(const char *word)
 	return (0);
 }
 
+/* Opens every disk of the list; how many there are. */
+static int
+open_disks(struct disk *disks, char *names)
+{
+	char *name;
+	int n = 0;
+
+	for (name = strtok(names, ","); name != NULL; name = strtok(NULL, ",")) {
+		if (n == MAX_DISKS) {
+			fprintf(stderr, "diskbench: more than %d disks\n",
+			    MAX_DISKS);
+			exit(2);
+		}
+		disks[n].fd = open(name, (writes() ? O_RDWR : O_RDONLY) |
+		    O_DIRECT);
+		if (disks[n].fd < 0)
+			die(name);
+		pthread_mutex_init(&disks[n].turn, NULL);
+		n++;
+	}
+	if (n == 0) {
+		fprintf(stderr, "diskbench: no disk is named\n");
+		exit(2);
+	}
+	return (n);
+}
+
 int
 main(int argc, char **argv)
 {
-	static struct worker workers[MAX_DEPTH];
+	static struct disk disks[MAX_DISKS];
+	static struct worker workers[MAX_DISKS * MAX_DEPTH];
 	double begin, busy = 0, last = 0, seconds, worst = 0;
 	uint64_t operations = 0, size;
-	int depth, i;
+	int count, depth, i;
 
 	urgent = argc == 8 && strcmp(argv[7], "urgent") == 0;
 	if (argc != 7 + urgent || parse_mode(argv[2]) != 0 ||
@@ -164,24 +197,23 @@ main(int argc, char **argv)
 	    (depth = atoi(argv[4])) < 1 || depth > MAX_DEPTH ||
 	    (seconds = atof(argv[5])) <= 0 ||
 	    (size = strtoull(argv[6], NULL, 10)) < block) {
-		fprintf(stderr, "usage: diskbench device "
-		    "read|write|randread|randwrite "
-		    "block-bytes depth seconds disk-bytes [urgent]\n");
+		fprintf(stderr, "usage: diskbench device[,device...] "
+		    "read|write|randread|randwrite block-bytes "
+		    "depth-of-each seconds bytes-of-each [urgent]\n");
 		return (2);
 	}
-	fd = open(argv[1], (writes() ? O_RDWR : O_RDONLY) | O_DIRECT);
-	if (fd < 0)
-		die(argv[1]);
 	blocks = size / block;
+	count = depth * open_disks(disks, argv[1]);
 	begin = now();
 	deadline = begin + seconds;
-	for (i = 0; i < depth; i++) {
+	for (i = 0; i < count; i++) {
+		workers[i].disk = &disks[i / depth];
 		workers[i].random = 0x9e3779b97f4a7c15ULL * (uint64_t)(i + 1);
 		if (pthread_create(&workers[i].thread, NULL, work,
 		    &workers[i]) != 0)
 			die("thread");
 	}
-	for (i = 0; i < depth; i++) {
+	for (i = 0; i < count; i++) {
 		pthread_join(workers[i].thread, NULL);
 		operations += workers[i].operations;
 		busy += workers[i].busy;

@@ -9,12 +9,12 @@ What the longest request took is looked at twice. Sixteen readers on two process
 as well, and for longer than for the disk now and then, lost frames or not. So they read once more at
 real-time priority, which is what the initiator is judged by."""
 
-from lib import netlab
-from lib.relay import Relay
-from lib.target import vblade
-from lib.util import HarnessError, TestFailure
+import contextlib
 
-MIB = 1 << 20
+from figures import MIB
+from lib.relay import Relay
+from lib.util import HarnessError, TestFailure
+from systems import wires
 
 #: Name, mode of diskbench, block size, depth, which of its figures is shown, and its unit.
 PARTS = (("read MB/s", "read", MIB, 1, 0, 1e6), ("write MB/s", "write", MIB, 1, 0, 1e6),
@@ -63,77 +63,67 @@ class Cell:
         return (self.microseconds - clean.microseconds / clean.reads * self.reads) / self.lost / 1000
 
 
-class System:
+class Lossy:
     """One guest, measured at every MTU."""
 
-    def __init__(self, bench, name):
-        self.bench, self.name, self.opts = bench, name, bench.opts
+    def __init__(self, bench, system):
+        self.bench, self.system, self.opts = bench, system, bench.opts
         self.rates = [0.0] + [float(word) for word in bench.opts.rates.split(",")]
         self.verdicts = []
         self.round_trip = None
 
-    def run(self):
-        lab = netlab.Lab()
-        machine = None
-        try:
-            seg = lab.add_segment(9000)
-            # No switch: the relay is between the guest's cable and the target's.
-            port = seg.port(0)
-            lab.ip(f"link set {seg.tap} nomaster up")
-            lab.ip(f"link set {port}b nomaster up")
-            machine, guest = getattr(self.bench, self.name)(lab)
-            for mtu in [int(word) for word in self.opts.mtu.split(",")]:
-                self.at_mtu(lab, seg.tap, port, guest, mtu)
-        finally:
-            if machine is not None:
-                machine.close()
-            lab.close()
+    def run(self, setups):
+        with contextlib.ExitStack() as stack:
+            longest = max(setups)
+            lab = wires(stack, longest)
+            guest = self.system.start(stack, lab, longest)
+            for setup in setups:
+                self.at_setup(lab, guest, setup)
         return self.verdicts
 
-    def at_mtu(self, lab, tap, port, guest, mtu):
-        bench = self.bench
-        lab.ip(f"link set {port} mtu {mtu}")
-        relay = Relay(lab, tap, port + "b", bench.config.find_program("aoe-relay"), bench.workdir).start()
-        server = None
-        try:
-            server = vblade(lab, port, bench.file, bench.workdir, options=("-b", "128")).start()
-            device = bench.attach(self.name, guest, mtu)
-            cells = self.rounds(relay, guest, device, mtu)
+    def at_setup(self, lab, guest, setup):
+        bench, (seg,) = self.bench, lab.segments
+        # No switch: the relay is between the guest's cable and the target's.
+        port = seg.port(0)
+        lab.ip(f"link set {port}b nomaster up")
+        lab.ip(f"link set {port} mtu {setup.mtu}")
+        with contextlib.ExitStack() as stack:
+            relay = Relay(lab, seg.tap, port + "b", bench.config.find_program("aoe-relay"), bench.workdir).start()
+            stack.callback(relay.stop)
+            self.system.serve(stack, lab, setup, [port])
+            devices = self.system.attach(guest, setup)
+            cells = self.rounds(relay, guest, devices, setup.mtu)
             relay.clear()
-            self.show(mtu, cells)
-            bench.detach(self.name, guest)
-        finally:
-            if server is not None:
-                server.stop()
-            relay.stop()
+            self.show(setup.mtu, cells)
+            self.system.detach(guest)
 
-    def rounds(self, relay, guest, device, mtu):
+    def rounds(self, relay, guest, devices, mtu):
         cells = {rate: Cell() for rate in self.rates}
         for _ in range(self.opts.repeat):
             for rate, cell in cells.items():
                 relay.set("both", f"loss={rate:g}%")
                 try:
-                    self.fill(cell, relay, guest, device)
+                    self.fill(cell, relay, guest, devices)
                 except (TestFailure, HarnessError) as e:
-                    print(f"{self.name} {mtu} {rate:g} %: {e}", flush=True)
+                    print(f"{self.system.name} {mtu} {rate:g} %: {e}", flush=True)
                     return cells
-                if rate == 0 and self.name == "freebsd":
+                if rate == 0 and self.system.ours:
                     # The module's own idea of it, while nothing is lost.
                     self.round_trip = float(guest.sysctl("net.aoe.target.7.0.path.0.srtt_us")) / 1000
         return cells
 
-    def fill(self, cell, relay, guest, device):
+    def fill(self, cell, relay, guest, devices):
         """One round at one rate."""
         for part, (_, mode, block, depth, _, _) in enumerate(PARTS):
             relay.reset()
-            cell.add(part, self.bench.once(guest, device, mode, block, depth, 300), relay.status())
-        got = self.bench.once(guest, device, *URGENT, 300, "urgent")
+            cell.add(part, self.bench.once(guest, devices, mode, block, depth, 300), relay.status())
+        got = self.bench.once(guest, devices, *URGENT, 300, "urgent")
         cell.worst_urgent = max(cell.worst_urgent, got[3] / 1000)
 
     def show(self, mtu, cells):
         clean = cells[0.0]
         for rate, cell in cells.items():
-            words = [f"{self.name:<9}{mtu:>5}{rate:>6g}"]
+            words = [f"{self.system.name:<9}{mtu:>5}{rate:>6g}"]
             kept = cell.kept(clean)
             for got, share in zip(cell.medians(), kept):
                 words.append(f"{figure(got):>9} {percent(share):>5}")
@@ -143,7 +133,7 @@ class System:
             print("".join(words), flush=True)
             if cell.own_lost:
                 print(f"          the relay itself lost {cell.own_lost} frames in these measurements")
-            if self.name == "freebsd":
+            if self.system.ours:
                 self.judge(mtu, rate, kept, cell, added)
 
     def judge(self, mtu, rate, kept, cell, added):
@@ -170,18 +160,18 @@ def percent(value):
     return "-" if value is None else f"{value:.0f}%"
 
 
-def run(bench, systems):
+def run(bench, systems, setups):
     opts = bench.opts
-    print(f"qemu {bench.config.accel}, {opts.cpus} CPUs, {opts.nic}, vblade -b 128 behind aoe-relay, loss in each "
+    print(f"qemu {bench.config.accel}, {opts.cpus[0]} CPUs, {opts.nic}, vblade -b 128 behind aoe-relay, loss in each "
           f"direction, {opts.repeat} x {opts.seconds:g} s; longest requests and cost of a lost frame in ms")
     print(f"{'system':<9}{'MTU':>5}{'loss':>6}" + "".join(f"{title:>15}" for title, *_ in PARTS) +
           f"{'longest 1M':>11}{'longest 4K':>11}{'urgent':>9}{'lost x1':>8}{'per lost':>10}", flush=True)
     verdicts = []
-    for name in systems:
+    for system in systems:
         try:
-            verdicts += System(bench, name).run()
+            verdicts += Lossy(bench, system).run(setups)
         except (TestFailure, HarnessError) as e:
-            verdicts.append(f"{name}: {e}")
+            verdicts.append(f"{system.name}: {e}")
     for words in verdicts:
         print(f"not reached: {words}")
     return 1 if verdicts else 0

@@ -1,38 +1,40 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""MB/s and IOPS of aoe.ko in a FreeBSD guest, beside the Linux driver in its own guest.
+"""MB/s and IOPS of aoe.ko in a FreeBSD guest, beside the Linux driver and FreeBSD's iSCSI initiator,
+each in a guest of its own.
 
-One host, one kind of qemu, one vblade with the same options; only the guest differs. The figures
-are for comparing with each other. They say nothing about real hardware."""
+One host, one kind of qemu, one file behind one vblade with the same options, or behind tgt; only the
+guest differs. The figures are for comparing with each other. They say nothing about real hardware."""
 
+import argparse
+import contextlib
 import glob
+import itertools
 import os
 import shutil
 import sys
 import tempfile
 import zipfile
 
-import linux
 import loss
 import report
+from figures import COLUMNS, MIB, MORE, Cell, Row, Setup, number, ratios
+from iscsi import Iscsi
 from lib import netlab
 from lib.config import CACHE, Config, parser
-from lib.guest import Guest
-from lib.qemu import Machine, check_tools
-from lib.target import make_disk, vblade
-from lib.util import GuestHung, HarnessError, TestFailure, run
+from lib.qemu import check_tools
+from lib.target import make_disk
+from lib.util import GuestHung, HarnessError, TestFailure, TestSkipped, run
+from systems import FreeBSD, Linux, wires
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 ZIG = "ziglang==0.15.2"
-MIB = 1 << 20
-
 #: So often a guest that hangs is booted anew.
 ATTEMPTS = 3
-#: Column title, mode of diskbench, block size, depth, and which of its figures.
-COLUMNS = (("read MB/s", "read", MIB, 1, 0), ("write MB/s", "write", MIB, 1, 0),
-           ("4K IOPS x1", "randread", 4096, 1, 1), ("4K IOPS x16", "randread", 4096, 16, 1))
-#: What `--full` measures beside them.
-MORE = (("4K IOPS x64", "randread", 4096, 64, 1), ("512 B IOPS x16", "randread", 512, 16, 1),
-        ("64K IOPS x4", "randread", 65536, 4, 1), ("4K write x16", "randwrite", 4096, 16, 1))
+#: What `--guest` can say.
+GUESTS = {"all": (FreeBSD, Linux, Iscsi), "both": (FreeBSD, Linux), "freebsd": (FreeBSD,), "linux": (Linux,),
+          "iscsi": (Iscsi,)}
+#: The longest MTU that is measured with each card. 9000 is what switches take; Linux lets a tap have no more than 65521.
+LONGEST = {"em": 9000, "vtnet": 65521}
 
 
 def options():
@@ -44,16 +46,53 @@ def options():
     p.add_argument("--size", type=int, default=256, metavar="MIB", help="size of the exported file")
     p.add_argument("--nic", choices=("vtnet", "em"), default="em",
                    help="kind of network card in both guests; the Linux driver can stop for ever on vtnet")
-    p.add_argument("--cpus", type=int, default=2)
-    p.add_argument("--guest", choices=("both", "freebsd", "linux"), default="both")
+    p.add_argument("--guest", choices=GUESTS, default="all", help="both: all but iSCSI")
+    p.add_argument("--cpus", type=numbers(1, 16), default="2", metavar="N,...", help="processors of the guest")
+    p.add_argument("--targets", type=numbers(1, 16), default="1", metavar="N,...",
+                   help="disks in use at once, each at the depth that the column says; iSCSI has one")
+    p.add_argument("--paths", type=numbers(1, 8), default="1", metavar="N,...",
+                   help="network cards, each with a wire of its own to the same targets; iSCSI has one")
     p.add_argument("--full", action="store_true", help="more sizes and depths")
     p.add_argument("--report", metavar="FILE.md",
                    help="write the figures as a table there, and as a plot beside it (needs python3-matplotlib)")
     p.add_argument("--loss", action="store_true", help="what lost frames cost: with aoe-relay on the wire")
     p.add_argument("--rates", default="0.1,1,5", metavar="PERCENT,...",
                    help="with --loss: frames lost, in each direction")
-    p.add_argument("--mtu", default="1500,9000", metavar="MTU,...")
+    p.add_argument("--mtu", type=numbers(1000, 65521), default="1500,9000", metavar="MTU,...",
+                   help="with --nic vtnet up to 65521")
     return p
+
+
+def numbers(least, most):
+    """What reads an option that is a list of numbers between these two."""
+    def parse(words):
+        for word in words.split(","):
+            if not word.isdecimal() or not least <= int(word) <= most:
+                raise argparse.ArgumentTypeError(f"{word!r} is not a number from {least} to {most}")
+        return [int(word) for word in words.split(",")]
+    return parse
+
+
+def parse_options(argv):
+    p = options()
+    opts = p.parse_args(argv)
+    if max(opts.mtu) > LONGEST[opts.nic]:
+        p.error(f"argument --mtu: {max(opts.mtu)} is more than the {LONGEST[opts.nic]} of --nic {opts.nic}")
+    if opts.loss and not systems_of(opts):
+        p.error(f"argument --loss: the relay loses frames of AoE, not those of --guest {opts.guest}")
+    if opts.loss and (len(opts.cpus), opts.targets, opts.paths) != (1, [1], [1]):
+        p.error("argument --loss: needs one number of --cpus, and 1 for --targets and --paths")
+    return opts
+
+
+def systems_of(opts):
+    return [system for system in GUESTS[opts.guest] if system.aoe or not opts.loss]
+
+
+def setups(opts):
+    """The rows of each system, in the order in which they are measured."""
+    return [Setup(mtu, cpus, targets, paths)
+            for cpus, targets, paths, mtu in itertools.product(opts.cpus, opts.targets, opts.paths, opts.mtu)]
 
 
 def zig(cache):
@@ -88,201 +127,120 @@ class Bench:
         self.config, self.opts, self.workdir = config, opts, workdir
         os.makedirs(CACHE, exist_ok=True)
         self.programs = build_program(CACHE, workdir)
-        self.file = make_disk(os.path.join(workdir, "export.img"), opts.size * MIB)
-        # Real blocks, and in the host's page cache, so that the file system of the host is not measured.
-        with open(self.file, "r+b") as f:
-            for _ in range(opts.size):
+        self.files = [self.make_file(number) for number in range(max(opts.targets))]
+        self.rows, self.skipped = [], []
+
+    def make_file(self, number):
+        """Real blocks, and in the host's page cache, so that the file system of the host is not measured."""
+        path = make_disk(os.path.join(self.workdir, f"export{number}.img"), self.opts.size * MIB)
+        with open(path, "r+b") as f:
+            for _ in range(self.opts.size):
                 f.write(os.urandom(MIB))
-        self.rows = []
+        return path
 
-    def machine(self, cls, lab, name, disks):
-        machine = cls(self.config, lab, os.path.join(self.workdir, name), (self.opts.nic,), disks,
-                      memory=1024, cpus=self.opts.cpus)
-        return machine
-
-    def freebsd(self, lab):
-        tools = self.config.tools_tar(os.path.join(self.workdir, "tools.tar"),
-                                      {"diskbench": self.programs["freebsd"]})
-        machine = self.machine(Machine, lab, "freebsd", [(tools, "tools")])
-        machine.start()
-        guest = Guest(machine)
-        guest.boot()
-        guest.run("mkdir -p /aoevm && tar xpf /dev/vtbd1 -C /aoevm && cp /aoevm/diskbench /bin/", 60)
-        guest.run("kldload /aoevm/aoe.ko", 60)
-        return machine, guest
-
-    def linux(self, lab):
-        machine = self.machine(linux.LinuxMachine, lab, "linux", [])
-        image, busybox = linux.unpack_packages(CACHE)
-        (machine.vmlinuz,) = glob.glob(os.path.join(image, "boot/vmlinuz-*"))
-        machine.initramfs = linux.write_initramfs(os.path.join(self.workdir, "initramfs"), image, busybox,
-                                                  self.programs["linux"])
-        machine.start()
-        guest = linux.LinuxGuest(machine)
-        guest.boot()
-        return machine, guest
-
-    def attach(self, system, guest, mtu):
-        """The disk at this MTU; its device node."""
-        if system == "freebsd":
-            nic = self.opts.nic + "0"
-            guest.run(f"ifconfig {nic} mtu {mtu} up && sysctl net.aoe.iflist={nic}")
-            guest.wait_for("test -c /dev/aoe7.0", 20)
-            return "/dev/aoe7.0"
-        guest.run(f"ip link set eth0 mtu {mtu} up")
-        guest.wait_for("test $(cat /sys/class/net/eth0/carrier) = 1", 20, step="0.2")
-        guest.run("insmod /modules/aoe.ko aoe_iflist=eth0")
-        guest.wait_for("test -b /dev/etherd/e7.0", 20, step="0.2")
-        return "/dev/etherd/e7.0"
-
-    @staticmethod
-    def detach(system, guest):
-        if system == "freebsd":
-            guest.run("sysctl net.aoe.iflist= && kldunload aoe && kldload /aoevm/aoe.ko", 60)
-        else:
-            guest.run("rmmod aoe", 60)
-
-    def once(self, guest, device, mode, block, depth, patience=60, how=""):
+    def once(self, guest, devices, mode, block, depth, patience=60, how=""):
         """One measurement: bytes/s, operations/s, mean and worst in microseconds, operations."""
-        words = f"{device} {mode} {block} {depth} {self.opts.seconds:g} {self.opts.size * MIB} {how}"
+        words = f"{','.join(devices)} {mode} {block} {depth} {self.opts.seconds:g} {self.opts.size * MIB} {how}"
         line = guest.run(f"diskbench {words}", self.opts.seconds * 4 + patience)
         return [float(x) for x in line.split()]
 
-    def measure(self, name, guest, device):
+    def measure(self, system, guest, devices, setup):
         cells = []
         for _, mode, block, depth, which in columns(self.opts):
             cell = Cell()
             for _ in range(self.opts.repeat):
-                idle, total = self.idle_time(name, guest)
-                got = self.once(guest, device, mode, block, depth)
-                idle, total = (after - before for after, before in zip(self.idle_time(name, guest), (idle, total)))
-                busy = (1 - idle / total if total else 0) * self.opts.cpus * self.opts.seconds
+                before = system.idle_time(guest)
+                got = self.once(guest, devices, mode, block, depth)
+                idle, total = (now - then for now, then in zip(system.idle_time(guest), before))
+                busy = (1 - idle / total if total else 0) * setup.cpus * self.opts.seconds
                 cell.figures.append(got[which] / (1e6 if which == 0 else 1))
                 cell.cpu_us.append(busy / got[4] * 1e6)
             cells.append(cell)
         return cells
 
-    @staticmethod
-    def idle_time(name, guest):
-        """What the guest's processors have been idle, and existed, in its own ticks."""
-        if name == "freebsd":
-            ticks = [int(word) for word in guest.run("sysctl -n kern.cp_time").split()]
-            return ticks[4], sum(ticks)
-        ticks = [int(word) for word in guest.run("head -n 1 /proc/stat").split()[1:9]]
-        return ticks[3] + ticks[4], sum(ticks)
-
-    def system(self, name):
-        for mtu in mtus(self.opts):
-            for _ in range(ATTEMPTS):
-                try:
-                    cells = self.measured_at(name, mtu)
-                except GuestHung as e:
-                    # The Linux driver does, now and then. Ours may not.
-                    if name == "freebsd":
-                        raise
-                    print(f"{name:<10}{mtu:>6}  hangs ({e}); it is booted anew", flush=True)
-                    continue
-                self.rows.append((name, mtu, cells))
-                print(row(name, mtu, [cell.median() for cell in cells]))
-                print(row("  CPU us", mtu, [cell.cpu() for cell in cells]), flush=True)
-                break
-            else:
-                print(f"{name:<10}{mtu:>6}  gave no figures in {ATTEMPTS} attempts", flush=True)
-
-    def measured_at(self, name, mtu):
-        """The figures of one system, in a guest of its own."""
-        lab = netlab.Lab()
-        machine = None
+    def system(self, system):
+        """All rows of a system; or why there is none."""
+        why_not = system.why_not()
         try:
-            seg = lab.add_segment(9000)
-            # No switch: the target sits on the other end of the guest's wire.
-            lab.ip(f"link set {seg.tap} nomaster up")
-            machine, guest = getattr(self, name)(lab)
-            lab.ip(f"link set {seg.tap} mtu {mtu}")
-            server = vblade(lab, seg.tap, self.file, self.workdir, options=("-b", "128")).start()
+            if why_not:
+                raise TestSkipped(why_not)
+            for setup in filter(system.takes, setups(self.opts)):
+                self.row(system, setup)
+        except TestSkipped as e:
+            self.skipped.append(f"{system.title} was skipped: {e}")
+            print(self.skipped[-1], flush=True)
+
+    def row(self, system, setup):
+        for _ in range(ATTEMPTS):
             try:
-                device = self.attach(name, guest, mtu)
-                cells = self.measure(name, guest, device)
-                self.detach(name, guest)
-                return cells
-            finally:
-                server.stop()
-        finally:
-            if machine is not None:
-                machine.close()
-            lab.close()
+                cells = self.measured_at(system, setup)
+            except GuestHung as e:
+                # The Linux driver does, now and then. Ours may not.
+                if system.ours:
+                    raise
+                print(f"{start_of_row(system.name, setup)}  hangs ({e}); it is booted anew", flush=True)
+                continue
+            self.rows.append(Row(system, setup, cells))
+            print(line(system.name, setup, [cell.median() for cell in cells]))
+            print(line("  CPU us", setup, [cell.cpu() for cell in cells]), flush=True)
+            break
+        else:
+            print(f"{start_of_row(system.name, setup)}  gave no figures in {ATTEMPTS} attempts", flush=True)
+
+    def measured_at(self, system, setup):
+        """The figures of one system, in a guest of its own."""
+        with contextlib.ExitStack() as stack:
+            lab = wires(stack, setup)
+            guest = system.start(stack, lab, setup)
+            # No switch: the target sits on the other end of the guest's wire.
+            system.serve(stack, lab, setup, [segment.tap for segment in lab.segments])
+            devices = system.attach(guest, setup)
+            cells = self.measure(system, guest, devices, setup)
+            system.detach(guest)
+            return cells
 
     def run(self, systems):
         opts = self.opts
-        rig = (f"qemu {self.config.accel}, {opts.cpus} CPUs, {opts.nic}, vblade -b 128 on the guest's tap, "
+        rig = (f"qemu {self.config.accel}, {opts.nic}, vblade -b 128 or tgt on the guest's tap, "
                f"median of {opts.repeat} x {opts.seconds:g} s; CPU: the guest's processor time for one request")
         print(rig)
-        print(f"{'system':<10}{'MTU':>6}" + "".join(f"{title:>15}" for title, *_ in columns(opts)), flush=True)
-        for name in systems:
-            self.system(name)
-        self.compare()
+        titles = [title for title, *_ in columns(opts)]
+        print(line("system", ("MTU", "CPUs", "targets", "paths"), titles), flush=True)
+        for system in systems:
+            self.system(system)
+        for ratio in ratios(self.rows):
+            print(line(f"/ {ratio.peer.name}", ratio.setup, [figure for figure, _ in ratio.pairs]))
+            print(line("  CPU", ratio.setup, [cpu for _, cpu in ratio.pairs]), flush=True)
         if opts.report:
-            report.write(opts.report, rig, [title for title, *_ in columns(opts)], self.rows)
-
-    def compare(self):
-        """FreeBSD over Linux, for each MTU that both have."""
-        cells = {(name, mtu): row_cells for name, mtu, row_cells in self.rows}
-        for mtu in mtus(self.opts):
-            if ("freebsd", mtu) in cells and ("linux", mtu) in cells:
-                pairs = list(zip(cells["freebsd", mtu], cells["linux", mtu]))
-                print(row("ratio", mtu, [ours.over(theirs) for ours, theirs in pairs]))
-                print(row("  CPU", mtu, [ours.cpu() / theirs.cpu() if theirs.cpu() else 0 for ours, theirs in pairs]))
-
-
-class Cell:
-    """All measurements of one kind."""
-
-    def __init__(self):
-        self.figures, self.cpu_us = [], []
-
-    def median(self):
-        return median(self.figures)
-
-    def cpu(self):
-        return median(self.cpu_us)
-
-    def over(self, other):
-        return self.median() / other.median() if other.median() else 0
-
-
-def median(values):
-    return sorted(values)[len(values) // 2]
+            report.write(opts.report, rig, titles, self.rows, self.skipped)
+        return 0 if self.rows else 1
 
 
 def columns(opts):
     return COLUMNS + MORE if opts.full else COLUMNS
 
 
-def mtus(opts):
-    return [int(word) for word in opts.mtu.split(",")]
+def start_of_row(name, setup):
+    return f"{name:<10}" + "".join(f"{word:>{width}}" for word, width in zip(setup, (6, 5, 8, 6)))
 
 
-def row(name, mtu, figures):
-    return f"{name:<10}{mtu:>6}" + "".join(f"{report.number(f):>15}" for f in figures)
+def line(name, setup, words):
+    return start_of_row(name, setup) + "".join(f"{w if isinstance(w, str) else number(w):>15}" for w in words)
 
 
 def main(argv):
-    opts = options().parse_args(argv)
+    opts = parse_options(argv)
     config = Config(opts)
     workdir = opts.work or tempfile.mkdtemp(prefix="aoe-bench-")
     os.makedirs(workdir, exist_ok=True)
-    code = 0
     try:
         check_tools()
         if opts.guest != "linux":
             config.check()
         netlab.sweep()
         bench = Bench(config, opts, workdir)
-        systems = ("freebsd", "linux") if opts.guest == "both" else (opts.guest,)
-        if opts.loss:
-            code = loss.run(bench, systems)
-        else:
-            bench.run(systems)
+        systems = [system(bench) for system in systems_of(opts)]
+        code = loss.run(bench, systems, setups(opts)) if opts.loss else bench.run(systems)
     except (HarnessError, TestFailure) as e:
         print(f"tests/bench/run: {e}  [logs in {workdir}]", file=sys.stderr)
         return 1

@@ -4,38 +4,45 @@
 import os
 import sys
 
+from figures import number, ratios
 from lib.util import HarnessError
 
-NAMES = {"freebsd": "FreeBSD, aoe.ko", "linux": "Linux, aoe"}
+#: Of the bars, by name of the system.
+COLOURS = {"freebsd": "tab:red", "linux": "tab:blue", "iscsi": "tab:green"}
 
 
-def write(path, rig, titles, rows):
+def write(path, rig, titles, rows, skipped):
     """Writes the page, and the plot beside it under the same name with .svg."""
     plot = os.path.splitext(path)[0] + ".svg"
     draw(plot, titles, rows)
     with open(path, "w", encoding="utf-8") as f:
-        f.write(page(rig, titles, rows, os.path.basename(plot)))
+        f.write(page(rig, titles, rows, skipped, os.path.basename(plot)))
 
 
-def page(rig, titles, rows, plot):
+def page(rig, titles, rows, skipped, plot):
     lines = ["# Figures", "",
-             "One host, one kind of virtual hardware, one vblade with the same options; only the guest differs. The figures are for",
-             "comparing with each other, and say nothing about real hardware. In brackets the least and the most of all rounds; below it",
-             "the processor time of the guest for one request.", "",
-             f"Rig: {rig}.", "", "```", "tests/bench/run " + " ".join(shown(sys.argv[1:])), "```", "",
-             f"![The same as a plot]({plot})", ""]
-    lines += ["| system | MTU | " + " | ".join(titles) + " |", "| --- | --- |" + " --- |" * len(titles)]
-    for name, mtu, cells in rows:
-        words = [f"{number(c.median())} ({number(min(c.figures))}..{number(max(c.figures))})<br>{number(c.cpu())} us"
-                 for c in cells]
-        lines.append(f"| {NAMES[name]} | {mtu} | " + " | ".join(words) + " |")
-    byplace = {(name, mtu): cells for name, mtu, cells in rows}
-    for mtu in dict.fromkeys(mtu for _, mtu, _ in rows):
-        if ("freebsd", mtu) in byplace and ("linux", mtu) in byplace:
-            ratios = [f"{ours.over(theirs):.2f}<br>{ours.cpu() / theirs.cpu():.2f}" if theirs.cpu() else "-"
-                      for ours, theirs in zip(byplace["freebsd", mtu], byplace["linux", mtu])]
-            lines.append(f"| ratio | {mtu} | " + " | ".join(ratios) + " |")
+             "One host, one kind of virtual hardware, and one file, which vblade (or, for iSCSI, tgt) serves with the same options;",
+             "only the guest differs. The figures are for comparing with each other, and say nothing about real hardware. In brackets",
+             "the least and the most of all rounds; below it the processor time of the guest for one request. A ratio is the module's",
+             "figure over that of the other system, and below it the same of the processor time.", "",
+             f"Rig: {rig}.", "", "```", "tests/bench/run " + " ".join(shown(sys.argv[1:])), "```", ""]
+    lines += [f"{words}.\n" for words in skipped]
+    lines += [f"![The same as a plot]({plot})", "", table_line(["system", "MTU", "CPUs", "targets", "paths"] + titles),
+              table_line(["---"] * (5 + len(titles)))]
+    lines += [table_line([row.system.title, *row.setup] + [cell_words(cell) for cell in row.cells]) for row in rows]
+    lines += [table_line([f"ratio to {ratio.peer.title}", *ratio.setup] +
+                         [f"{number(figure)}<br>{number(cpu)}" for figure, cpu in ratio.pairs])
+              for ratio in ratios(rows)]
     return "\n".join(lines) + "\n"
+
+
+def table_line(words):
+    return "| " + " | ".join(map(str, words)) + " |"
+
+
+def cell_words(cell):
+    least, most = number(min(cell.figures)), number(max(cell.figures))
+    return f"{number(cell.median())} ({least}..{most})<br>{number(cell.cpu())} us"
 
 
 def shown(argv):
@@ -51,10 +58,6 @@ def shown(argv):
     return out
 
 
-def number(value):
-    return f"{value:.2f}" if value < 10 else f"{value:.1f}" if value < 1000 else f"{value:.0f}"
-
-
 def draw(path, titles, rows):
     try:
         import matplotlib
@@ -65,12 +68,13 @@ def draw(path, titles, rows):
     from matplotlib import pyplot
 
     figure, axes = pyplot.subplots(1, len(titles), figsize=(2.4 * len(titles), 3.2))
-    labels = [f"{NAMES[name].split(',')[0]}\n{mtu}" for name, mtu, _ in rows]
-    colours = ["tab:red" if name == "freebsd" else "tab:blue" for name, _, _ in rows]
+    labels = [f"{row.system.title}\n" + "/".join(map(str, row.setup)) for row in rows]
+    colours = [COLOURS[row.system.name] for row in rows]
     for index, (title, axis) in enumerate(zip(titles, axes)):
-        medians = [cells[index].median() for _, _, cells in rows]
-        spread = [[m - min(cells[index].figures) for m, (_, _, cells) in zip(medians, rows)],
-                  [max(cells[index].figures) - m for m, (_, _, cells) in zip(medians, rows)]]
+        cells = [row.cells[index] for row in rows]
+        medians = [cell.median() for cell in cells]
+        spread = [[median - min(cell.figures) for median, cell in zip(medians, cells)],
+                  [max(cell.figures) - median for median, cell in zip(medians, cells)]]
         axis.bar(range(len(rows)), medians, yerr=spread, color=colours, capsize=2)
         axis.set_title(title, fontsize=9)
         axis.set_xticks(range(len(rows)), labels, fontsize=6, rotation=90)

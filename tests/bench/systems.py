@@ -1,0 +1,146 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""The initiators that are measured: a guest for each, what serves its disks, and how it gets at them."""
+
+import glob
+import os
+
+import linux
+from lib import netlab
+from lib.config import CACHE
+from lib.guest import Guest
+from lib.qemu import Machine
+from lib.target import vblade
+
+SHELF = 7
+
+
+class System:
+    """An initiator. `bench` has the options, the programs and the exported files."""
+
+    name = title = None
+    #: The one that the others are compared with.
+    ours = False
+    aoe = True
+
+    def __init__(self, bench):
+        self.bench, self.opts = bench, bench.opts
+
+    def why_not(self):
+        """Why this host cannot measure it; None if it can."""
+        return None
+
+    def takes(self, setup):
+        """Is this setup one that the system can have?"""
+        return True
+
+    def start(self, stack, lab, setup):
+        """The booted guest, on the lab's wires; `stack` ends it."""
+        machine = self.machine(lab, setup)
+        stack.callback(machine.close)
+        machine.start()
+        guest = self.guest(machine)
+        guest.boot()
+        self.prepare(guest)
+        return guest
+
+    def machine_of(self, cls, lab, setup, disks):
+        return cls(self.bench.config, lab, os.path.join(self.bench.workdir, self.name), (self.opts.nic,) * setup.paths,
+                   disks, memory=1024, cpus=setup.cpus, nic_mtu=max(9000, setup.mtu))
+
+    def prepare(self, guest):
+        """What the guest needs once, after it has booted."""
+
+    def serve(self, stack, lab, setup, ends):
+        """Puts the files on these interfaces: each target as a vblade on each of them."""
+        for interface in ends:
+            for slot in range(setup.targets):
+                server = vblade(lab, interface, self.bench.files[slot], self.bench.workdir, SHELF, slot).start()
+                stack.callback(server.stop)
+
+
+class FreeBSD(System):
+    name, title, ours = "freebsd", "FreeBSD, aoe.ko", True
+    guest = Guest
+
+    def machine(self, lab, setup):
+        tools = self.bench.config.tools_tar(os.path.join(self.bench.workdir, "tools.tar"),
+                                            {"diskbench": self.bench.programs["freebsd"]})
+        return self.machine_of(Machine, lab, setup, [(tools, "tools")])
+
+    def prepare(self, guest):
+        guest.run("mkdir -p /aoevm && tar xpf /dev/vtbd1 -C /aoevm && cp /aoevm/diskbench /bin/", 60)
+        self.load(guest)
+
+    def load(self, guest):
+        guest.run("kldload /aoevm/aoe.ko", 60)
+
+    def interfaces(self, guest, setup):
+        """The network cards, up and at the MTU of this setup."""
+        names = [f"{self.opts.nic}{i}" for i in range(setup.paths)]
+        for name in names:
+            guest.run(f"ifconfig {name} mtu {setup.mtu} up")
+        return names
+
+    def attach(self, guest, setup):
+        """The disks at this setup; their device nodes."""
+        guest.set_sysctl("net.aoe.iflist", " ".join(self.interfaces(guest, setup)))
+        devices = []
+        for slot in range(setup.targets):
+            devices.append(f"/dev/aoe{SHELF}.{slot}")
+            guest.wait_for(f"test -c {devices[-1]}", 20)
+            for path in range(setup.paths):
+                leaf = f"net.aoe.target.{SHELF}.{slot}.path.{path}.state"
+                guest.wait_for(f'test "$(sysctl -n {leaf})" = up', 20)
+        return devices
+
+    def detach(self, guest):
+        guest.run("sysctl net.aoe.iflist= && kldunload aoe && kldload /aoevm/aoe.ko", 60)
+
+    def idle_time(self, guest):
+        """What the guest's processors have been idle, and existed, in its own ticks."""
+        ticks = [int(word) for word in guest.sysctl("kern.cp_time").split()]
+        return ticks[4], sum(ticks)
+
+
+class Linux(System):
+    name, title = "linux", "Linux, aoe"
+    guest = linux.LinuxGuest
+
+    def machine(self, lab, setup):
+        machine = self.machine_of(linux.LinuxMachine, lab, setup, [])
+        image, busybox = linux.unpack_packages(CACHE)
+        (machine.vmlinuz,) = glob.glob(os.path.join(image, "boot/vmlinuz-*"))
+        machine.initramfs = linux.write_initramfs(os.path.join(self.bench.workdir, "initramfs"), image, busybox,
+                                                  self.bench.programs["linux"])
+        return machine
+
+    def attach(self, guest, setup):
+        names = [f"eth{i}" for i in range(setup.paths)]
+        for name in names:
+            guest.run(f"ip link set {name} mtu {setup.mtu} up")
+            guest.wait_for(f"test $(cat /sys/class/net/{name}/carrier) = 1", 20, step="0.2")
+        guest.run(f'insmod /modules/aoe.ko aoe_iflist="{" ".join(names)}"')
+        devices = []
+        for slot in range(setup.targets):
+            devices.append(f"/dev/etherd/e{SHELF}.{slot}")
+            guest.wait_for(f"test -b {devices[-1]}", 20, step="0.2")
+            reached = f"/sys/block/etherd!e{SHELF}.{slot}/netif"
+            guest.wait_for(f"test $(tr , '\\n' < '{reached}' | wc -w) = {setup.paths}", 20, step="0.2")
+        return devices
+
+    def detach(self, guest):
+        guest.run("rmmod aoe", 60)
+
+    def idle_time(self, guest):
+        ticks = [int(word) for word in guest.run("head -n 1 /proc/stat").split()[1:9]]
+        return ticks[3] + ticks[4], sum(ticks)
+
+
+def wires(stack, setup):
+    """A lab with the guest's wires, which end where its cards do: no switch."""
+    lab = netlab.Lab()
+    stack.callback(lab.close)
+    for _ in range(setup.paths):
+        segment = lab.add_segment(setup.mtu)
+        lab.ip(f"link set {segment.tap} nomaster up")
+    return lab
