@@ -93,6 +93,15 @@ impl Io {
         self.generation
     }
 
+    /// Takes one reference back, if there is any.
+    const fn unpin(&mut self) -> bool {
+        if self.pins == 0 || matches!(self.state, IoState::Free) {
+            return false;
+        }
+        self.pins -= 1;
+        true
+    }
+
     pub(crate) const fn has_failed(&self) -> bool {
         self.error.is_some()
     }
@@ -415,11 +424,10 @@ impl<'s> Ios<'s> {
     /// Lets go of the data of the request that had this index and generation. True when that completes it.
     pub(crate) fn unpin(&mut self, index: u16, generation: u32) -> bool {
         let io = self.at(index);
-        if io.generation != generation || io.pins == 0 || io.state == IoState::Free {
+        if io.generation != generation || !io.unpin() {
             self.broken = true;
             return false;
         }
-        io.pins -= 1;
         io.is_complete() && self.finish(index)
     }
 
@@ -431,7 +439,11 @@ impl<'s> Ios<'s> {
             return false;
         }
         io.remaining = io.remaining.saturating_sub(sectors);
-        self.unpin(index, generation)
+        if !io.unpin() {
+            self.broken = true;
+            return false;
+        }
+        io.is_complete() && self.finish(index)
     }
 
     /// `sectors` of it were done. True when that completes the request.

@@ -312,6 +312,7 @@ impl Target<'_> {
 
     /// When [`Target::handle_timeout`] must be called next.
     #[must_use]
+    #[inline(always)]
     pub fn poll_timeout(&self) -> Option<Instant> {
         if self.state == State::Removed {
             return None;

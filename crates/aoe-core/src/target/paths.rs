@@ -330,6 +330,7 @@ impl Path {
 
     /// How long the path may be silent before something is done: first the oldest frame is sent once
     /// more, to provoke an answer; after that the time-out counts.
+    #[inline(always)]
     pub(crate) fn silence_ns(&self) -> u64 {
         match self.gap.expected() {
             Some(expected) if self.may_probe_tail() => {
