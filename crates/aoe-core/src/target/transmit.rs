@@ -34,12 +34,16 @@ impl Target<'_> {
         {
             return Some(probe);
         }
-        if !self.queued.is_empty()
-            && let Some(frame) = self.poll_queued(now, links)
-        {
-            return Some(frame);
-        }
-        self.poll_ready(now, links)
+        let again = if self.queued.is_empty() {
+            None
+        } else {
+            self.poll_queued(now, links)
+        };
+        let next = match again {
+            Some(next) => next,
+            None => self.poll_ready(now, links)?,
+        };
+        Some(self.send(now, next))
     }
 
     /// The management message of a path that is due.
@@ -103,6 +107,7 @@ impl Target<'_> {
             addr: self.addr,
             link,
             tag,
+            again: false,
         };
         message.with(self.paths.get(index), &command)
     }
@@ -114,7 +119,7 @@ impl Target<'_> {
 
     /// A frame that was taken for lost, or whose path went away.
     #[cold]
-    fn poll_queued<L: Links>(&mut self, now: Instant, links: &L) -> Option<Transmit> {
+    fn poll_queued<L: Links>(&mut self, now: Instant, links: &L) -> Option<Next> {
         let mut next = self.queued.head();
         // A frame that must be split and finds no slot to split with must not keep those behind it waiting:
         // theirs are the slots that it needs.
@@ -137,7 +142,7 @@ impl Target<'_> {
             self.paths.at(path).show_payload(payload, self.block);
         }
         self.frames.remove(&mut self.queued, index);
-        Some(self.send(now, index, path, link))
+        Some(Next { index, path, link })
     }
 
     /// Makes sure that the first queued frame fits `payload`, splitting it if it does not, and
@@ -188,7 +193,8 @@ impl Target<'_> {
     }
 
     /// The next frame of the first request that may start.
-    fn poll_ready<L: Links>(&mut self, now: Instant, links: &L) -> Option<Transmit> {
+    #[inline(always)]
+    fn poll_ready<L: Links>(&mut self, now: Instant, links: &L) -> Option<Next> {
         let io_index = self.ios.first_ready()?;
         if self.frames.free_count() <= SPLIT_RESERVE {
             return None;
@@ -214,7 +220,11 @@ impl Target<'_> {
         };
         let sectors = u64::from(frame.sectors);
         self.ios.note_cut(io_index, sectors.max(1));
-        Some(self.send(now, index, path_index, link))
+        Some(Next {
+            index,
+            path: path_index,
+            link,
+        })
     }
 
     /// A frame that was sent before goes by its old path as long as that one answers, since order on
@@ -280,7 +290,13 @@ impl Target<'_> {
     }
 
     /// Sends one copy of a frame that is in no list.
-    fn send(&mut self, now: Instant, index: u16, path_index: u8, link: Link) -> Transmit {
+    #[inline(always)]
+    fn send(&mut self, now: Instant, next: Next) -> Transmit {
+        let Next {
+            index,
+            path: path_index,
+            link,
+        } = next;
         let seq = self.next_seq;
         self.next_seq += 1;
         let path = self.paths.traffic(path_index);
@@ -302,6 +318,7 @@ impl Target<'_> {
             addr: self.addr,
             link,
             tag: frame.tag(self.key, index),
+            again,
         };
         let transmit = match io.op {
             Op::Read | Op::Write => transfer(&message, path, frame, io, self.lba48),
@@ -314,8 +331,15 @@ impl Target<'_> {
         if asks_behind {
             self.paths.at(path_index).probe.ask(ProbeKind::Config, now);
         }
-        Transmit { again, ..transmit }
+        transmit
     }
+}
+
+/// A frame that is to be sent, in no list, and the way that it takes.
+struct Next {
+    index: u16,
+    path: u8,
+    link: Link,
 }
 
 /// What an ATA message has beside its command.
@@ -325,19 +349,31 @@ struct Message {
     addr: TargetAddr,
     link: Link,
     tag: u32,
+    again: bool,
 }
 
 impl Message {
     fn with(&self, path: &Path, command: &AtaRequest) -> Transmit {
+        self.carrying(path, command, Payload::None, None)
+    }
+
+    /// The message with data behind it.
+    fn carrying(
+        &self,
+        path: &Path,
+        command: &AtaRequest,
+        payload: Payload,
+        ticket: Option<Ticket>,
+    ) -> Transmit {
         let header = Header::request(path.mac, self.link.mac, self.addr, Command::ATA, self.tag);
         Transmit {
             netif: path.netif,
             header_len: ATA_HEADER_LEN as u8,
             flow: self.flow,
             header: ata_header(&header, command),
-            payload: Payload::None,
-            again: false,
-            ticket: None,
+            payload,
+            again: self.again,
+            ticket,
         }
     }
 }
@@ -348,29 +384,26 @@ fn transfer(message: &Message, path: &Path, frame: &Frame, io: &mut Io, lba48: b
     if io.op == Op::Read {
         return message.with(path, &AtaRequest::read(frame.lba, count, lba48));
     }
-    Transmit {
-        payload: Payload::Io {
-            token: io.token,
-            offset: frame.offset * 512,
-            len: frame.sectors * 512,
-        },
-        ticket: Some(Ticket {
-            slot: frame.io,
-            generation: io.pin(),
-        }),
-        ..message.with(path, &AtaRequest::write(frame.lba, count, lba48))
-    }
+    let payload = Payload::Io {
+        token: io.token,
+        offset: frame.offset * 512,
+        len: frame.sectors * 512,
+    };
+    let ticket = Ticket {
+        slot: frame.io,
+        generation: io.pin(),
+    };
+    let command = AtaRequest::write(frame.lba, count, lba48);
+    message.carrying(path, &command, payload, Some(ticket))
 }
 
 #[cold]
 fn trim(message: &Message, path: &Path, frame: &Frame) -> Transmit {
-    Transmit {
-        payload: Payload::Trim {
-            lba: frame.lba,
-            sectors: u64::from(frame.sectors),
-        },
-        ..message.with(path, &AtaRequest::trim(1))
-    }
+    let payload = Payload::Trim {
+        lba: frame.lba,
+        sectors: u64::from(frame.sectors),
+    };
+    message.carrying(path, &AtaRequest::trim(1), payload, None)
 }
 
 /// The bytes of an ATA message without its data.
