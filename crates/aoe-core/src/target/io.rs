@@ -93,6 +93,16 @@ impl Io {
         self.generation
     }
 
+    /// `sectors` more of it were cut into a frame. True when that was the last: it leaves the ready queue.
+    pub(crate) fn note_cut(&mut self, sectors: u64) -> bool {
+        self.cut = self.cut.saturating_add(sectors);
+        let whole = self.cut >= self.length();
+        if whole {
+            self.state = IoState::Cut;
+        }
+        whole
+    }
+
     /// Takes one reference back, if there is any.
     const fn unpin(&mut self) -> bool {
         if self.pins == 0 || matches!(self.state, IoState::Free) {
@@ -411,14 +421,9 @@ impl<'s> Ios<'s> {
         }
     }
 
-    /// `sectors` more of the first ready request were cut into a frame.
-    pub(crate) fn note_cut(&mut self, index: u16, sectors: u64) {
-        let io = self.at(index);
-        io.cut = io.cut.saturating_add(sectors);
-        if io.cut >= io.length() {
-            io.state = IoState::Cut;
-            self.ready = self.dequeued(self.ready);
-        }
+    /// The first ready request was cut to its end.
+    pub(crate) fn leave_ready(&mut self) {
+        self.ready = self.dequeued(self.ready);
     }
 
     /// Lets go of the data of the request that had this index and generation. True when that completes it.
@@ -568,7 +573,8 @@ mod tests {
         ios.make_ready(index);
         assert_eq!(ios.first_ready(), Some(index));
         let length = ios.get(index).length();
-        ios.note_cut(index, length);
+        assert!(ios.at(index).note_cut(length));
+        ios.leave_ready();
     }
 
     #[test]

@@ -218,8 +218,9 @@ impl Target<'_> {
                 cut_sectors(frame.lba, left, payload, self.block)
             }
         };
-        let sectors = u64::from(frame.sectors);
-        self.ios.note_cut(io_index, sectors.max(1));
+        if io.note_cut(u64::from(frame.sectors).max(1)) {
+            self.ios.leave_ready();
+        }
         Some(Next {
             index,
             path: path_index,
@@ -311,7 +312,10 @@ impl Target<'_> {
             path.retransmitted += 1;
             self.info.counters.retransmits += 1;
         }
-        let asks_behind = core::mem::take(&mut path.ask_behind) && path.probe.is_idle();
+        if core::mem::take(&mut path.ask_behind) && path.probe.is_idle() {
+            // That questions are to be looked for is noted while one is to be asked behind a frame.
+            path.probe.ask(ProbeKind::Config, now);
+        }
         path.note_size_sent(now, link, io.op, seq, frame.sectors);
         let message = Message {
             flow: self.key.flow(path_index),
@@ -320,18 +324,16 @@ impl Target<'_> {
             tag: frame.tag(self.key, index),
             again,
         };
-        let transmit = match io.op {
-            Op::Read | Op::Write => transfer(&message, path, frame, io, self.lba48),
+        let lba48 = self.lba48;
+        let (command, payload, ticket) = match io.op {
+            Op::Read | Op::Write => transfer(frame, io, lba48),
             Op::Flush => {
-                let command = AtaRequest::flush(self.flush == FlushMode::Ext);
-                message.with(path, &command)
+                let ext = self.flush == FlushMode::Ext;
+                (AtaRequest::flush(ext), Payload::None, None)
             }
-            Op::Trim => trim(&message, path, frame),
+            Op::Trim => (AtaRequest::trim(1), trimmed(frame), None),
         };
-        if asks_behind {
-            self.paths.at(path_index).probe.ask(ProbeKind::Config, now);
-        }
-        transmit
+        message.carrying(path, &command, payload, ticket)
     }
 }
 
@@ -378,11 +380,13 @@ impl Message {
     }
 }
 
-/// A part of a read or write.
-fn transfer(message: &Message, path: &Path, frame: &Frame, io: &mut Io, lba48: bool) -> Transmit {
+/// A part of a read or write: its command, and the data that a write carries.
+#[inline(always)]
+fn transfer(frame: &Frame, io: &mut Io, lba48: bool) -> (AtaRequest, Payload, Option<Ticket>) {
     let count = u8::try_from(frame.sectors).unwrap_or(u8::MAX);
     if io.op == Op::Read {
-        return message.with(path, &AtaRequest::read(frame.lba, count, lba48));
+        let command = AtaRequest::read(frame.lba, count, lba48);
+        return (command, Payload::None, None);
     }
     let payload = Payload::Io {
         token: io.token,
@@ -394,16 +398,14 @@ fn transfer(message: &Message, path: &Path, frame: &Frame, io: &mut Io, lba48: b
         generation: io.pin(),
     };
     let command = AtaRequest::write(frame.lba, count, lba48);
-    message.carrying(path, &command, payload, Some(ticket))
+    (command, payload, Some(ticket))
 }
 
-#[cold]
-fn trim(message: &Message, path: &Path, frame: &Frame) -> Transmit {
-    let payload = Payload::Trim {
+const fn trimmed(frame: &Frame) -> Payload {
+    Payload::Trim {
         lba: frame.lba,
-        sectors: u64::from(frame.sectors),
-    };
-    message.carrying(path, &AtaRequest::trim(1), payload, None)
+        sectors: frame.sectors as u64,
+    }
 }
 
 /// The bytes of an ATA message without its data.
