@@ -167,8 +167,10 @@ impl Frame {
         if self.copies == 0 {
             self.first_sent = now;
         }
-        // Of the seventeenth copy on, the bit stood for an older one before.
-        self.answered &= !Self::bit(self.copies);
+        if self.copies >= COPIES {
+            // The bit stood for an older one before.
+            self.answered &= !Self::bit(self.copies);
+        }
         self.copies = self.copies.saturating_add(1);
         self.path = path;
         self.paths_used |= 1 << path;

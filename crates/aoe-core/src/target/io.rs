@@ -103,9 +103,9 @@ impl Io {
         whole
     }
 
-    /// Takes one reference back, if there is any.
+    /// Takes one reference back, if there is any: a request is not done, and its slot not free, before.
     const fn unpin(&mut self) -> bool {
-        if self.pins == 0 || matches!(self.state, IoState::Free) {
+        if self.pins == 0 {
             return false;
         }
         self.pins -= 1;
