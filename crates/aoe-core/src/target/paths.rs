@@ -615,7 +615,9 @@ impl<'s> Paths<'s> {
 
     /// Looks whether some path has.
     pub(crate) fn note_questions(&mut self) {
-        let asking = self.in_use().any(|path| !path.probe.is_idle() || path.ask_behind);
+        let asking = self
+            .in_use()
+            .any(|path| !path.probe.is_idle() || path.ask_behind);
         self.asking = asking;
     }
 
