@@ -8,7 +8,7 @@ use crate::limits::{
     MAX_PROBE_NS, MIN_PROBE_GAP_NS, MIN_RECHECK_NS, QUARREL_ROUNDS,
 };
 use crate::{Claim, DropReason, Event, Handled, Instant, NetifId};
-use aoe_wire::{ConfigReply, Header, Identify, MacAddr, SECTOR_SIZE};
+use aoe_wire::{ConfigReply, Identify, MacAddr, SECTOR_SIZE};
 
 use super::tag::generation_bits;
 
@@ -48,20 +48,17 @@ impl Target<'_> {
         &mut self,
         now: Instant,
         netif: NetifId,
-        header: Header,
+        (src, tag): (MacAddr, u32),
         argument: &[u8],
     ) -> Handled {
-        if header.is_error().is_some() {
-            return Handled::Dropped(DropReason::Mismatch);
-        }
         let Ok(config) = ConfigReply::parse(argument) else {
             return Handled::Dropped(DropReason::BadConfig);
         };
-        if !header.src.is_unicast() {
+        if !src.is_unicast() {
             return Handled::Dropped(DropReason::BadAddress);
         }
-        let candidate = self.path_or_candidate(netif, header.src);
-        self.note_config(header.src, &config);
+        let candidate = self.path_or_candidate(netif, src);
+        self.note_config(src, &config);
         let index = match candidate {
             Room::Slot(index) => index,
             Room::Wanted(slots) => return Handled::Widen(slots),
@@ -75,7 +72,7 @@ impl Target<'_> {
         } else {
             true
         };
-        if self.answers_config_probe(index, header.tag) {
+        if self.answers_config_probe(index, tag) {
             self.note_probe_answered(now, index);
             if self.paths.get(index).state == PathState::Checking {
                 self.paths.at(index).state = PathState::Up;
@@ -83,7 +80,7 @@ impl Target<'_> {
                 self.want_write_cache(now, index);
             }
         }
-        self.follow_up(now, index, header.tag == 0);
+        self.follow_up(now, index, tag == 0);
         if kept {
             Handled::Done
         } else {

@@ -140,11 +140,16 @@ impl Frame {
         self.copies
     }
 
-    /// The copy that a tag's copy field names, if that copy can have been sent.
-    fn copy_named(&self, low_bits: u16) -> Option<u16> {
+    /// The copy that a tag's copy field names, and its age in copies, if that copy can have been sent.
+    fn copy_named(&self, low_bits: u16) -> Option<(u16, u16)> {
         let newest = self.copies.checked_sub(1)?;
         let age = newest.wrapping_sub(low_bits) % COPIES;
-        newest.checked_sub(age)
+        newest.checked_sub(age).map(|copy| (copy, age))
+    }
+
+    /// The bit of [`Frame::answered`] for a copy.
+    const fn bit(copy: u16) -> u16 {
+        1 << (copy as u32 % COPIES as u32)
     }
 
     /// Every copy that was sent has been answered. Of more copies than can be told apart nobody knows.
@@ -154,7 +159,7 @@ impl Frame {
 
     /// This copy was answered.
     pub(crate) const fn note_answered(&mut self, copy: u16) {
-        self.answered |= 1 << (copy % COPIES);
+        self.answered |= Self::bit(copy);
     }
 
     /// One more copy leaves by `path`.
@@ -162,8 +167,10 @@ impl Frame {
         if self.copies == 0 {
             self.first_sent = now;
         }
-        // Of the seventeenth copy on, the bit stood for an older one before.
-        self.answered &= !(1 << (self.copies % COPIES));
+        if self.copies >= COPIES {
+            // The bit stood for an older one before.
+            self.answered &= !Self::bit(self.copies);
+        }
         self.copies = self.copies.saturating_add(1);
         self.path = path;
         self.paths_used |= 1 << path;
@@ -407,14 +414,14 @@ impl<'s> Frames<'s> {
         if frame.state == FrameState::Free || generation_bits(frame.generation) != tag.generation {
             return None;
         }
-        let copy = frame.copy_named(tag.copy)?;
-        if frame.answered & (1 << (copy % COPIES)) != 0 {
+        let (copy, age) = frame.copy_named(tag.copy)?;
+        if frame.answered & Frame::bit(tag.copy) != 0 {
             return None;
         }
         let answered = Answered {
             index: tag.slot,
             copy,
-            newest: copy + 1 == frame.copies,
+            newest: age == 0,
             flew: frame.state == FrameState::InFlight,
             path: frame.path,
         };

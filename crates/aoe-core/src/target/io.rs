@@ -93,6 +93,25 @@ impl Io {
         self.generation
     }
 
+    /// `sectors` more of it were cut into a frame. True when that was the last: it leaves the ready queue.
+    pub(crate) fn note_cut(&mut self, sectors: u64) -> bool {
+        self.cut = self.cut.saturating_add(sectors);
+        let whole = self.cut >= self.length();
+        if whole {
+            self.state = IoState::Cut;
+        }
+        whole
+    }
+
+    /// Takes one reference back, if there is any: a request is not done, and its slot not free, before.
+    const fn unpin(&mut self) -> bool {
+        if self.pins == 0 {
+            return false;
+        }
+        self.pins -= 1;
+        true
+    }
+
     pub(crate) const fn has_failed(&self) -> bool {
         self.error.is_some()
     }
@@ -402,24 +421,18 @@ impl<'s> Ios<'s> {
         }
     }
 
-    /// `sectors` more of the first ready request were cut into a frame.
-    pub(crate) fn note_cut(&mut self, index: u16, sectors: u64) {
-        let io = self.at(index);
-        io.cut = io.cut.saturating_add(sectors);
-        if io.cut >= io.length() {
-            io.state = IoState::Cut;
-            self.ready = self.dequeued(self.ready);
-        }
+    /// The first ready request was cut to its end.
+    pub(crate) fn leave_ready(&mut self) {
+        self.ready = self.dequeued(self.ready);
     }
 
     /// Lets go of the data of the request that had this index and generation. True when that completes it.
     pub(crate) fn unpin(&mut self, index: u16, generation: u32) -> bool {
         let io = self.at(index);
-        if io.generation != generation || io.pins == 0 || io.state == IoState::Free {
+        if io.generation != generation || !io.unpin() {
             self.broken = true;
             return false;
         }
-        io.pins -= 1;
         io.is_complete() && self.finish(index)
     }
 
@@ -431,7 +444,11 @@ impl<'s> Ios<'s> {
             return false;
         }
         io.remaining = io.remaining.saturating_sub(sectors);
-        self.unpin(index, generation)
+        if !io.unpin() {
+            self.broken = true;
+            return false;
+        }
+        io.is_complete() && self.finish(index)
     }
 
     /// `sectors` of it were done. True when that completes the request.
@@ -556,7 +573,8 @@ mod tests {
         ios.make_ready(index);
         assert_eq!(ios.first_ready(), Some(index));
         let length = ios.get(index).length();
-        ios.note_cut(index, length);
+        assert!(ios.at(index).note_cut(length));
+        ios.leave_ready();
     }
 
     #[test]

@@ -312,6 +312,7 @@ impl Target<'_> {
 
     /// When [`Target::handle_timeout`] must be called next.
     #[must_use]
+    #[inline(always)]
     pub fn poll_timeout(&self) -> Option<Instant> {
         if self.state == State::Removed {
             return None;
@@ -343,18 +344,23 @@ impl Target<'_> {
 
     #[inline(always)]
     fn note_path_deadlines(&self, path: &Path, next: &mut Earliest) {
-        if path.can_probe() {
-            next.note(path.probe.due);
-        }
-        match path.state {
-            PathState::Up => {
-                next.note(path.overtaken_at);
-                next.note(self.path_timeout(path));
-                if path.probe.is_idle() {
+        if path.state == PathState::Up {
+            next.note(path.overtaken_at);
+            next.note(self.path_timeout(path));
+            match path.probe.due {
+                Some(due) if path.link_up => next.note(Some(due)),
+                Some(_) => {}
+                None => {
                     next.note(Some(path.heard_at.after(KEEPALIVE_NS)));
                     next.note(Some(path.identified_at.after(REIDENTIFY_NS)));
                 }
             }
+            return;
+        }
+        if path.can_probe() {
+            next.note(path.probe.due);
+        }
+        match path.state {
             PathState::Lost if !path.reported => {
                 next.note(Some(path.lost_since.after(REPORT_LOST_NS)));
             }

@@ -169,10 +169,16 @@ impl Events {
         self.0 |= 1 << event.index();
     }
 
+    #[inline(always)]
     fn pop(&mut self) -> Option<Event> {
         if self.0 == 0 {
             return None;
         }
+        self.pop_first()
+    }
+
+    #[cold]
+    fn pop_first(&mut self) -> Option<Event> {
         let event = Event::ALL
             .into_iter()
             .find(|event| self.0 & (1 << event.index()) != 0)?;
@@ -510,7 +516,7 @@ impl<'s> Target<'s> {
     /// The engine's own books do not add up. It has failed all requests; the fault is in the engine.
     #[must_use]
     pub const fn is_broken(&self) -> bool {
-        self.frames.is_broken() || self.ios.is_broken() || self.paths.is_broken()
+        self.frames.is_broken() | self.ios.is_broken() | self.paths.is_broken()
     }
 }
 

@@ -85,7 +85,9 @@ pub struct Path {
     pub(crate) buffer_count: u16,
     pub(crate) firmware: u16,
     pub(crate) outstanding: u16,
-    pub(crate) payload: u16,
+    /// How requests were cut last: the most sectors of a frame, and those of a block.
+    pub(crate) cut_payload: u16,
+    pub(crate) cut_block: u16,
     /// What gets through from us to the target: writes.
     pub(crate) outbound: PayloadSearch,
     /// What gets through from the target to us: answers to reads.
@@ -135,7 +137,8 @@ impl Path {
         buffer_count: 0,
         firmware: 0,
         outstanding: 0,
-        payload: 0,
+        cut_payload: 0,
+        cut_block: 0,
         outbound: PayloadSearch::EMPTY,
         inbound: PayloadSearch::EMPTY,
         rtt: Rtt::EMPTY,
@@ -187,8 +190,9 @@ impl Path {
     /// Sectors per frame of a long request, in whole physical blocks, when the last frame was cut; 0
     /// before the first.
     #[must_use]
-    pub const fn payload_sectors(&self) -> u32 {
-        self.payload as u32
+    pub fn payload_sectors(&self) -> u32 {
+        let payload = u32::from(self.cut_payload);
+        cut_sectors(0, u64::MAX, payload, self.cut_block)
     }
 
     /// Smoothed round-trip time in nanoseconds, 0 before the first sample.
@@ -330,6 +334,7 @@ impl Path {
 
     /// How long the path may be silent before something is done: first the oldest frame is sent once
     /// more, to provoke an answer; after that the time-out counts.
+    #[inline(always)]
     pub(crate) fn silence_ns(&self) -> u64 {
         match self.gap.expected() {
             Some(expected) if self.may_probe_tail() => {
@@ -359,8 +364,8 @@ impl Path {
 
     /// Remembers how long requests are cut.
     pub(crate) fn show_payload(&mut self, payload: u32, block: u16) {
-        let whole = cut_sectors(0, u64::MAX, payload, block);
-        self.payload = u16::try_from(whole).unwrap_or(u16::MAX);
+        self.cut_payload = u16::try_from(payload).unwrap_or(u16::MAX);
+        self.cut_block = block;
     }
 
     /// How long after its round trip a frame that was overtaken may still be on its way.
@@ -610,7 +615,9 @@ impl<'s> Paths<'s> {
 
     /// Looks whether some path has.
     pub(crate) fn note_questions(&mut self) {
-        let asking = self.in_use().any(|path| !path.probe.is_idle());
+        let asking = self
+            .in_use()
+            .any(|path| !path.probe.is_idle() || path.ask_behind);
         self.asking = asking;
     }
 

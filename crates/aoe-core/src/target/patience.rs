@@ -19,14 +19,15 @@ pub(crate) type Silence = Patience<MAX_TAIL_FACTOR, 4, 256>;
 pub(crate) struct Patience<const MAX: u16, const RIGHT: u16, const ANSWERS: u16> {
     factor: u16,
     right: u16,
-    answers: u16,
+    /// Answers in a row that it still takes.
+    answers_left: u16,
 }
 
 impl<const MAX: u16, const RIGHT: u16, const ANSWERS: u16> Patience<MAX, RIGHT, ANSWERS> {
     pub(crate) const EMPTY: Self = Self {
         factor: 1,
         right: 0,
-        answers: 0,
+        answers_left: ANSWERS,
     };
 
     /// How many times the usual leeway.
@@ -38,7 +39,7 @@ impl<const MAX: u16, const RIGHT: u16, const ANSWERS: u16> Patience<MAX, RIGHT, 
     pub(crate) fn note_wrong(&mut self) {
         self.factor = self.factor.saturating_mul(2).min(MAX);
         self.right = 0;
-        self.answers = 0;
+        self.answers_left = ANSWERS;
     }
 
     /// What was taken for lost was lost.
@@ -52,9 +53,9 @@ impl<const MAX: u16, const RIGHT: u16, const ANSWERS: u16> Patience<MAX, RIGHT, 
 
     /// Something was answered in time.
     pub(crate) fn note_answer(&mut self) {
-        self.answers += 1;
-        if self.answers >= ANSWERS {
-            self.answers = 0;
+        self.answers_left -= 1;
+        if self.answers_left == 0 {
+            self.answers_left = ANSWERS;
             self.shorten();
         }
     }

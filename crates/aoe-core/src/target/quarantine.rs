@@ -64,12 +64,18 @@ impl Path {
 
 impl Target<'_> {
     /// The frame's part of the request is over. Its slot becomes free, or a ghost.
+    #[inline(always)]
     pub(super) fn retire(&mut self, index: u16) {
         let frame = self.frames.get(index);
         if !frame.modifies() || frame.copies() == 0 || frame.is_answered() {
             self.frames.release(index);
-            return;
+        } else {
+            self.quarantine(index);
         }
+    }
+
+    #[cold]
+    fn quarantine(&mut self, index: u16) {
         self.info.counters.quarantined += 1;
         self.frames.push_back(&mut self.ghosts, index).state = FrameState::Ghost;
         self.vigil = self.vigil_for(index, self.vigil);

@@ -46,8 +46,14 @@ impl Target<'_> {
         }
         match rx.header.command {
             Command::ATA => self.handle_ata(now, rx),
+            Command::CONFIG if rx.header.is_error().is_some() => {
+                Handled::Dropped(DropReason::Mismatch)
+            }
             // By value: a header that nobody points to need not be in memory.
-            Command::CONFIG => self.handle_config(now, rx.netif, *rx.header, rx.arg),
+            Command::CONFIG => {
+                let asked = (rx.header.src, rx.header.tag);
+                self.handle_config(now, rx.netif, asked, rx.arg)
+            }
             _ => Handled::Dropped(DropReason::IgnoredCommand),
         }
     }

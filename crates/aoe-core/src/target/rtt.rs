@@ -9,21 +9,22 @@ use crate::limits::{INITIAL_RTO_NS, MAX_RTO_NS, RTT_FLOOR_NS};
 pub(crate) struct Floor {
     older: u64,
     newer: u64,
-    since: Instant,
+    /// When the newer span is over.
+    until: Instant,
 }
 
 impl Floor {
     pub(crate) const EMPTY: Self = Self {
         older: u64::MAX,
         newer: u64::MAX,
-        since: Instant::from_nanos(0),
+        until: Instant::from_nanos(0).after(RTT_FLOOR_NS),
     };
 
     pub(crate) fn sample(&mut self, now: Instant, rtt: u64) {
-        if now.since(self.since) >= RTT_FLOOR_NS {
+        if now >= self.until {
             self.older = self.newer;
             self.newer = u64::MAX;
-            self.since = now;
+            self.until = now.after(RTT_FLOOR_NS);
         }
         self.newer = self.newer.min(rtt);
     }
@@ -63,7 +64,8 @@ impl Rtt {
         }
         let error = self.srtt.abs_diff(rtt);
         self.var = self.var - self.var / 4 + error / 4;
-        self.srtt = (self.srtt - self.srtt / 8 + rtt / 8).max(1);
+        // At least 1 remains: an eighth of less than 8 is 0.
+        self.srtt = self.srtt - self.srtt / 8 + rtt / 8;
     }
 
     /// By when nearly every answer is there; `None` before the first sample.

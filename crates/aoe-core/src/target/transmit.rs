@@ -34,12 +34,16 @@ impl Target<'_> {
         {
             return Some(probe);
         }
-        if !self.queued.is_empty()
-            && let Some(frame) = self.poll_queued(now, links)
-        {
-            return Some(frame);
-        }
-        self.poll_ready(now, links)
+        let again = if self.queued.is_empty() {
+            None
+        } else {
+            self.poll_queued(now, links)
+        };
+        let next = match again {
+            Some(next) => next,
+            None => self.poll_ready(now, links)?,
+        };
+        Some(self.send(now, next))
     }
 
     /// The management message of a path that is due.
@@ -103,6 +107,7 @@ impl Target<'_> {
             addr: self.addr,
             link,
             tag,
+            again: false,
         };
         message.with(self.paths.get(index), &command)
     }
@@ -114,7 +119,7 @@ impl Target<'_> {
 
     /// A frame that was taken for lost, or whose path went away.
     #[cold]
-    fn poll_queued<L: Links>(&mut self, now: Instant, links: &L) -> Option<Transmit> {
+    fn poll_queued<L: Links>(&mut self, now: Instant, links: &L) -> Option<Next> {
         let mut next = self.queued.head();
         // A frame that must be split and finds no slot to split with must not keep those behind it waiting:
         // theirs are the slots that it needs.
@@ -137,7 +142,7 @@ impl Target<'_> {
             self.paths.at(path).show_payload(payload, self.block);
         }
         self.frames.remove(&mut self.queued, index);
-        Some(self.send(now, index, path, link))
+        Some(Next { index, path, link })
     }
 
     /// Makes sure that the first queued frame fits `payload`, splitting it if it does not, and
@@ -188,7 +193,8 @@ impl Target<'_> {
     }
 
     /// The next frame of the first request that may start.
-    fn poll_ready<L: Links>(&mut self, now: Instant, links: &L) -> Option<Transmit> {
+    #[inline(always)]
+    fn poll_ready<L: Links>(&mut self, now: Instant, links: &L) -> Option<Next> {
         let io_index = self.ios.first_ready()?;
         if self.frames.free_count() <= SPLIT_RESERVE {
             return None;
@@ -212,9 +218,14 @@ impl Target<'_> {
                 cut_sectors(frame.lba, left, payload, self.block)
             }
         };
-        let sectors = u64::from(frame.sectors);
-        self.ios.note_cut(io_index, sectors.max(1));
-        Some(self.send(now, index, path_index, link))
+        if io.note_cut(u64::from(frame.sectors).max(1)) {
+            self.ios.leave_ready();
+        }
+        Some(Next {
+            index,
+            path: path_index,
+            link,
+        })
     }
 
     /// A frame that was sent before goes by its old path as long as that one answers, since order on
@@ -280,7 +291,13 @@ impl Target<'_> {
     }
 
     /// Sends one copy of a frame that is in no list.
-    fn send(&mut self, now: Instant, index: u16, path_index: u8, link: Link) -> Transmit {
+    #[inline(always)]
+    fn send(&mut self, now: Instant, next: Next) -> Transmit {
+        let Next {
+            index,
+            path: path_index,
+            link,
+        } = next;
         let seq = self.next_seq;
         self.next_seq += 1;
         let path = self.paths.traffic(path_index);
@@ -295,27 +312,36 @@ impl Target<'_> {
             path.retransmitted += 1;
             self.info.counters.retransmits += 1;
         }
-        let asks_behind = core::mem::take(&mut path.ask_behind) && path.probe.is_idle();
+        if core::mem::take(&mut path.ask_behind) && path.probe.is_idle() {
+            // That questions are to be looked for is noted while one is to be asked behind a frame.
+            path.probe.ask(ProbeKind::Config, now);
+        }
         path.note_size_sent(now, link, io.op, seq, frame.sectors);
         let message = Message {
             flow: self.key.flow(path_index),
             addr: self.addr,
             link,
             tag: frame.tag(self.key, index),
+            again,
         };
-        let transmit = match io.op {
-            Op::Read | Op::Write => transfer(&message, path, frame, io, self.lba48),
+        let lba48 = self.lba48;
+        let (command, payload, ticket) = match io.op {
+            Op::Read | Op::Write => transfer(frame, io, lba48),
             Op::Flush => {
-                let command = AtaRequest::flush(self.flush == FlushMode::Ext);
-                message.with(path, &command)
+                let ext = self.flush == FlushMode::Ext;
+                (AtaRequest::flush(ext), Payload::None, None)
             }
-            Op::Trim => trim(&message, path, frame),
+            Op::Trim => (AtaRequest::trim(1), trimmed(frame), None),
         };
-        if asks_behind {
-            self.paths.at(path_index).probe.ask(ProbeKind::Config, now);
-        }
-        Transmit { again, ..transmit }
+        message.carrying(path, &command, payload, ticket)
     }
+}
+
+/// A frame that is to be sent, in no list, and the way that it takes.
+struct Next {
+    index: u16,
+    path: u8,
+    link: Link,
 }
 
 /// What an ATA message has beside its command.
@@ -325,51 +351,60 @@ struct Message {
     addr: TargetAddr,
     link: Link,
     tag: u32,
+    again: bool,
 }
 
 impl Message {
     fn with(&self, path: &Path, command: &AtaRequest) -> Transmit {
+        self.carrying(path, command, Payload::None, None)
+    }
+
+    /// The message with data behind it.
+    fn carrying(
+        &self,
+        path: &Path,
+        command: &AtaRequest,
+        payload: Payload,
+        ticket: Option<Ticket>,
+    ) -> Transmit {
         let header = Header::request(path.mac, self.link.mac, self.addr, Command::ATA, self.tag);
         Transmit {
             netif: path.netif,
             header_len: ATA_HEADER_LEN as u8,
             flow: self.flow,
             header: ata_header(&header, command),
-            payload: Payload::None,
-            again: false,
-            ticket: None,
+            payload,
+            again: self.again,
+            ticket,
         }
     }
 }
 
-/// A part of a read or write.
-fn transfer(message: &Message, path: &Path, frame: &Frame, io: &mut Io, lba48: bool) -> Transmit {
+/// A part of a read or write: its command, and the data that a write carries.
+#[inline(always)]
+fn transfer(frame: &Frame, io: &mut Io, lba48: bool) -> (AtaRequest, Payload, Option<Ticket>) {
     let count = u8::try_from(frame.sectors).unwrap_or(u8::MAX);
     if io.op == Op::Read {
-        return message.with(path, &AtaRequest::read(frame.lba, count, lba48));
+        let command = AtaRequest::read(frame.lba, count, lba48);
+        return (command, Payload::None, None);
     }
-    Transmit {
-        payload: Payload::Io {
-            token: io.token,
-            offset: frame.offset * 512,
-            len: frame.sectors * 512,
-        },
-        ticket: Some(Ticket {
-            slot: frame.io,
-            generation: io.pin(),
-        }),
-        ..message.with(path, &AtaRequest::write(frame.lba, count, lba48))
-    }
+    let payload = Payload::Io {
+        token: io.token,
+        offset: frame.offset * 512,
+        len: frame.sectors * 512,
+    };
+    let ticket = Ticket {
+        slot: frame.io,
+        generation: io.pin(),
+    };
+    let command = AtaRequest::write(frame.lba, count, lba48);
+    (command, payload, Some(ticket))
 }
 
-#[cold]
-fn trim(message: &Message, path: &Path, frame: &Frame) -> Transmit {
-    Transmit {
-        payload: Payload::Trim {
-            lba: frame.lba,
-            sectors: u64::from(frame.sectors),
-        },
-        ..message.with(path, &AtaRequest::trim(1))
+const fn trimmed(frame: &Frame) -> Payload {
+    Payload::Trim {
+        lba: frame.lba,
+        sectors: frame.sectors as u64,
     }
 }
 
