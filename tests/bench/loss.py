@@ -11,7 +11,7 @@ real-time priority, which is what the initiator is judged by."""
 
 import contextlib
 
-from figures import MIB
+from figures import MIB, median
 from lib.relay import Relay
 from lib.util import HarnessError, TestFailure
 from systems import wires
@@ -49,12 +49,12 @@ class Cell:
             self.lost += status["to-target"]["lost"] + status["to-initiator"]["lost"]
 
     def medians(self):
-        return [sorted(f)[len(f) // 2] if f else None for f in self.figures]
+        return [median(f) if f else None for f in self.figures]
 
     def kept(self, clean):
         """Per cent of the loss-free figures of the same round."""
         shares = [[100 * got / base for got, base in zip(*pair) if base] for pair in zip(self.figures, clean.figures)]
-        return [sorted(s)[len(s) // 2] if s else None for s in shares]
+        return [median(s) if s else None for s in shares]
 
     def added_ms(self, clean):
         """Mean extra time of single random reads for each frame that was lost."""

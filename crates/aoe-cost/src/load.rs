@@ -153,13 +153,7 @@ impl World {
 
 /// Runs the load to its end.
 pub(crate) fn run(load: &Load) -> Run {
-    let mut info = Info::EMPTY;
-    let mut frames = vec![Frame::EMPTY; limits::DEFAULT_FRAMES];
-    let mut ios = vec![Io::EMPTY; limits::DEFAULT_IOS];
-    let (mut target, mut world) = begin(load, &mut info);
-    open(&mut target, &mut world, &mut frames, &mut ios);
-    keep_busy(load, &mut world, &mut target);
-    world.run
+    after(load, |_, world| world.run)
 }
 
 /// Bytes that a target has: its own, and all that it was lent. First at rest after the load, the disk being
@@ -173,22 +167,25 @@ pub(crate) fn memory(load: &Load) -> (usize, usize) {
         let rest = size_of_val(lent.info) + size_of_val(lent.paths) + size_of_val(lent.config);
         size_of::<Target<'_>>() + rest + io
     };
-    let measure = |close: bool| {
-        let mut info = Info::EMPTY;
-        let mut frames = vec![Frame::EMPTY; limits::DEFAULT_FRAMES];
-        let mut ios = vec![Io::EMPTY; limits::DEFAULT_IOS];
-        let (mut target, mut world) = begin(load, &mut info);
-        open(&mut target, &mut world, &mut frames, &mut ios);
-        keep_busy(load, &mut world, &mut target);
-        if close {
-            target.set_in_use(world.now, false);
-            let events = std::iter::from_fn(|| target.poll_event());
-            assert!(events.into_iter().any(|event| event == Event::Unused));
-            assert!(target.take_back().is_some(), "nothing came back");
-        }
+    let idle = after(load, |mut target, world| {
+        target.set_in_use(world.now, false);
+        let events = std::iter::from_fn(|| target.poll_event());
+        assert!(events.into_iter().any(|event| event == Event::Unused));
+        assert!(target.take_back().is_some(), "nothing came back");
         held(target)
-    };
-    (measure(true), measure(false))
+    });
+    (idle, after(load, |target, _| held(target)))
+}
+
+/// What `look` says of a target on which the load has run to its end, its disk being open.
+fn after<R>(load: &Load, look: impl FnOnce(Target<'_>, World) -> R) -> R {
+    let mut info = Info::EMPTY;
+    let mut frames = vec![Frame::EMPTY; limits::DEFAULT_FRAMES];
+    let mut ios = vec![Io::EMPTY; limits::DEFAULT_IOS];
+    let (mut target, mut world) = begin(load, &mut info);
+    open(&mut target, &mut world, &mut frames, &mut ios);
+    keep_busy(load, &mut world, &mut target);
+    look(target, world)
 }
 
 fn open<'s>(

@@ -171,39 +171,10 @@ impl Header {
 
     /// The header as it is sent.
     #[must_use]
-    pub const fn to_bytes(&self) -> [u8; HEADER_LEN] {
-        let [d0, d1, d2, d3, d4, d5] = self.dst.0;
-        let [s0, s1, s2, s3, s4, s5] = self.src.0;
-        let [e0, e1] = ETHERTYPE.to_be_bytes();
-        let version_flags = (self.version << 4) | (self.flags & 0x0F);
-        let [shelf0, shelf1] = self.shelf.to_be_bytes();
-        let [t0, t1, t2, t3] = self.tag.to_be_bytes();
-        [
-            d0,
-            d1,
-            d2,
-            d3,
-            d4,
-            d5,
-            s0,
-            s1,
-            s2,
-            s3,
-            s4,
-            s5,
-            e0,
-            e1,
-            version_flags,
-            self.error,
-            shelf0,
-            shelf1,
-            self.slot,
-            self.command.0,
-            t0,
-            t1,
-            t2,
-            t3,
-        ]
+    pub fn to_bytes(&self) -> [u8; HEADER_LEN] {
+        let mut out = [0; HEADER_LEN];
+        self.emit(&mut out);
+        out
     }
 
     /// A request to one target.

@@ -376,22 +376,10 @@ impl AtaRequest {
 
     /// The argument as it is sent.
     #[must_use]
-    pub const fn to_bytes(&self) -> [u8; ARGUMENT_LEN] {
-        let [l0, l1, l2, l3, l4, l5] = self.lba;
-        [
-            self.flags.0,
-            self.feature,
-            self.count,
-            self.command,
-            l0,
-            l1,
-            l2,
-            l3,
-            l4,
-            l5,
-            0,
-            0,
-        ]
+    pub fn to_bytes(&self) -> [u8; ARGUMENT_LEN] {
+        let mut out = [0; ARGUMENT_LEN];
+        self.emit(&mut out);
+        out
     }
 
     /// Reads the argument of a request (offset 24 of the frame on). Reserved bytes are ignored.

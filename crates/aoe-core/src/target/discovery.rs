@@ -435,3 +435,26 @@ fn block_sectors(identity: &Identify) -> u16 {
         Ok(sectors) => sectors,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::paths::cut_sectors;
+    use super::*;
+    use aoe_wire::IdentifyTable;
+
+    #[test]
+    fn an_unknown_block_counts_as_4_kib() {
+        let block = |physical_sector| {
+            let mut identity =
+                Identify::parse(IdentifyTable::new().capacity(8).as_bytes()).expect("a table");
+            identity.physical_sector = physical_sector;
+            block_sectors(&identity)
+        };
+        assert_eq!(cut_sectors(0, 256, 17, block(512)), 16);
+        assert_eq!(block(0), 8);
+        assert_eq!(block(512), 8);
+        assert_eq!(block(1024), 2);
+        assert_eq!(block(4096), 8);
+        assert_eq!(block(512 << 15), 1 << 15);
+    }
+}
