@@ -348,10 +348,9 @@ impl Cell {
 
     /// Locks, and says what time it is. The clock is read before: others need not wait for it.
     pub(crate) fn lock_timed(&self) -> (CellGuard<'_>, Instant) {
-        let now = ffi::now();
+        let read = ffi::now();
         let mut guard = self.lock();
-        guard.clock = guard.clock.max(now);
-        let now = guard.clock;
+        let now = guard.pass(read);
         (guard, now)
     }
 
@@ -411,14 +410,6 @@ impl Cell {
         }
     }
 }
-
-/// Least time between two times that a target's timer goes off. While answers come its deadline moves
-/// on with each, and going off only to find that costs a busy processor more than a lost frame waits.
-const TIMER_GAP_NS: u64 = 500_000;
-/// The same while more than [`FEW_FRAMES`] are in flight: then one that is lost is found by the answers
-/// to the others, and the timer has to notice only that there are none.
-const BUSY_TIMER_GAP_NS: u64 = 2_000_000;
-const FEW_FRAMES: u32 = 8;
 
 /// A target that is in no table: it was just made, or was taken out.
 pub(crate) struct Unlisted(NonNull<Cell>);
@@ -552,7 +543,11 @@ impl<'a> CellGuard<'a> {
 
     /// The time. Two processors' clocks may differ by a little: for one target it never goes back.
     pub(crate) fn now(&mut self) -> Instant {
-        self.clock = self.clock.max(ffi::now());
+        self.pass(ffi::now())
+    }
+
+    fn pass(&mut self, read: Instant) -> Instant {
+        self.clock = self.clock.max(read);
         self.clock
     }
 
@@ -610,15 +605,10 @@ impl<'a> CellGuard<'a> {
         unsafe { raw::aoe_shim_time_arm_cell(self.cell.shim.as_ptr(), at.as_nanos()) }
     }
 
-    /// The timer went off.
-    pub(crate) fn disarm(&mut self, now: Instant) {
+    /// The timer went off, and is not to do so again before this.
+    pub(crate) fn disarm(&mut self, rest_until: Instant) {
         self.armed = None;
-        let gap = if self.target.in_flight() > FEW_FRAMES {
-            BUSY_TIMER_GAP_NS
-        } else {
-            TIMER_GAP_NS
-        };
-        self.rest_until = now.after(gap);
+        self.rest_until = rest_until;
     }
 
     /// Ends a request. GEOM is told by another thread.

@@ -52,6 +52,14 @@ const fn errno_of(result: Result<(), IoError>) -> Errno {
 const LAPS: u32 = 8;
 const _: () = assert!(LAPS as usize * BATCH == aoe_core::limits::MAX_WINDOW as usize);
 
+/// Least time between two times that a target's timer goes off. While answers come its deadline moves
+/// on with each, and going off only to find that costs a busy processor more than a lost frame waits.
+const TIMER_GAP_NS: u64 = 500_000;
+/// The same while more than [`FEW_FRAMES`] are in flight: then one that is lost is found by the answers
+/// to the others, and the timer has to notice only that there are none.
+const BUSY_TIMER_GAP_NS: u64 = 2_000_000;
+const FEW_FRAMES: u32 = 8;
+
 /// Drains the engine and lets the lock go: ends requests, takes in those that waited, sends frames
 /// until none may go now, and sets the timer.
 ///
@@ -128,7 +136,12 @@ pub(crate) fn go_on(cell: &Cell) {
 /// The timer went off.
 pub(crate) fn timeout(cell: &Cell) {
     let (mut guard, now) = cell.lock_timed();
-    guard.disarm(now);
+    let gap = if guard.target.in_flight() > FEW_FRAMES {
+        BUSY_TIMER_GAP_NS
+    } else {
+        TIMER_GAP_NS
+    };
+    guard.disarm(now.after(gap));
     guard.target.handle_timeout(now);
     drive(guard);
 }
