@@ -7,9 +7,9 @@
 /*
  * The C halves of the targets, and the threads that work for them.
  *
- * Two task queues.  The "done" threads tell GEOM of ended requests, so that
- * this never happens under the lock of a network driver, and go on sending
- * where a thread that has other things to do left off.  The single "work"
+ * Two task queues.  The "done" threads tell GEOM of ended requests where who
+ * found that they ended may hold the lock of a network driver, and go on
+ * sending where a thread that has other things to do left off.  The single "work"
  * thread does what sleeps: disks, sysctl nodes, interface changes.
  */
 
@@ -64,6 +64,15 @@ aoe_cell_send(void *arg, int pending __unused)
 }
 
 static void
+aoe_cell_tell(void *arg, int pending __unused)
+{
+	struct aoe_cell *cell = arg;
+
+	mtx_lock(&cell->ac_mtx);
+	aoe_shim_bio_tell(cell);
+}
+
+static void
 aoe_cell_netif_work(void *arg __unused, int pending __unused)
 {
 	aoe_rs_netif_work();
@@ -112,10 +121,10 @@ aoe_shim_cell_create(void *rs, uint16_t shelf, uint8_t slot)
 	cell->ac_slot = slot;
 	mtx_init(&cell->ac_mtx, "aoe target", NULL, MTX_DEF | MTX_NEW);
 	callout_init(&cell->ac_callout, 1);
-	TASK_INIT(&cell->ac_done_task, 0, aoe_disk_done, cell);
+	TASK_INIT(&cell->ac_done_task, 0, aoe_cell_tell, cell);
 	TASK_INIT(&cell->ac_send_task, 0, aoe_cell_send, cell);
 	bioq_init(&cell->ac_waitq);
-	bioq_init(&cell->ac_doneq);
+	TAILQ_INIT(&cell->ac_done);
 	mtx_lock(&aoe_work_lock);
 	aoe_cells++;
 	mtx_unlock(&aoe_work_lock);
@@ -144,7 +153,7 @@ void
 aoe_shim_cell_destroy(struct aoe_cell *cell)
 {
 	KASSERT(bioq_first(&cell->ac_waitq) == NULL &&
-	    bioq_first(&cell->ac_doneq) == NULL, ("aoe: requests left"));
+	    TAILQ_EMPTY(&cell->ac_done), ("aoe: requests left"));
 	KASSERT(cell->ac_disk == NULL, ("aoe: disk left"));
 	mtx_destroy(&cell->ac_mtx);
 	free(cell, M_AOE);

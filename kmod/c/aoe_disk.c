@@ -211,39 +211,44 @@ aoe_shim_disk_destroy(struct aoe_cell *cell)
 }
 
 /*
- * The end of a request.  It is told to GEOM by a thread of our own: here the
- * target lock is held, and often the receive lock of a network driver.
+ * The end of a request.  GEOM is told afterwards: here the target lock is
+ * held, and there may be more of them.
  */
 void
 aoe_shim_bio_done(struct aoe_cell *cell, uint64_t bio, int error)
 {
 	struct bio *bp = aoe_disk_bio(bio);
-	bool idle;
 
 	mtx_assert(&cell->ac_mtx, MA_OWNED);
 	aoe_disk_result(bp, error);
 	SDT_PROBE4(aoe, , , complete, bp, cell->ac_shelf, cell->ac_slot, error);
-	idle = bioq_first(&cell->ac_doneq) == NULL;
-	bioq_insert_tail(&cell->ac_doneq, bp);
-	if (idle)
-		taskqueue_enqueue(aoe_done_queue, &cell->ac_done_task);
+	TAILQ_INSERT_TAIL(&cell->ac_done, bp, bio_queue);
 }
 
+/*
+ * Tells GEOM of all that ended, and gives the target lock up for it.  The
+ * caller holds no other lock.
+ */
 void
-aoe_disk_done(void *arg, int pending __unused)
+aoe_shim_bio_tell(struct aoe_cell *cell)
 {
 	TAILQ_HEAD(, bio) done = TAILQ_HEAD_INITIALIZER(done);
-	struct aoe_cell *cell = arg;
 	struct bio *bp;
 
-	mtx_lock(&cell->ac_mtx);
-	while ((bp = bioq_takefirst(&cell->ac_doneq)) != NULL)
-		TAILQ_INSERT_TAIL(&done, bp, bio_queue);
+	mtx_assert(&cell->ac_mtx, MA_OWNED);
+	TAILQ_CONCAT(&done, &cell->ac_done, bio_queue);
 	mtx_unlock(&cell->ac_mtx);
 	while ((bp = TAILQ_FIRST(&done)) != NULL) {
 		TAILQ_REMOVE(&done, bp, bio_queue);
 		biodone(bp);
 	}
+}
+
+/* Leaves it to a thread of our own. */
+void
+aoe_shim_bio_tell_later(struct aoe_cell *cell)
+{
+	taskqueue_enqueue(aoe_done_queue, &cell->ac_done_task);
 }
 
 /* The requests that found the engine full, in their order. */

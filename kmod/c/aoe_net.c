@@ -49,6 +49,7 @@
  */
 static struct aoe_netif {
 	volatile uintptr_t an_ifp;
+	bool		an_unlocked;	/* its driver hands frames in so */
 	struct mtx	an_lock;	/* of what follows */
 	struct mbuf	*an_reserve;	/* linked by m_nextpkt */
 	u_int		an_reserved;	/* chains there */
@@ -118,7 +119,7 @@ aoe_net_input(struct mbuf **mp, struct ifnet *ifp, int flags __unused,
 		AOE_NET_PROBE(frame__received, ifp, mtod(m, const uint8_t *),
 		    m->m_pkthdr.len);
 	if (aoe_rs_frame_input(netif, mtod(m, const uint8_t *), m->m_len,
-	    m->m_pkthdr.len, m) == AOE_PASS)
+	    m->m_pkthdr.len, m, aoe_netifs[netif].an_unlocked) == AOE_PASS)
 		return (PFIL_PASS);
 	m_freem(m);
 	*mp = NULL;
@@ -343,9 +344,28 @@ aoe_shim_net_release(struct ifnet *ifp)
 	if_rele(ifp);
 }
 
+/*
+ * Whether the interface's frames come in without a lock held.  Many drivers
+ * hold the one of the receive queue (vtnet, mlx5en).  Those of iflib do not:
+ * iflib_rxeof().  Nothing in struct ifnet tells them, so they are named.
+ */
+static bool
+aoe_net_is_unlocked(struct ifnet *ifp)
+{
+	static const char *const iflib[] = { "em", "igb", "igc", "ix", "ixv",
+	    "ixl", "iavf", "ice", "bnxt", "vmx", "ax", "enic", "mgb" };
+	u_int i;
+
+	for (i = 0; i < nitems(iflib); i++)
+		if (strcmp(if_getdname(ifp), iflib[i]) == 0)
+			return (true);
+	return (false);
+}
+
 void
 aoe_shim_net_attach(uint32_t netif, struct ifnet *ifp)
 {
+	aoe_netifs[netif].an_unlocked = aoe_net_is_unlocked(ifp);
 	atomic_store_rel_ptr(&aoe_netifs[netif].an_ifp, (uintptr_t)ifp);
 	aoe_shim_net_refill(netif);
 }

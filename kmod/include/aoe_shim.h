@@ -168,10 +168,11 @@ void	aoe_rs_disk_gone(void *rs);
 
 /*
  * `data` are the `contiguous` first bytes of the frame, `len` is its length.
- * Frames other than ATA answers are contiguous as a whole.
+ * Frames other than ATA answers are contiguous as a whole.  `unlocked`: the
+ * driver holds no lock, so GEOM may be told at once of requests that end.
  */
 enum aoe_verdict aoe_rs_frame_input(uint32_t netif, const uint8_t *data,
-	    size_t contiguous, size_t len, struct mbuf *m);
+	    size_t contiguous, size_t len, struct mbuf *m, int unlocked);
 void	aoe_rs_frame_trim(uint64_t lba, uint64_t sectors, uint8_t *block);
 
 void	aoe_rs_netif_arrive(struct ifnet *ifp, const char *name, size_t len,
@@ -231,6 +232,8 @@ void	aoe_shim_disk_resize(struct aoe_cell *cell, int64_t mediasize);
 void	aoe_shim_disk_gone(struct aoe_cell *cell);
 void	aoe_shim_disk_destroy(struct aoe_cell *cell);
 void	aoe_shim_bio_done(struct aoe_cell *cell, uint64_t bio, int error);
+void	aoe_shim_bio_tell(struct aoe_cell *cell);	/* gives the lock up */
+void	aoe_shim_bio_tell_later(struct aoe_cell *cell);	/* by a thread */
 void	aoe_shim_bio_wait(struct aoe_cell *cell, uint64_t bio);
 int	aoe_shim_bio_first(struct aoe_cell *cell, struct aoe_request *request);
 void	aoe_shim_bio_take(struct aoe_cell *cell);

@@ -45,10 +45,10 @@ struct aoe_cell {
 	uint8_t			ac_slot;	/* (c) */
 	struct mtx		ac_mtx;		/* (s) the target lock */
 	struct callout		ac_callout;	/* (s) its one deadline */
-	struct task		ac_done_task;	/* (s) completes ac_doneq */
+	struct task		ac_done_task;	/* (s) tells of ac_done */
 	struct task		ac_send_task;	/* (s) goes on sending */
 	struct bio_queue_head	ac_waitq;	/* (m) the engine is full */
-	struct bio_queue_head	ac_doneq;	/* (m) ended, not yet told */
+	TAILQ_HEAD(, bio)	ac_done;	/* (m) ended, not yet told */
 	TAILQ_ENTRY(aoe_cell)	ac_work_link;	/* (w) */
 	bool			ac_work_queued;	/* (w) */
 	bool			ac_has_sysctl;	/* (t) */
@@ -62,9 +62,6 @@ struct aoe_cell {
 extern struct taskqueue *aoe_done_queue;
 int	aoe_cell_init(void);
 void	aoe_cell_fini(void);
-
-/* aoe_disk.c */
-task_fn_t aoe_disk_done;
 
 /* aoe_event.c */
 void	aoe_event_init(void);

@@ -242,6 +242,8 @@ pub(crate) struct Inner {
     pub(crate) node: Option<ffi::Node>,
     clock: Instant,
     sending: bool,
+    /// Requests ended of which nobody was asked to tell GEOM.
+    untold: bool,
 }
 
 /// One target.
@@ -318,6 +320,7 @@ impl Cell {
                 node: None,
                 clock: Instant::from_nanos(0),
                 sending: false,
+                untold: false,
             }));
         }
     }
@@ -611,11 +614,31 @@ impl<'a> CellGuard<'a> {
         self.rest_until = rest_until;
     }
 
-    /// Ends a request. GEOM is told by another thread.
+    /// Ends a request. GEOM is told when the lock is free, by [`CellGuard::tell`] or a thread.
     pub(crate) fn finish_bio(&mut self, bio: u64, errno: Errno) {
+        self.untold = true;
         // SAFETY: the lock is held; the engine, or the caller who never gave it away, hands the
         // request over for good.
         unsafe { raw::aoe_shim_bio_done(self.cell.shim.as_ptr(), bio, errno) }
+    }
+
+    /// Tells GEOM of the requests that ended, without the lock. No other may be held.
+    pub(crate) fn tell(mut self) {
+        if core::mem::take(&mut self.untold) {
+            let shim = self.cell.shim.as_ptr();
+            core::mem::forget(self);
+            // SAFETY: the lock is held, and is given up in the place of this guard. The caller keeps
+            // the target: by the net epoch, the configuration, or because C waits for it.
+            unsafe { raw::aoe_shim_bio_tell(shim) }
+        }
+    }
+
+    /// Has a thread of the module do it.
+    pub(crate) fn tell_later(&mut self) {
+        if core::mem::take(&mut self.untold) {
+            // SAFETY: the C half exists as long as this one.
+            unsafe { raw::aoe_shim_bio_tell_later(self.cell.shim.as_ptr()) }
+        }
     }
 
     /// Puts a request at the end of those that wait for room in the engine.

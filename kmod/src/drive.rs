@@ -60,12 +60,26 @@ const TIMER_GAP_NS: u64 = 500_000;
 const BUSY_TIMER_GAP_NS: u64 = 2_000_000;
 const FEW_FRAMES: u32 = 8;
 
+/// Who tells GEOM of requests that ended.
+#[derive(Copy, Clone, PartialEq, Eq, Debug)]
+pub(crate) enum Teller {
+    /// The caller, at the end: it holds no lock, and was not called by GEOM.
+    Caller,
+    /// A thread of the module.
+    Thread,
+}
+
 /// Drains the engine and lets the lock go: ends requests, takes in those that waited, sends frames
 /// until none may go now, and sets the timer.
 ///
 /// While one thread sends, others leave their frames to it. The caller has just read the time.
-pub(crate) fn drive(mut guard: CellGuard<'_>) {
-    settle(&mut guard);
+pub(crate) fn drive(guard: CellGuard<'_>) {
+    drive_and_tell(guard, Teller::Thread);
+}
+
+/// [`drive`], and says who tells GEOM of the requests that this ends.
+pub(crate) fn drive_and_tell(mut guard: CellGuard<'_>, teller: Teller) {
+    settle(&mut guard, teller);
     if let Some(mut sender) = guard.become_sender() {
         for lap in 1.. {
             if !fill(&mut guard, &mut sender) {
@@ -79,7 +93,7 @@ pub(crate) fn drive(mut guard: CellGuard<'_>) {
             for ticket in sender.batch().finish() {
                 guard.target.transmitted(now, ticket);
             }
-            settle(&mut guard);
+            settle(&mut guard, teller);
             if lap == LAPS {
                 guard.cell().ask_send();
                 break;
@@ -89,6 +103,9 @@ pub(crate) fn drive(mut guard: CellGuard<'_>) {
         if let Some(at) = guard.target.poll_timeout() {
             guard.arm(at);
         }
+    }
+    if teller == Teller::Caller {
+        guard.tell();
     }
 }
 
@@ -107,7 +124,7 @@ fn fill(guard: &mut CellGuard<'_>, sender: &mut Sender<'_>) -> bool {
 }
 
 /// Ends requests, gives waiting ones their turn, and notes events for the work thread.
-fn settle(guard: &mut CellGuard<'_>) {
+fn settle(guard: &mut CellGuard<'_>, teller: Teller) {
     loop {
         while let Some(done) = guard.target.poll_completion() {
             guard.finish_bio(done.token, errno_of(done.result));
@@ -115,6 +132,9 @@ fn settle(guard: &mut CellGuard<'_>) {
         if !guard.target.has_room() || !disk::submit_queued(guard) {
             break;
         }
+    }
+    if teller == Teller::Thread {
+        guard.tell_later();
     }
     guard.trace_state();
     let known = guard.events;

@@ -9,6 +9,7 @@ use aoe_core::NetifId;
 use aoe_wire::{SECTOR_SIZE, emit_trim_range};
 
 use crate::cell::{Cell, Epoch};
+use crate::drive::Teller;
 use crate::ffi::raw::{aoe_request, aoe_tunables, aoe_verdict, ifnet, mbuf};
 use crate::ffi::{Ifnet, Mbuf, errno, errno_of};
 use crate::input::{self, Frame};
@@ -144,6 +145,7 @@ unsafe extern "C" fn aoe_rs_frame_input(
     contiguous: usize,
     len: usize,
     m: *mut mbuf,
+    unlocked: c_int,
 ) -> aoe_verdict {
     let (Ok(netif), Some(m)) = (u8::try_from(netif), NonNull::new(m)) else {
         return crate::ffi::raw::AOE_PASS;
@@ -162,6 +164,11 @@ unsafe extern "C" fn aoe_rs_frame_input(
             start,
             len,
             mbuf,
+            teller: if unlocked != 0 {
+                Teller::Caller
+            } else {
+                Teller::Thread
+            },
         },
         &epoch,
     )

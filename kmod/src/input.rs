@@ -7,7 +7,7 @@ use aoe_wire::{
 };
 
 use crate::cell::{self, Buffer, Cell, CellGuard, Epoch, HUB};
-use crate::drive::drive;
+use crate::drive::{Teller, drive, drive_and_tell};
 use crate::ffi::raw::{
     AOE_CONSUME, AOE_COUNT_DROPS, AOE_COUNT_FRAMES_IN, AOE_COUNT_NO_MEMORY, AOE_COUNT_REFUSED,
     AOE_PASS, aoe_verdict,
@@ -20,6 +20,8 @@ pub(crate) struct Frame<'f> {
     pub(crate) start: &'f [u8],
     pub(crate) len: usize,
     pub(crate) mbuf: Mbuf<'f>,
+    /// Who may tell GEOM of requests that it ends.
+    pub(crate) teller: Teller,
 }
 
 /// The counter of a reason to drop a frame.
@@ -83,10 +85,10 @@ fn deliver(frame: &Frame<'_>, header: &Header, arg: &[u8], epoch: &Epoch<'_>) ->
     };
     let (mut guard, now) = cell.lock_timed();
     match guard.target.handle_frame(now, &rx) {
-        Handled::Done => drive(guard),
+        Handled::Done => drive_and_tell(guard, frame.teller),
         Handled::Dropped(reason) => {
             // The answer may still have meant that a copy of a frame is dead.
-            drive(guard);
+            drive_and_tell(guard, frame.teller);
             return dropped(reason);
         }
         Handled::CopyData(claim) => copy_data(guard, claim, frame),
@@ -142,7 +144,7 @@ fn copy_data(mut guard: CellGuard<'_>, claim: Claim, frame: &Frame<'_>) {
     }
     let now = guard.lately();
     guard.target.commit(now, claim);
-    drive(guard);
+    drive_and_tell(guard, frame.teller);
 }
 
 /// Not inlined: its table does not belong on the stack of every frame.
