@@ -29,7 +29,7 @@ test:
 
 kmod:
 	ARCH='$(ARCH)' SYSDIR='$(SYSDIR)' KERNBUILDDIR='$(KERNBUILDDIR)' \
-	OSVERSION='$(OSVERSION)' OUT='$(OUT)' sh kmod/scripts/build.sh
+	OSVERSION='$(OSVERSION)' OUT='$(OUT)' C_MODULE='$(C_MODULE)' sh kmod/scripts/build.sh
 
 vm-test:
 	sh scripts/install-deps base kmod vm

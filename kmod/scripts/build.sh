@@ -11,7 +11,7 @@ kmod=$(dirname "$here")
 
 # The outer make's flags and variables must not reach an inner make or cargo.
 unset MAKEFLAGS MFLAGS MAKELEVEL MAKEOVERRIDES
-for _var in ARCH SYSDIR KERNBUILDDIR OSVERSION OUT; do
+for _var in ARCH SYSDIR KERNBUILDDIR OSVERSION OUT C_MODULE; do
 	eval "[ -n \"\${$_var:-}\" ]" || unset "$_var"
 done
 
@@ -23,6 +23,7 @@ native=$(uname -p)
 [ "${ARCH:-$native}" = "$native" ] ||
     die "on FreeBSD the module is built for this machine ($native) only"
 unset ARCH
+[ -z "${C_MODULE:-}" ] || die "C_MODULE is for other systems than FreeBSD"
 set --
 [ -z "${SYSDIR:-}" ] || set -- "$@" "SYSDIR=$SYSDIR"
 [ -z "${KERNBUILDDIR:-}" ] || set -- "$@" "KERNBUILDDIR=$KERNBUILDDIR"

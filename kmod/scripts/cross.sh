@@ -7,7 +7,9 @@
 # Environment: ARCH (amd64 or aarch64), SYSDIR (a FreeBSD sys/ tree; without it
 # the packaged headers are used), KERNBUILDDIR (a kernel's build folder, whose
 # options are used), OSVERSION (__FreeBSD_version), OUT (where aoe.ko goes),
-# AOE_BUILD (the folder for what is made; default: build/ at the top).
+# AOE_BUILD (the folder for what is made; default: build/ at the top), and
+# C_MODULE (a C file that is a module by itself, to be built instead of aoe.ko;
+# for tests).
 set -eu
 
 here=$(cd "$(dirname "$0")" && pwd)
@@ -19,6 +21,7 @@ ARCH=${ARCH:-amd64}
 SYSDIR=${SYSDIR:-}
 KERNBUILDDIR=${KERNBUILDDIR:-}
 OSVERSION=${OSVERSION:-}
+C_MODULE=${C_MODULE:-}
 build=${AOE_BUILD:-$top/build}
 
 case $ARCH in
@@ -63,8 +66,16 @@ if [ -n "$KERNBUILDDIR" ]; then
 	name=$name-$(basename "$KERNBUILDDIR")
 fi
 
+ko=aoe
+if [ -n "$C_MODULE" ]; then
+	[ -f "$C_MODULE" ] || die "C_MODULE=$C_MODULE is not there"
+	C_MODULE=$(cd "$(dirname "$C_MODULE")" && pwd)/$(basename "$C_MODULE")
+	ko=$(basename "$C_MODULE" .c)
+	name=$name-$ko
+fi
+
 obj=$build/kmod/$name
-OUT=${OUT:-$obj/aoe.ko}
+OUT=${OUT:-$obj/$ko.ko}
 mkdir -p "$obj" "$(dirname "$OUT")"
 OUT=$(cd "$(dirname "$OUT")" && pwd)/$(basename "$OUT")
 # One build at a time in one folder.
@@ -73,7 +84,7 @@ flock 9
 cd "$obj"
 # Nothing of an earlier list of sources may stay behind: the checks look at
 # every object that is here.
-rm -f -- *.o aoe.ko aoe.ko.full
+rm -f -- *.o "$ko.ko" "$ko.ko.full"
 
 # generate_options: opt_global.h as kmod.mk writes it for a module that is not
 # built with a kernel (config.mk), and KDTRACE_HOOKS, which every GENERIC kernel
@@ -161,16 +172,27 @@ wflags="-Werror -Wall -Wstrict-prototypes -Wmissing-prototypes -Wpointer-arith
 
 echo "kmod: $name"
 objects=
-for src in $(csrcs "$kmod"); do
-	echo "cc $src"
+compile()
+{
+	echo "cc $(basename "$1")"
+	_object=$(basename "$1" .c).o
 	# shellcheck disable=SC2086
-	"$CC" $cflags $wflags -c "$kmod/c/$src" -o "${src%.c}.o"
-	objects="$objects ${src%.c}.o"
-done
-# shellcheck disable=SC2086
-"$here/bindings.sh" "$obj/bindings.rs" $cflags
-AOE_RUST_CACHE=$build/rust "$here/rust.sh" "$ARCH" "$obj/bindings.rs" "$obj" \
-    "$obj/aoe_rust.o"
+	"$CC" $cflags $wflags -c "$1" -o "$_object"
+	objects="$objects $_object"
+}
+
+if [ -n "$C_MODULE" ]; then
+	compile "$C_MODULE"
+else
+	for src in $(csrcs "$kmod"); do
+		compile "$kmod/c/$src"
+	done
+	# shellcheck disable=SC2086
+	"$here/bindings.sh" "$obj/bindings.rs" $cflags
+	AOE_RUST_CACHE=$build/rust "$here/rust.sh" "$ARCH" "$obj/bindings.rs" "$obj" \
+	    "$obj/aoe_rust.o"
+	objects="$objects aoe_rust.o"
+fi
 
 # keep_local OBJECT: nothing in a module is for other modules, as kmod_syms.awk
 # does for EXPORT_SYMS=NO.
@@ -188,22 +210,21 @@ amd64)
 	if [ -n "$SYSDIR" ] && [ -f "$SYSDIR/conf/ldscript.kmod.amd64" ]; then
 		script=$SYSDIR/conf/ldscript.kmod.amd64
 	fi
-	"$LD" -m elf_x86_64_fbsd $ldflags -T "$script" -r -o aoe.ko.full \
-	    $objects aoe_rust.o
-	keep_local aoe.ko.full
+	"$LD" -m elf_x86_64_fbsd $ldflags -T "$script" -r -o "$ko.ko.full" $objects
+	keep_local "$ko.ko.full"
 	;;
 aarch64)
 	# --no-relax: relaxed addressing breaks the virtual network stack's
 	# per-instance variables.
 	ldflags="$ldflags --no-relax"
-	"$LD" -m aarch64elf $ldflags -r -o aoe.kld $objects aoe_rust.o
-	keep_local aoe.kld
+	"$LD" -m aarch64elf $ldflags -r -o $ko.kld $objects
+	keep_local $ko.kld
 	"$LD" -m aarch64elf $ldflags -Bshareable -znotext -znorelro \
-	    -z bti-report=error -o aoe.ko.full aoe.kld
+	    -z bti-report=error -o $ko.ko.full $ko.kld
 	;;
 esac
 "$OBJCOPY" --strip-debug --remove-section=.stack_sizes \
-    --remove-section=.rela.stack_sizes --remove-section=.comment aoe.ko.full aoe.ko
-python3 "$kmod/checks/run.py" "$ARCH" "$obj"
-[ "$OUT" = "$obj/aoe.ko" ] || cp aoe.ko "$OUT"
+    --remove-section=.rela.stack_sizes --remove-section=.comment "$ko.ko.full" "$ko.ko"
+[ -n "$C_MODULE" ] || python3 "$kmod/checks/run.py" "$ARCH" "$obj"
+[ "$OUT" = "$obj/$ko.ko" ] || cp "$ko.ko" "$OUT"
 echo "kmod: $OUT"

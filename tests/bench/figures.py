@@ -61,11 +61,11 @@ def ratios(rows):
 
 
 def over(ours, theirs):
-    return ours / theirs if theirs else None
+    return ours / theirs if ours is not None and theirs else None
 
 
 def median(values):
-    return sorted(values)[len(values) // 2]
+    return sorted(values)[len(values) // 2] if values else None
 
 
 def number(value):

@@ -49,12 +49,12 @@ class Cell:
             self.lost += status["to-target"]["lost"] + status["to-initiator"]["lost"]
 
     def medians(self):
-        return [median(f) if f else None for f in self.figures]
+        return [median(f) for f in self.figures]
 
     def kept(self, clean):
         """Per cent of the loss-free figures of the same round."""
         shares = [[100 * got / base for got, base in zip(*pair) if base] for pair in zip(self.figures, clean.figures)]
-        return [median(s) if s else None for s in shares]
+        return [median(s) for s in shares]
 
     def added_ms(self, clean):
         """Mean extra time of single random reads for each frame that was lost."""
@@ -116,8 +116,8 @@ class Lossy:
         """One round at one rate."""
         for part, (_, mode, block, depth, _, _) in enumerate(PARTS):
             relay.reset()
-            cell.add(part, self.bench.once(guest, devices, mode, block, depth, 300), relay.status())
-        got = self.bench.once(guest, devices, *URGENT, 300, "urgent")
+            cell.add(part, self.system.once(guest, devices, mode, block, depth, 300), relay.status())
+        got = self.system.once(guest, devices, *URGENT, 300, "urgent")
         cell.worst_urgent = max(cell.worst_urgent, got[3] / 1000)
 
     def show(self, mtu, cells):

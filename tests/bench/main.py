@@ -17,6 +17,7 @@ import zipfile
 
 import loss
 import report
+from echo import Echo
 from figures import COLUMNS, MIB, MORE, Cell, Row, Setup, number, ratios
 from iscsi import Iscsi
 from lib import netlab
@@ -31,8 +32,8 @@ ZIG = "ziglang==0.15.2"
 #: So often a guest that hangs is booted anew.
 ATTEMPTS = 3
 #: What `--guest` can say.
-GUESTS = {"all": (FreeBSD, Linux, Iscsi), "both": (FreeBSD, Linux), "freebsd": (FreeBSD,), "linux": (Linux,),
-          "iscsi": (Iscsi,)}
+GUESTS = {"all": (FreeBSD, Linux, Iscsi, Echo), "both": (FreeBSD, Linux), "freebsd": (FreeBSD,), "linux": (Linux,),
+          "iscsi": (Iscsi,), "echo": (Echo,)}
 #: The longest MTU that is measured with each card. 9000 is what switches take; Linux lets a tap have no more than 65521.
 LONGEST = {"em": 9000, "vtnet": 65521}
 
@@ -46,7 +47,7 @@ def options():
     p.add_argument("--size", type=int, default=256, metavar="MIB", help="size of the exported file")
     p.add_argument("--nic", choices=("vtnet", "em"), default="em",
                    help="kind of network card in both guests; the Linux driver can stop for ever on vtnet")
-    p.add_argument("--guest", choices=GUESTS, default="all", help="both: all but iSCSI")
+    p.add_argument("--guest", choices=GUESTS, default="all", help="both: the two of AoE; echo: round trips without a disk")
     p.add_argument("--cpus", type=numbers(1, 16), default="2", metavar="N,...", help="processors of the guest")
     p.add_argument("--targets", type=numbers(1, 16), default="1", metavar="N,...",
                    help="disks in use at once, each at the depth that the column says; iSCSI has one")
@@ -138,19 +139,15 @@ class Bench:
                 f.write(os.urandom(MIB))
         return path
 
-    def once(self, guest, devices, mode, block, depth, patience=60, how=""):
-        """One measurement: bytes/s, operations/s, mean and worst in microseconds, operations."""
-        words = f"{','.join(devices)} {mode} {block} {depth} {self.opts.seconds:g} {self.opts.size * MIB} {how}"
-        line = guest.run(f"diskbench {words}", self.opts.seconds * 4 + patience)
-        return [float(x) for x in line.split()]
-
     def measure(self, system, guest, devices, setup):
         cells = []
         for _, mode, block, depth, which in columns(self.opts):
             cell = Cell()
             for _ in range(self.opts.repeat):
                 before = system.idle_time(guest)
-                got = self.once(guest, devices, mode, block, depth)
+                got = system.once(guest, devices, mode, block, depth)
+                if got is None:
+                    break
                 idle, total = (now - then for now, then in zip(system.idle_time(guest), before))
                 busy = (1 - idle / total if total else 0) * setup.cpus * self.opts.seconds
                 cell.figures.append(got[which] / (1e6 if which == 0 else 1))

@@ -8,7 +8,7 @@ from figures import number, ratios
 from lib.util import HarnessError
 
 #: Of the bars, by name of the system.
-COLOURS = {"freebsd": "tab:red", "linux": "tab:blue", "iscsi": "tab:green"}
+COLOURS = {"freebsd": "tab:red", "linux": "tab:blue", "iscsi": "tab:green", "echo": "tab:gray"}
 
 
 def write(path, rig, titles, rows, skipped):
@@ -41,6 +41,8 @@ def table_line(words):
 
 
 def cell_words(cell):
+    if not cell.figures:
+        return "-"
     least, most = number(min(cell.figures)), number(max(cell.figures))
     return f"{number(cell.median())} ({least}..{most})<br>{number(cell.cpu())} us"
 
@@ -72,9 +74,9 @@ def draw(path, titles, rows):
     colours = [COLOURS[row.system.name] for row in rows]
     for index, (title, axis) in enumerate(zip(titles, axes)):
         cells = [row.cells[index] for row in rows]
-        medians = [cell.median() for cell in cells]
-        spread = [[median - min(cell.figures) for median, cell in zip(medians, cells)],
-                  [max(cell.figures) - median for median, cell in zip(medians, cells)]]
+        medians = [cell.median() or 0 for cell in cells]
+        spread = [[median - min(cell.figures, default=0) for median, cell in zip(medians, cells)],
+                  [max(cell.figures, default=0) - median for median, cell in zip(medians, cells)]]
         axis.bar(range(len(rows)), medians, yerr=spread, color=colours, capsize=2)
         axis.set_title(title, fontsize=9)
         axis.set_xticks(range(len(rows)), labels, fontsize=6, rotation=90)

@@ -5,6 +5,7 @@ import glob
 import os
 
 import linux
+from figures import MIB
 from lib import netlab
 from lib.config import CACHE
 from lib.guest import Guest
@@ -21,6 +22,8 @@ class System:
     #: The one that the others are compared with.
     ours = False
     aoe = True
+    #: The measuring program in the guest.
+    diskbench = "diskbench"
 
     def __init__(self, bench):
         self.bench, self.opts = bench, bench.opts
@@ -50,6 +53,13 @@ class System:
     def prepare(self, guest):
         """What the guest needs once, after it has booted."""
 
+    def once(self, guest, devices, mode, block, depth, patience=60, how=""):
+        """One measurement: bytes/s, operations/s, mean and worst in microseconds, operations. None: this system
+        has no such thing."""
+        words = f"{','.join(devices)} {mode} {block} {depth} {self.opts.seconds:g} {self.opts.size * MIB} {how}"
+        line = guest.run(f"{self.diskbench} {words}", self.opts.seconds * 4 + patience)
+        return [float(x) for x in line.split()]
+
     def serve(self, stack, lab, setup, ends):
         """Puts the files on these interfaces: each target as a vblade on each of them."""
         for interface in ends:
@@ -61,14 +71,17 @@ class System:
 class FreeBSD(System):
     name, title, ours = "freebsd", "FreeBSD, aoe.ko", True
     guest = Guest
+    diskbench = "/aoevm/diskbench"
 
     def machine(self, lab, setup):
-        tools = self.bench.config.tools_tar(os.path.join(self.bench.workdir, "tools.tar"),
-                                            {"diskbench": self.bench.programs["freebsd"]})
+        tools = self.bench.config.tools_tar(os.path.join(self.bench.workdir, "tools.tar"), self.tools())
         return self.machine_of(Machine, lab, setup, [(tools, "tools")])
 
+    def tools(self):
+        return {"diskbench": self.bench.programs["freebsd"]}
+
     def prepare(self, guest):
-        guest.run("mkdir -p /aoevm && tar xpf /dev/vtbd1 -C /aoevm && cp /aoevm/diskbench /bin/", 60)
+        guest.run("mkdir -p /aoevm && tar xpf /dev/vtbd1 -C /aoevm", 60)
         self.load(guest)
 
     def load(self, guest):

@@ -93,9 +93,14 @@ class Config:
     def _module(self):
         if self.options.module:
             return os.path.abspath(self.options.module)
-        out = os.path.join(TOP, "target", "vm", "aoe.ko")
+        return self.build_module()
+
+    def build_module(self, source=None):
+        """aoe.ko for the guest's kernel, or another module from one C file."""
+        name = os.path.splitext(os.path.basename(source))[0] if source else "aoe"
+        out = os.path.join(TOP, "target", "vm", f"{name}.ko")
         os.makedirs(os.path.dirname(out), exist_ok=True)
-        argv = ["make", "-C", TOP, "kmod", f"OUT={out}"]
+        argv = ["make", "-C", TOP, "kmod", f"OUT={out}"] + ([f"C_MODULE={source}"] if source else [])
         for variable, env in (("SYSDIR", "AOE_VM_SYSDIR"), ("KERNBUILDDIR", "AOE_VM_KERNBUILDDIR"),
                               ("OSVERSION", "AOE_VM_OSVERSION")):
             if os.environ.get(env):
