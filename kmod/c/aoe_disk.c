@@ -244,13 +244,6 @@ aoe_shim_bio_tell(struct aoe_cell *cell)
 	}
 }
 
-/* Leaves it to a thread of our own. */
-void
-aoe_shim_bio_tell_later(struct aoe_cell *cell)
-{
-	taskqueue_enqueue(aoe_done_queue, &cell->ac_done_task);
-}
-
 /* The requests that found the engine full, in their order. */
 void
 aoe_shim_bio_wait(struct aoe_cell *cell, uint64_t bio)

@@ -47,6 +47,7 @@ static void
 aoe_module_fini(void)
 {
 	aoe_cell_fini();
+	aoe_done_fini();
 	aoe_net_fini();
 	aoe_time_fini();
 	aoe_lock_fini();
@@ -64,7 +65,12 @@ aoe_module_load(void)
 	aoe_lock_init();
 	aoe_time_init();
 	aoe_net_init();
-	error = aoe_cell_init();
+	error = aoe_done_init();
+	if (error == 0) {
+		error = aoe_cell_init();
+		if (error != 0)
+			aoe_done_fini();
+	}
 	if (error != 0) {
 		aoe_net_fini();
 		aoe_time_fini();

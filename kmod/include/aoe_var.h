@@ -45,7 +45,6 @@ struct aoe_cell {
 	uint8_t			ac_slot;	/* (c) */
 	struct mtx		ac_mtx;		/* (s) the target lock */
 	struct callout		ac_callout;	/* (s) its one deadline */
-	struct task		ac_done_task;	/* (s) tells of ac_done */
 	struct task		ac_send_task;	/* (s) goes on sending */
 	struct bio_queue_head	ac_waitq;	/* (m) the engine is full */
 	TAILQ_HEAD(, bio)	ac_done;	/* (m) ended, not yet told */
@@ -59,9 +58,12 @@ struct aoe_cell {
 };
 
 /* aoe_cell.c */
-extern struct taskqueue *aoe_done_queue;
 int	aoe_cell_init(void);
 void	aoe_cell_fini(void);
+
+/* aoe_done.c */
+int	aoe_done_init(void);
+void	aoe_done_fini(void);
 
 /* aoe_event.c */
 void	aoe_event_init(void);
