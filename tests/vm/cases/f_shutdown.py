@@ -44,7 +44,7 @@ def reboot_with_filesystem_mounted(t):
     vb.stop()
     n = after_reboot(t, vb.file)
     fsck_clean(n, "/dev/aoe7.0")
-    n.guest.run("mount /dev/aoe7.0 /mnt/a")
+    n.guest.run("mkdir -p /mnt/a && mount /dev/aoe7.0 /mnt/a")
     same(n.guest.run("sha256 -q /mnt/a/numbers"), want, "sum of a file written just before the reboot")
     same(n.guest.run("ls /mnt/a/d | wc -l").strip(), "200", "files in the directory")
     n.guest.run("umount /mnt/a")
