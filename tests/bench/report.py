@@ -11,12 +11,25 @@ from lib.util import HarnessError
 COLOURS = {"freebsd": "tab:red", "linux": "tab:blue", "iscsi": "tab:green", "echo": "tab:gray"}
 
 
+#: What somebody wrote by hand begins with this line, and stays.
+NOTES = "\n## Notes\n"
+
+
 def write(path, rig, titles, rows, skipped):
     """Writes the page, and the plot beside it under the same name with .svg."""
     plot = os.path.splitext(path)[0] + ".svg"
     draw(plot, titles, rows)
+    notes = notes_of(path)
     with open(path, "w", encoding="utf-8") as f:
-        f.write(page(rig, titles, rows, skipped, os.path.basename(plot)))
+        f.write(page(rig, titles, rows, skipped, os.path.basename(plot)) + notes)
+
+
+def notes_of(path):
+    if not os.path.exists(path):
+        return ""
+    with open(path, encoding="utf-8") as f:
+        _, line, rest = f.read().partition(NOTES)
+    return line + rest
 
 
 def page(rig, titles, rows, skipped, plot):
