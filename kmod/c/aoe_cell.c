@@ -83,6 +83,9 @@ aoe_cell_init(void)
 {
 	int error;
 
+	error = aoe_done_init();
+	if (error != 0)
+		return (error);
 	mtx_init(&aoe_work_lock, "aoe work", NULL, MTX_DEF);
 	TASK_INIT(&aoe_work_task, 0, aoe_cell_work, NULL);
 	TASK_INIT(&aoe_netif_task, 0, aoe_cell_netif_work, NULL);
@@ -106,6 +109,7 @@ aoe_cell_fini(void)
 	taskqueue_free(aoe_work_queue);
 	taskqueue_free(aoe_common_queue);
 	mtx_destroy(&aoe_work_lock);
+	aoe_done_fini();
 }
 
 struct aoe_cell *

@@ -231,22 +231,28 @@ aoe_shim_bio_done(struct aoe_cell *cell, uint64_t bio, int error)
 }
 
 /*
- * Tells GEOM of all that ended, and gives the target lock up for it.  The
+ * Tells GEOM of all these, and gives the lock of their queue up for it.  The
  * caller holds no other lock.
  */
 void
-aoe_shim_bio_tell(struct aoe_cell *cell)
+aoe_disk_tell(struct bio_queue *ended, struct mtx *lock)
 {
-	TAILQ_HEAD(, bio) done = TAILQ_HEAD_INITIALIZER(done);
+	struct bio_queue bios = TAILQ_HEAD_INITIALIZER(bios);
 	struct bio *bp;
 
-	mtx_assert(&cell->ac_mtx, MA_OWNED);
-	TAILQ_CONCAT(&done, &cell->ac_done, bio_queue);
-	mtx_unlock(&cell->ac_mtx);
-	while ((bp = TAILQ_FIRST(&done)) != NULL) {
-		TAILQ_REMOVE(&done, bp, bio_queue);
+	mtx_assert(lock, MA_OWNED);
+	TAILQ_CONCAT(&bios, ended, bio_queue);
+	mtx_unlock(lock);
+	while ((bp = TAILQ_FIRST(&bios)) != NULL) {
+		TAILQ_REMOVE(&bios, bp, bio_queue);
 		biodone(bp);
 	}
+}
+
+void
+aoe_shim_bio_tell(struct aoe_cell *cell)
+{
+	aoe_disk_tell(&cell->ac_done, &cell->ac_mtx);
 }
 
 /* The requests that found the engine full, in their order. */

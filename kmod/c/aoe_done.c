@@ -26,7 +26,7 @@
 
 struct aoe_done {
 	struct mtx		ad_lock;
-	TAILQ_HEAD(, bio)	ad_bios;	/* ad_lock */
+	struct bio_queue	ad_bios;	/* ad_lock */
 	struct taskqueue	*ad_queue;
 	struct task		ad_task;
 } __aligned(CACHE_LINE_SIZE);
@@ -36,17 +36,10 @@ static struct aoe_done *aoe_done;		/* by processor */
 static void
 aoe_done_tell(void *arg, int pending __unused)
 {
-	TAILQ_HEAD(, bio) bios = TAILQ_HEAD_INITIALIZER(bios);
 	struct aoe_done *done = arg;
-	struct bio *bp;
 
 	mtx_lock(&done->ad_lock);
-	TAILQ_CONCAT(&bios, &done->ad_bios, bio_queue);
-	mtx_unlock(&done->ad_lock);
-	while ((bp = TAILQ_FIRST(&bios)) != NULL) {
-		TAILQ_REMOVE(&bios, bp, bio_queue);
-		biodone(bp);
-	}
+	aoe_disk_tell(&done->ad_bios, &done->ad_lock);
 }
 
 /* Called with the target lock. */

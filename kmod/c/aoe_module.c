@@ -47,7 +47,6 @@ static void
 aoe_module_fini(void)
 {
 	aoe_cell_fini();
-	aoe_done_fini();
 	aoe_net_fini();
 	aoe_time_fini();
 	aoe_lock_fini();
@@ -65,12 +64,7 @@ aoe_module_load(void)
 	aoe_lock_init();
 	aoe_time_init();
 	aoe_net_init();
-	error = aoe_done_init();
-	if (error == 0) {
-		error = aoe_cell_init();
-		if (error != 0)
-			aoe_done_fini();
-	}
+	error = aoe_cell_init();
 	if (error != 0) {
 		aoe_net_fini();
 		aoe_time_fini();

@@ -47,7 +47,7 @@ struct aoe_cell {
 	struct callout		ac_callout;	/* (s) its one deadline */
 	struct task		ac_send_task;	/* (s) goes on sending */
 	struct bio_queue_head	ac_waitq;	/* (m) the engine is full */
-	TAILQ_HEAD(, bio)	ac_done;	/* (m) ended, not yet told */
+	struct bio_queue	ac_done;	/* (m) ended, not yet told */
 	bool			ac_done_long;	/* (m) a long one is there */
 	struct task		ac_done_task;	/* (s) tells of ac_done */
 	TAILQ_ENTRY(aoe_cell)	ac_work_link;	/* (w) */
@@ -63,6 +63,9 @@ struct aoe_cell {
 void	aoe_cell_tell(struct aoe_cell *cell);
 int	aoe_cell_init(void);
 void	aoe_cell_fini(void);
+
+/* aoe_disk.c */
+void	aoe_disk_tell(struct bio_queue *ended, struct mtx *lock);
 
 /* aoe_done.c */
 int	aoe_done_init(void);
