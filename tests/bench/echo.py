@@ -3,6 +3,7 @@
 
 No disk, no request, no copy: what the wire, the target and the guest's own network give at most."""
 
+import functools
 import os
 
 from figures import MIB
@@ -18,19 +19,15 @@ class Echo(FreeBSD):
     name, title, ours = "echo", "FreeBSD, round trips without a disk", False
     aoe = False
 
-    def __init__(self, bench):
-        super().__init__(bench)
-        self.command = None
-
     def takes(self, setup):
         return setup.targets == setup.paths == 1
 
+    @functools.cached_property
+    def module(self):
+        return self.bench.config.build_module(os.path.join(os.path.dirname(os.path.abspath(__file__)), "aoe_echo.c"))
+
     def tools(self):
-        try:
-            return {"aoe_echo.ko": self.bench.config.build_module(
-                os.path.join(os.path.dirname(os.path.abspath(__file__)), "aoe_echo.c"))}
-        except HarnessError as e:
-            raise HarnessError(f"{self.title}: {e}") from None
+        return {"aoe_echo.ko": self.module}
 
     def load(self, guest):
         guest.run("kldload /aoevm/aoe_echo.ko", 60)
