@@ -33,7 +33,8 @@
 //!
 //! # Promises
 //!
-//! * A request that `submit` accepted is completed exactly once; one it refused as full, never.
+//! * A request that `submit` accepted is completed exactly once; one it refused as full, never. One that
+//!   `join` put behind another is completed with that one.
 //! * Nothing that arrives from the wire panics, and nothing grows beyond [`limits`].
 #![no_std]
 #![forbid(unsafe_code)]

@@ -1,5 +1,6 @@
 //! The values that cross the border of the engine.
 
+use crate::target::Parts;
 use crate::{Instant, NetifId};
 use aoe_wire::{ATA_HEADER_LEN, Header};
 
@@ -62,6 +63,43 @@ pub struct Completion {
     pub result: Result<(), IoError>,
     /// When it was accepted.
     pub submitted: Instant,
+    /// It is made of several requests.
+    pub(crate) joined: bool,
+    /// Its sectors that failed ([`Parts::bits`]).
+    pub(crate) bad: u32,
+}
+
+impl Completion {
+    /// The end of a single request.
+    #[must_use]
+    pub const fn new(token: u64, result: Result<(), IoError>, submitted: Instant) -> Self {
+        Self {
+            token,
+            result,
+            submitted,
+            joined: false,
+            bad: 0,
+        }
+    }
+
+    /// Others were joined to this request ([`crate::Target::join`]): each ended as [`Completion::part`]
+    /// says.
+    #[must_use]
+    pub const fn is_joined(&self) -> bool {
+        self.joined
+    }
+
+    /// How the part of a joined request ended that has `sectors` sectors from sector `first` of the whole
+    /// on.
+    ///
+    /// # Errors
+    /// The error of this part, or of the whole.
+    pub const fn part(&self, first: u64, sectors: u64) -> Result<(), IoError> {
+        if self.result.is_ok() && self.bad & Parts::bits(first, sectors) != 0 {
+            return Err(IoError::Failed);
+        }
+        self.result
+    }
 }
 
 /// Names an engine slot across a gap in which the engine's lock was not held.

@@ -99,7 +99,11 @@ fn thing(hostile: &mut Hostile<'_>, initiator: &mut Initiator, bytes: &mut Bytes
             let flags = bytes.byte();
             let op = OPS[usize::from(flags % 4)];
             let sectors = if op == Op::Flush { 0 } else { bytes.number() };
-            hostile.submit(op, bytes.number(), sectors, flags >= 224);
+            if (192..224).contains(&flags) {
+                hostile.follow(op, sectors);
+            } else {
+                hostile.submit(op, bytes.number(), sectors, flags >= 224);
+            }
         }
         4..=8 => answer(hostile, bytes),
         9 => config(hostile, bytes),

@@ -78,6 +78,8 @@ pub(crate) struct Hostile<'s> {
     /// Lengths of open requests in bytes, by token.
     open: BTreeMap<u64, u64>,
     next_token: u64,
+    /// Where the last request ends.
+    end: u64,
     /// The last frames that were sent, the newest last.
     pub(crate) sent: VecDeque<Sent>,
     claims: VecDeque<Claim>,
@@ -109,6 +111,7 @@ impl<'s> Hostile<'s> {
             }; NETIFS],
             open: BTreeMap::new(),
             next_token: 1,
+            end: 0,
             sent: VecDeque::new(),
             claims: VecDeque::new(),
             identifies: VecDeque::new(),
@@ -138,15 +141,39 @@ impl<'s> Hostile<'s> {
     }
 
     pub(crate) fn submit(&mut self, op: Op, lba: u64, sectors: u64, ordered: bool) {
+        let request = self.request(op, lba, sectors, ordered);
+        self.hand_over(request);
+    }
+
+    /// A request that goes on where the last one ends, joined to it if that can be.
+    pub(crate) fn follow(&mut self, op: Op, sectors: u64) {
+        let request = self.request(op, self.end, sectors, false);
+        let now = self.instant();
+        match self.target.join(now, &request) {
+            Some(first) => {
+                let length = self.open.get_mut(&first);
+                *length.expect("joined to a request that is not open") += sectors * 512;
+                self.drain();
+            }
+            None => self.hand_over(request),
+        }
+    }
+
+    fn request(&mut self, op: Op, lba: u64, sectors: u64, ordered: bool) -> Request {
         let token = self.next_token;
         self.next_token += 1;
-        let request = Request {
+        self.end = lba.saturating_add(sectors);
+        Request {
             token,
             op,
             lba,
             sectors,
             ordered,
-        };
+        }
+    }
+
+    fn hand_over(&mut self, request: Request) {
+        let Request { token, sectors, .. } = request;
         if self.identified {
             self.lend();
         }

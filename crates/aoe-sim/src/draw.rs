@@ -43,6 +43,7 @@ impl Options {
         more::draw_replays(&mut options, &mut Rng::new(seed ^ 0x7265_706c));
         more::draw_calls(&mut options, &mut Rng::new(seed ^ 0x6361_6c6c));
         more::draw_memory(&mut options, &mut Rng::new(seed ^ 0x6d65_6d6f));
+        more::draw_runs(&mut options, &mut Rng::new(seed ^ 0x7275_6e73));
         let last = options.faults.iter().map(|(at, _)| *at).max().unwrap_or(0);
         options.faults.push((last.max(FAULTY), Fault::Calm));
         options
@@ -169,6 +170,7 @@ fn draw_work(rng: &mut Rng) -> WorkOptions {
         ordered: *rng.pick(&[0, 0, 20, 100]).unwrap_or(&0),
         aligned: rng.chance(500_000),
         think: *rng.pick(&[0, MS, 20 * MS, 60 * MS]).unwrap_or(&0),
+        runs: 0,
     }
 }
 
@@ -185,6 +187,7 @@ fn draw_host(rng: &mut Rng) -> HostOptions {
         short: 0,
         close: 0,
         notice_delay: if rng.chance(500_000) { 20 * MS } else { 0 },
+        join: false,
     }
 }
 

@@ -73,6 +73,7 @@ impl World<'_> {
         | Fault::Start(number)
         | Fault::ServerMtu(number, _)
         | Fault::Ata(number, _)
+        | Fault::BadSector(number, _)
         | Fault::Aoe(number, _)
         | Fault::ReplyFrom(number, _)
         | Fault::Mask(number, _)
@@ -99,6 +100,7 @@ impl World<'_> {
                 }
             }
             Fault::Ata(_, fault) => server.model_mut().add_ata_fault(fault),
+            Fault::BadSector(_, lba) => server.model_mut().add_bad_sector(lba),
             Fault::Aoe(_, fault) => server.model_mut().set_aoe_fault(Some(fault)),
             Fault::ReplyFrom(_, port) => {
                 let mac = port

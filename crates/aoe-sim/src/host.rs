@@ -273,20 +273,24 @@ impl<'p> World<'p> {
         let Some(ledger) = self.ledgers.get(&addr) else {
             return;
         };
-        let mut ledger = ledger.borrow_mut();
-        let open = ledger.open.get_mut(&claim.token);
-        let place = open
-            .filter(|open| open.op == Op::Read)
-            .and_then(|open| open.data.get_mut(offset..offset.saturating_add(len)));
-        match (place, source) {
-            (Some(place), Some(source)) => place.copy_from_slice(source),
-            _ => self.trouble.note(
+        let mut rest = source.unwrap_or_default();
+        let copied = ledger
+            .borrow_mut()
+            .pieces(claim.token, offset, rest.len(), |open, range| {
+                let (data, behind) = rest.split_at(range.len());
+                rest = behind;
+                if open.op == Op::Read {
+                    open.data[range].copy_from_slice(data);
+                }
+            });
+        if copied.is_none() || source.is_none() {
+            self.trouble.note(
                 self.now,
                 format!(
                     "data copied to {}+{offset}, which is not lent (any more)",
                     claim.token
                 ),
-            ),
+            );
         }
     }
 
@@ -524,21 +528,23 @@ impl<'p> World<'p> {
             Payload::Io { token, offset, len } => {
                 let offset = usize::try_from(offset).unwrap_or(usize::MAX);
                 let len = usize::try_from(len).unwrap_or(usize::MAX);
-                let ledger = self.ledgers.get(&addr).map(|ledger| ledger.borrow());
-                let data = ledger
-                    .as_ref()
-                    .and_then(|ledger| ledger.open.get(&token))
-                    .and_then(|open| open.data.get(offset..offset.saturating_add(len)));
-                data.map_or_else(
-                    || {
-                        self.trouble.note(
-                            self.now,
-                            format!("a frame was built from {token}+{offset}, which is not lent (any more)"),
-                        );
-                        vec![0xee; len]
-                    },
-                    <[u8]>::to_vec,
-                )
+                let mut data = Vec::new();
+                let whole = self.ledgers.get(&addr).and_then(|ledger| {
+                    let mut ledger = ledger.borrow_mut();
+                    ledger.pieces(token, offset, len, |open, range| {
+                        data.extend_from_slice(&open.data[range]);
+                    })
+                });
+                if whole.is_none() {
+                    self.trouble.note(
+                        self.now,
+                        format!(
+                            "a frame was built from {token}+{offset}, which is not lent (any more)"
+                        ),
+                    );
+                    data.resize(len, 0xee);
+                }
+                data
             }
         }
     }

@@ -6,6 +6,7 @@
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, HashMap};
+use std::ops::Range;
 use std::rc::Rc;
 
 use aoe_core::{IoError, Op};
@@ -136,6 +137,15 @@ impl Open {
     }
 }
 
+/// Which requests go as one.
+#[derive(Debug, Default)]
+struct Joined {
+    /// Those behind a first one, in their order.
+    behind: HashMap<u64, Vec<u64>>,
+    /// The first one of each of those.
+    first: HashMap<u64, u64>,
+}
+
 /// The book of one disk.
 #[derive(Debug)]
 pub struct Ledger {
@@ -143,6 +153,7 @@ pub struct Ledger {
     sectors: HashMap<u64, Vec<Value>>,
     /// Requests accepted and not completed, by token.
     pub open: BTreeMap<u64, Open>,
+    joined: Joined,
     trouble: Trouble,
     /// The time, for messages.
     pub now: u64,
@@ -156,6 +167,7 @@ impl Ledger {
             seq: 1,
             sectors: HashMap::new(),
             open: BTreeMap::new(),
+            joined: Joined::default(),
             trouble,
             now: 0,
         }
@@ -207,6 +219,65 @@ impl Ledger {
         if self.open.insert(token, request).is_some() {
             self.note(format!("token {token} was accepted twice"));
         }
+    }
+
+    /// A request was accepted behind `first`, and behind those that went there before.
+    pub fn accept_behind(&mut self, first: u64, token: u64, request: Open) {
+        self.accept(token, request);
+        self.joined.behind.entry(first).or_default().push(token);
+        self.joined.first.insert(token, first);
+    }
+
+    /// The requests that go as one with this one, which is their first.
+    #[must_use]
+    pub fn chain(&self, first: u64) -> Vec<u64> {
+        let behind = self.joined.behind.get(&first);
+        let behind = behind.into_iter().flatten().copied();
+        core::iter::once(first).chain(behind).collect()
+    }
+
+    /// Forgets that these went as one: they end.
+    pub fn take_chain(&mut self, first: u64) -> Vec<u64> {
+        let chain = self.chain(first);
+        self.joined.behind.remove(&first);
+        for token in &chain {
+            self.joined.first.remove(token);
+        }
+        chain
+    }
+
+    /// Sectors of a request and of those that it goes as one with: the first, and the first behind.
+    #[must_use]
+    pub fn span(&self, token: u64) -> (u64, u64) {
+        let first = self.joined.first.get(&token).copied().unwrap_or(token);
+        let open: Vec<&Open> = self
+            .chain(first)
+            .iter()
+            .filter_map(|token| self.open.get(token))
+            .collect();
+        let begin = open.first().map_or(0, |open| open.lba);
+        (begin, open.last().map_or(0, |open| open.lba + open.sectors))
+    }
+
+    /// These bytes of a request and of those behind it, piece by piece: `None` if they have less.
+    pub fn pieces(
+        &mut self,
+        first: u64,
+        offset: usize,
+        len: usize,
+        mut piece: impl FnMut(&mut Open, Range<usize>),
+    ) -> Option<()> {
+        let (mut offset, mut len) = (offset, len);
+        for token in self.chain(first) {
+            let open = self.open.get_mut(&token)?;
+            let here = open.data.len().saturating_sub(offset).min(len);
+            if here > 0 {
+                piece(open, offset..offset + here);
+            }
+            offset = offset.saturating_sub(open.data.len());
+            len -= here;
+        }
+        (len == 0).then_some(())
     }
 
     fn prune(&mut self, lba: u64, before: u64) {

@@ -61,6 +61,8 @@ pub struct Counted {
     pub quarantine_waits: u64,
     /// Other disks seen.
     pub conflicts: u64,
+    /// Requests that went in a frame with the one before.
+    pub joined: u64,
 }
 
 impl Counted {
@@ -74,6 +76,7 @@ impl Counted {
         self.quarantined += other.quarantined;
         self.quarantine_waits += other.quarantine_waits;
         self.conflicts += other.conflicts;
+        self.joined += other.joined;
     }
 
     pub(crate) fn of(counters: &aoe_core::Counters) -> Self {
@@ -86,6 +89,7 @@ impl Counted {
             quarantined: counters.quarantined,
             quarantine_waits: counters.quarantine_waits,
             conflicts: counters.conflicts,
+            joined: counters.joined,
         }
     }
 }

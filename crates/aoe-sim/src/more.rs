@@ -93,6 +93,35 @@ pub(crate) fn draw_calls(options: &mut Options, rng: &mut Rng) {
     options.host.call_time = *rng.pick(&[0, 0, 10, 200]).unwrap_or(&0);
 }
 
+/// Callers that join requests, in half of the runs, and loads for which they can do so.
+pub(crate) fn draw_runs(options: &mut Options, rng: &mut Rng) {
+    options.host.join = rng.chance(500_000);
+    if !options.host.join {
+        return;
+    }
+    options.work.runs = *rng.pick(&[0, 0, 900, 980]).unwrap_or(&0);
+    if options.work.runs > 0 {
+        options.work.think = 0;
+        options.work.depth = options.work.depth.max(24);
+        options.work.aligned = false;
+        if rng.chance(500_000) {
+            let ports = options.servers.iter_mut().flat_map(|s| &mut s.ports);
+            let mtus = ports.map(|port| &mut port.mtu);
+            for mtu in mtus.chain(options.netifs.iter_mut().map(|netif| &mut netif.mtu)) {
+                *mtu = 9000;
+            }
+        }
+    }
+    if rng.chance(100_000) {
+        options.allowed.push(IoError::Failed);
+        for server in 0..options.servers.len() {
+            let bad = Fault::BadSector(server, rng.below(64));
+            options.faults.push((rng.below(FAULTY), bad));
+        }
+        options.faults.sort_by_key(|(at, _)| *at);
+    }
+}
+
 /// Callers that close the disk as soon as nothing is to be done, and some that are short of memory.
 pub(crate) fn draw_memory(options: &mut Options, rng: &mut Rng) {
     options.host.close = *rng.pick(&[0, 0, 100_000, 900_000]).unwrap_or(&0);

@@ -82,6 +82,8 @@ pub struct WorkOptions {
     pub aligned: bool,
     /// Longest pause before a new request.
     pub think: u64,
+    /// Requests in a thousand that are instead the next of a run of short ones, on sectors that follow each other.
+    pub runs: u64,
 }
 
 impl WorkOptions {
@@ -97,6 +99,7 @@ impl WorkOptions {
         ordered: 0,
         aligned: false,
         think: 0,
+        runs: 0,
     };
 }
 
@@ -127,6 +130,8 @@ pub struct HostOptions {
     /// Longest time from the loss of a link until the caller has noticed, emptied the interface, and told
     /// the engine. Until then the interface keeps what it is given, and sends it when the link is back.
     pub notice_delay: u64,
+    /// Whether it joins requests.
+    pub join: bool,
 }
 
 /// A deliberate mistake, to prove that the checkers see it.
@@ -191,6 +196,8 @@ pub enum Fault {
     BufferCount(usize, u16),
     /// ATA commands of a server fail.
     Ata(usize, AtaFault),
+    /// Reads of a sector fail.
+    BadSector(usize, u64),
     /// ATA commands of a server are answered with an AoE error.
     Aoe(usize, AoeFault),
     /// A server answers from the address of another of its ports, or from the right one again.
@@ -290,6 +297,7 @@ impl Options {
                 short: 0,
                 close: 0,
                 notice_delay: 0,
+                join: false,
             },
             tunables: Tunables::default(),
             faults: Vec::new(),

@@ -42,7 +42,14 @@ impl World<'_> {
         if self.planted(Plant::CompleteEarly) && !ledger.borrow().open.contains_key(&done.token) {
             return;
         }
-        self.finish(addr, done.token, done.result);
+        let mut first = 0;
+        let chain = ledger.borrow_mut().take_chain(done.token);
+        for token in chain {
+            let open = ledger.borrow().open.get(&token).map(|open| open.sectors);
+            let sectors = open.unwrap_or(0);
+            self.finish(addr, token, done.part(first, sectors));
+            first += sectors;
+        }
         if self.planted(Plant::CompleteTwice) && nth == 20 {
             self.finish(addr, done.token, done.result);
         }
@@ -135,6 +142,20 @@ impl World<'_> {
 
     /// Makes a request of a target. Its token tells how it ends.
     pub fn submit(&mut self, addr: Addr, op: Op, lba: u64, sectors: u64, ordered: bool) -> u64 {
+        let token = self.hand_over(addr, op, lba, sectors, ordered);
+        self.drain(addr);
+        token
+    }
+
+    /// The same while somebody else is busy with what the target wants done.
+    pub(crate) fn hand_over(
+        &mut self,
+        addr: Addr,
+        op: Op,
+        lba: u64,
+        sectors: u64,
+        ordered: bool,
+    ) -> u64 {
         let token = self.next_token;
         self.next_token += 1;
         let len = match op {
@@ -168,7 +189,6 @@ impl World<'_> {
             Some(slot) if !slot.waiting.is_empty() => slot.waiting.push_back((token, open)),
             _ => self.try_submit(addr, token, open),
         }
-        self.drain(addr);
         token
     }
 
@@ -190,6 +210,12 @@ impl World<'_> {
         if self.options.plant == Some(Plant::SkipFlush) && open.op == Op::Flush {
             ledger.borrow_mut().accept(token, open);
             self.finish(addr, token, Ok(()));
+            return;
+        }
+        if self.options.host.join
+            && let Some(first) = slot.target.join(now, &request)
+        {
+            ledger.borrow_mut().accept_behind(first, token, open);
             return;
         }
         let room = slot.target.has_room();

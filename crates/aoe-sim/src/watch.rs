@@ -253,9 +253,10 @@ impl World<'_> {
                 Payload::Io { token: named, .. } => *token == named,
                 _ if command.class == Op::Flush => open.op == Op::Flush,
                 _ => {
+                    let (begin, end) = ledger.span(*token);
                     open.op == command.class
-                        && open.lba <= command.lba
-                        && command.lba + command.sectors <= open.lba + open.sectors
+                        && begin <= command.lba
+                        && command.lba + command.sectors <= end
                 }
             })
             .collect();

@@ -5,6 +5,24 @@ use aoe_core::Op;
 
 use crate::world::{Addr, What, World};
 
+/// Requests that follow each other on the disk.
+#[derive(Copy, Clone, Debug)]
+pub(crate) struct Run {
+    op: Op,
+    /// Where the next one begins.
+    place: u64,
+    /// How many there are still.
+    left: u64,
+}
+
+impl Run {
+    pub(crate) const OVER: Self = Self {
+        op: Op::Read,
+        place: 0,
+        left: 0,
+    };
+}
+
 impl World<'_> {
     /// Plans the next request of the load.
     pub(crate) fn more_work(&mut self, addr: Addr) {
@@ -19,11 +37,14 @@ impl World<'_> {
         }
     }
 
-    /// Makes requests up to the wanted depth.
+    /// Makes requests up to the wanted depth; runs of them half of that at a time, and before anything is
+    /// sent, as when another thread is sending.
     pub(crate) fn work(&mut self, addr: Addr) {
         let work = self.options.work;
+        let mut burst = work.runs > 0;
         if let Some(slot) = self.slots.get_mut(&addr) {
             slot.work_pending = false;
+            burst &= self.ledgers[&addr].borrow().open.len() + slot.waiting() <= work.depth / 2;
         }
         loop {
             let open = self
@@ -33,15 +54,20 @@ impl World<'_> {
             let Some(slot) = self.slots.get_mut(&addr) else {
                 return;
             };
-            if slot.made >= work.requests || open + slot.waiting() >= work.depth {
-                return;
+            let waits = work.runs > 0 && !burst;
+            if slot.made >= work.requests || open + slot.waiting() >= work.depth || waits {
+                break;
             }
             slot.made += 1;
             let (can_flush, can_trim) = (slot.target.can_flush(), slot.target.can_trim());
             let size = work.region.min(slot.target.sectors());
             let (op, lba, sectors, ordered) = self.draw(size, can_flush, can_trim);
-            self.submit(addr, op, lba, sectors, ordered);
+            self.hand_over(addr, op, lba, sectors, ordered);
+            if !burst {
+                self.drain(addr);
+            }
         }
+        self.drain(addr);
     }
 
     fn draw(&mut self, size: u64, can_flush: bool, can_trim: bool) -> (Op, u64, u64, bool) {
@@ -62,11 +88,32 @@ impl World<'_> {
         if op == Op::Flush || size == 0 {
             return (Op::Flush, 0, 0, ordered);
         }
+        if work.runs > 0 && self.rng.below(1000) < work.runs {
+            return self.draw_run(size, ordered);
+        }
         let grain = if work.aligned { 8 } else { 1 };
         let longest = (work.longest / grain).max(1).min((size / grain).max(1));
         let sectors = (self.rng.below(longest) + 1) * grain;
         let lba = self.rng.below((size.saturating_sub(sectors)) / grain + 1) * grain;
         (op, lba, sectors, ordered)
+    }
+
+    /// The next short request of a run, each of which begins where the one before it ends.
+    fn draw_run(&mut self, size: u64, ordered: bool) -> (Op, u64, u64, bool) {
+        let sectors = *self.rng.pick(&[1, 1, 1, 2, 3]).unwrap_or(&1);
+        let sectors = sectors.min(size);
+        if self.run.left == 0 || self.run.place + sectors > size {
+            let write = self.rng.chance(500_000);
+            self.run = Run {
+                op: if write { Op::Write } else { Op::Read },
+                place: self.rng.below(size - sectors + 1),
+                left: self.rng.between(2, 20),
+            };
+        }
+        let lba = self.run.place;
+        self.run.place += sectors;
+        self.run.left -= 1;
+        (self.run.op, lba, sectors, ordered)
     }
 
     fn addresses(&self) -> Vec<Addr> {

@@ -18,6 +18,7 @@ use crate::net::{End, Segment};
 use crate::options::{Fault, Options};
 use crate::pcap::Pcap;
 use crate::watch::Watch;
+use crate::work::Run;
 
 /// Shelf and slot.
 pub type Addr = (u16, u8);
@@ -137,6 +138,7 @@ pub struct World<'p> {
     pub(crate) loans: Vec<Loan<'p>>,
     pub(crate) watch: Watch,
     pub(crate) next_token: u64,
+    pub(crate) run: Run,
     pub(crate) results: BTreeMap<u64, crate::host::Ended>,
     /// What went wrong.
     pub trouble: Trouble,
@@ -235,6 +237,7 @@ impl<'p> World<'p> {
             loans,
             watch: Watch::default(),
             next_token: 1,
+            run: Run::OVER,
             results: BTreeMap::new(),
             trouble,
             last_fault: 0,

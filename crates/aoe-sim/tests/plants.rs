@@ -23,6 +23,7 @@ fn busy(seed: u64) -> Options {
         ordered: 50,
         aligned: false,
         think: MS,
+        runs: 0,
     };
     options.host.send_delay = 20_000;
     options.host.commit_delay = 20_000;

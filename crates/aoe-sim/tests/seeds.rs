@@ -56,6 +56,8 @@ fn clean(seed: u64) -> bool {
 fn still(seed: u64) -> Options {
     let mut options = Options::draw(seed);
     options.host.call_time = 0;
+    options.host.join = false;
+    options.work.runs = 0;
     options
 }
 

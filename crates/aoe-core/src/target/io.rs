@@ -4,8 +4,11 @@
 //! cut into frames completely, then *cut* until the last of them is answered, then *done* until the
 //! caller has fetched its completion. The first three are in the active list, in the order in which
 //! they were accepted.
+//!
+//! A short request can be *joined* to the one before it (joined.rs): from then on the two are one request.
 
 use super::frames::NIL;
+use super::joined::Parts;
 use super::overlap::Classes;
 use crate::{Completion, Instant, IoError, Op, Request};
 
@@ -24,6 +27,8 @@ pub struct Io {
     pub(crate) state: IoState,
     pub(crate) op: Op,
     pub(crate) ordered: bool,
+    /// The parts of a joined request go in frames of their own.
+    pub(super) alone: bool,
     /// References to its data that are outside the engine: frames being built, answers being copied.
     pins: u16,
     generation: u32,
@@ -33,9 +38,15 @@ pub struct Io {
     /// Sectors cut into frames so far; a flush counts as one.
     pub(crate) cut: u64,
     /// Sectors not completed; a flush counts as one.
-    remaining: u64,
+    pub(super) remaining: u64,
     error: Option<IoError>,
     submitted: Instant,
+    /// The requests that it is made of, if it is more than one.
+    pub(super) parts: Parts,
+    /// How many those are that did not fail alone.
+    pub(super) requests: u8,
+    /// Sectors of those that did.
+    pub(super) bad_sectors: u8,
     prev: u16,
     next: u16,
     /// The next one in the ready, done or free queue.
@@ -52,6 +63,7 @@ impl Io {
         state: IoState::Free,
         op: Op::Read,
         ordered: false,
+        alone: false,
         pins: 0,
         generation: 0,
         token: 0,
@@ -61,6 +73,9 @@ impl Io {
         remaining: 0,
         error: None,
         submitted: Instant::from_nanos(0),
+        parts: Parts::NONE,
+        requests: 1,
+        bad_sectors: 0,
         prev: NIL,
         next: NIL,
         queue_next: NIL,
@@ -112,6 +127,17 @@ impl Io {
         true
     }
 
+    /// How it ended.
+    pub(crate) fn completion(&self) -> Completion {
+        Completion {
+            token: self.token,
+            result: self.error.map_or(Ok(()), Err),
+            submitted: self.submitted,
+            joined: !self.parts.is_none(),
+            bad: self.parts.bad(),
+        }
+    }
+
     pub(crate) const fn has_failed(&self) -> bool {
         self.error.is_some()
     }
@@ -133,14 +159,6 @@ impl Io {
     }
 }
 
-/// A request that ended.
-#[derive(Copy, Clone, PartialEq, Eq, Debug)]
-pub(crate) struct Done {
-    pub(crate) completion: Completion,
-    pub(crate) op: Op,
-    pub(crate) sectors: u64,
-}
-
 /// A queue by `queue_next`.
 #[derive(Copy, Clone, Debug)]
 struct Queue {
@@ -159,16 +177,17 @@ impl Queue {
 #[derive(Debug)]
 pub(crate) struct Ios<'s> {
     slots: &'s mut [Io],
-    free: Queue,
+    /// The first free slot; the one that was used last.
+    free: u16,
     ready: Queue,
     done: Queue,
     /// First and last of the active list.
     oldest: u16,
-    newest: u16,
+    pub(super) newest: u16,
     active: u16,
     waiting: u16,
     /// Ordered requests among the active ones.
-    ordered: u16,
+    pub(super) ordered: u16,
     /// Writes and TRIMs among the active ones.
     modifying: u16,
     /// The same by their size.
@@ -183,7 +202,7 @@ impl<'s> Ios<'s> {
     pub(crate) fn unlent() -> Self {
         Self {
             slots: &mut [],
-            free: Queue::EMPTY,
+            free: NIL,
             ready: Queue::EMPTY,
             done: Queue::EMPTY,
             oldest: NIL,
@@ -201,10 +220,10 @@ impl<'s> Ios<'s> {
 
     pub(crate) fn lend(&mut self, slots: &'s mut [Io]) {
         self.slots = slots;
-        self.free = Queue::EMPTY;
-        for index in 0..self.slots.len().min(usize::from(NIL)) as u16 {
+        self.free = NIL;
+        for index in (0..self.slots.len().min(usize::from(NIL)) as u16).rev() {
             *self.at(index) = Io::EMPTY;
-            self.free = self.enqueued(self.free, index);
+            self.set_free(index);
         }
     }
 
@@ -218,7 +237,7 @@ impl<'s> Ios<'s> {
 
     /// Gives the slots back while no request is accepted and not completed.
     pub(crate) fn take_back(&mut self) -> &'s mut [Io] {
-        self.free = Queue::EMPTY;
+        self.free = NIL;
         core::mem::take(&mut self.slots)
     }
 
@@ -256,7 +275,7 @@ impl<'s> Ios<'s> {
     }
 
     pub(crate) const fn has_room(&self) -> bool {
-        self.free.head != NIL
+        self.free != NIL
     }
 
     /// Accepted requests whose completion was not fetched yet.
@@ -293,11 +312,11 @@ impl<'s> Ios<'s> {
 
     /// Accepts a request. It waits until [`Ios::make_ready`].
     pub(crate) fn accept(&mut self, now: Instant, request: &Request) -> Option<u16> {
-        let index = self.free.head;
+        let index = self.free;
         if index == NIL {
             return None;
         }
-        self.free = self.dequeued(self.free);
+        self.free = self.get(index).queue_next;
         let newest = self.newest;
         let io = self.at(index);
         *io = Io {
@@ -514,28 +533,26 @@ impl<'s> Ios<'s> {
         self.ready = queue;
     }
 
-    /// The next request that ended, in the order in which they did.
-    pub(crate) fn pop_done(&mut self) -> Option<Done> {
+    /// Frees a slot, and gives the one behind it in the queue that it was in.
+    fn set_free(&mut self, index: u16) -> u16 {
+        let free = core::mem::replace(&mut self.free, index);
+        let io = self.at(index);
+        io.state = IoState::Free;
+        core::mem::replace(&mut io.queue_next, free)
+    }
+
+    /// The next request that ended, in the order in which they did. Its slot is free from now on.
+    pub(crate) fn pop_done(&mut self) -> Option<&Io> {
         let index = self.done.head;
         if index == NIL {
             return None;
         }
-        self.done = self.dequeued(self.done);
-        let io = self.at(index);
-        let completion = Completion {
-            token: io.token,
-            result: io.error.map_or(Ok(()), Err),
-            submitted: io.submitted,
-        };
-        let done = Done {
-            completion,
-            op: io.op,
-            sectors: io.sectors,
-        };
-        io.state = IoState::Free;
+        self.done.head = self.set_free(index);
+        if self.done.head == NIL {
+            self.done.tail = NIL;
+        }
         self.undelivered -= 1;
-        self.free = self.enqueued(self.free, index);
-        Some(done)
+        Some(self.get(index))
     }
 }
 
@@ -637,14 +654,14 @@ mod tests {
             run_to_cut(ios, io);
             ios.at(io).pin();
             assert!(!ios.note_done(io, 2));
-            assert_eq!(ios.pop_done(), None);
+            assert!(ios.pop_done().is_none());
             let generation = ios.get(io).generation();
             assert!(ios.unpin(io, generation));
             assert_eq!(
-                ios.pop_done().map(|done| done.completion.result),
+                ios.pop_done().map(|io| io.completion().result),
                 Some(Ok(()))
             );
-            assert_eq!(ios.pop_done(), None);
+            assert!(ios.pop_done().is_none());
         });
     }
 
@@ -657,9 +674,9 @@ mod tests {
             ios.make_ready(second);
             assert!(!ios.fail(first, IoError::Failed));
             ios.sweep_ready();
-            let done: Vec<_> = core::iter::from_fn(|| ios.pop_done()).collect();
+            let done: Vec<_> = core::iter::from_fn(|| ios.pop_done().map(Io::completion)).collect();
             assert_eq!(done.len(), 1);
-            let Completion { token, result, .. } = done[0].completion;
+            let Completion { token, result, .. } = done[0];
             assert_eq!((token, result), (1, Err(IoError::Failed)));
             assert_eq!(ios.first_ready(), Some(second));
             assert_eq!(ios.outstanding(), 1);

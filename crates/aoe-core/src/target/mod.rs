@@ -8,6 +8,7 @@
 mod discovery;
 mod frames;
 mod io;
+mod joined;
 mod lifecycle;
 mod loss;
 mod overlap;
@@ -35,6 +36,7 @@ use tag::TagKey;
 
 pub use frames::Frame;
 pub use io::Io;
+pub(crate) use joined::Parts;
 pub use paths::{Path, PathState};
 pub use state::State;
 pub(crate) use transmit::config_transmit;
@@ -76,6 +78,8 @@ pub struct Counters {
     pub conflicts: u64,
     /// Frames that the target refused (AoE error or busy).
     pub refusals: u64,
+    /// Requests that went in one frame with the one before them.
+    pub joined: u64,
 }
 
 /// The rarely used part of a target, in memory lent by the caller.
@@ -109,6 +113,7 @@ impl Info {
             quarantine_waits: 0,
             conflicts: 0,
             refusals: 0,
+            joined: 0,
         },
     };
 }
@@ -400,12 +405,8 @@ impl<'s> Target<'s> {
     #[must_use]
     pub fn poll_completion(&mut self) -> Option<Completion> {
         let done = self.ios.pop_done()?;
-        if done.completion.result.is_err() {
-            self.info.counters.errors += 1;
-        } else {
-            self.info.counters.count_done(done.op, done.sectors);
-        }
-        Some(done.completion)
+        self.info.counters.count(done);
+        Some(done.completion())
     }
 
     /// The next thing to report.
@@ -521,15 +522,20 @@ impl<'s> Target<'s> {
 }
 
 impl Counters {
-    const fn count_done(&mut self, op: Op, sectors: u64) {
-        let bytes = sectors.saturating_mul(512);
-        match op {
+    fn count(&mut self, done: &Io) {
+        let requests = u64::from(done.requests);
+        if done.has_failed() {
+            self.errors += requests;
+            return;
+        }
+        let bytes = (done.sectors - u64::from(done.bad_sectors)) << 9;
+        match done.op {
             Op::Read => {
-                self.reads += 1;
+                self.reads += requests;
                 self.bytes_read = self.bytes_read.wrapping_add(bytes);
             }
             Op::Write => {
-                self.writes += 1;
+                self.writes += requests;
                 self.bytes_written = self.bytes_written.wrapping_add(bytes);
             }
             Op::Flush => self.flushes += 1,
@@ -552,6 +558,6 @@ mod tests {
         );
         assert!(size_of::<Path>() <= 320, "{}", size_of::<Path>());
         assert!(size_of::<Frame>() <= 64, "{}", size_of::<Frame>());
-        assert!(size_of::<Io>() <= 72, "{}", size_of::<Io>());
+        assert!(size_of::<Io>() <= 80, "{}", size_of::<Io>());
     }
 }

@@ -374,6 +374,9 @@ impl Target<'_> {
                 let frame = self.frames.get(index);
                 let (io, path) = (frame.io, frame.path);
                 self.note_failure(now, self.ios.get(io).op, error, path);
+                if self.fail_part(now, index, error) {
+                    return;
+                }
                 self.retire(index);
                 self.fail_request(io, error);
                 self.wake_waiting(now);

@@ -131,9 +131,11 @@ impl Target<'_> {
             } else {
                 self.pick_path(links, |_| true)?
             };
-            let op = self.ios.get(frame.io).op;
+            let io = self.ios.get(frame.io);
+            let op = io.op;
             let payload = self.paths.get(path).frame_sectors(now, link, op);
-            if let Some(index) = self.fit(index, payload) {
+            let limit = io.frame_limit(frame.offset);
+            if let Some(index) = self.fit(index, payload.min(limit)) {
                 break (index, path, link, op, payload);
             }
             next = self.frames.after(index);

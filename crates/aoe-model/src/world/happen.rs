@@ -136,11 +136,7 @@ impl World<'_> {
         // Not every caller opens the disk first; but memory every request needs.
         self.lend();
         let now = self.instant();
-        let done = Completion {
-            token,
-            result: Ok(()),
-            submitted: now,
-        };
+        let done = Completion::new(token, Ok(()), now);
         let working = must_fail.is_none();
         if self.planted(Mistake::SkipFlush) && op == Op::Flush && working {
             self.model.accept(token, asked);

@@ -329,3 +329,120 @@ fn buffer_counts_of_nought_and_one_work() {
         });
     }
 }
+
+/// One buffer, which a read far away is in, so that what comes then has to wait; and a caller that joins.
+fn behind_one(bytes: u32, test: impl FnOnce(&mut World<'_>, u64)) {
+    let mut profile = Profile::vblade();
+    profile.buffer_count = 1;
+    let mut options = mtu(with(profile), bytes);
+    options.host.join = true;
+    options.tunables.dead_secs = 5;
+    options.allowed.push(IoError::Failed);
+    scenario(options, |world| {
+        up(world);
+        // What a frame holds is known once one was sent.
+        good(world, Op::Read, 0, 1);
+        good(world, Op::Write, 0, 1);
+        forget(world);
+        let first = world.submit(ADDR, Op::Read, 1000, 1, false);
+        test(world, first);
+    });
+}
+
+fn all_good(world: &mut World<'_>, tokens: &[u64]) {
+    for token in tokens {
+        assert_eq!(wait(world, *token, 30 * SEC).result, Ok(()), "{token}");
+    }
+}
+
+#[test]
+fn short_requests_that_follow_each_other_share_a_frame() {
+    behind_one(9000, |world, first| {
+        let mut tokens = vec![first];
+        for lba in (0..8).step_by(2) {
+            tokens.push(world.submit(ADDR, Op::Write, lba, 2, false));
+        }
+        for lba in 16..20 {
+            tokens.push(world.submit(ADDR, Op::Read, lba, 1, false));
+        }
+        all_good(world, &tokens);
+        assert_eq!(cuts(world, WRITE_EXT), [(0, 8)]);
+        assert_eq!(cuts(world, READ_EXT), [(16, 4), (1000, 1)]);
+        let counters = world.slot(ADDR).unwrap().target().counters();
+        assert_eq!(counters.joined, 6);
+        assert_eq!((counters.reads, counters.bytes_read), (6, 6 * 512));
+        assert_eq!((counters.writes, counters.bytes_written), (5, 9 * 512));
+    });
+}
+
+#[test]
+fn joined_requests_fill_no_more_than_a_frame() {
+    behind_one(1500, |world, first| {
+        let mut tokens = vec![first];
+        tokens.extend((0..5).map(|lba| world.submit(ADDR, Op::Write, lba, 1, false)));
+        all_good(world, &tokens);
+        assert_eq!(cuts(world, WRITE_EXT), [(0, 2), (2, 2), (4, 1)]);
+    });
+}
+
+#[test]
+fn requests_are_not_joined_across_others_gaps_and_barriers() {
+    behind_one(9000, |world, first| {
+        let mut tokens = vec![first];
+        for (op, lba, ordered) in [
+            (Op::Write, 0, false),
+            (Op::Write, 2, false),
+            (Op::Read, 3, false),
+            (Op::Read, 2, false),
+            (Op::Write, 3, false),
+            (Op::Flush, 0, false),
+            (Op::Write, 4, false),
+            (Op::Write, 5, true),
+            (Op::Write, 6, false),
+            (Op::Write, 7, false),
+            // Half of it is being written.
+            (Op::Write, 0, false),
+            (Op::Write, 1, false),
+            (Op::Write, 2, false),
+        ] {
+            let sectors = u64::from(op != Op::Flush);
+            tokens.push(world.submit(ADDR, op, lba, sectors, ordered));
+        }
+        all_good(world, &tokens);
+        assert!(commands(world, WRITE_EXT).iter().all(|f| f.count == 1));
+        assert!(commands(world, READ_EXT).iter().all(|f| f.count == 1));
+    });
+}
+
+#[test]
+fn of_joined_requests_only_that_with_the_bad_sector_fails() {
+    behind_one(9000, |world, first| {
+        world.apply(&Fault::BadSector(0, 5));
+        let tokens: Vec<u64> = (0..10)
+            .step_by(2)
+            .map(|lba| world.submit(ADDR, Op::Read, lba, 2, false))
+            .collect();
+        all_good(world, &[first]);
+        let ends: Vec<_> = tokens
+            .iter()
+            .map(|token| wait(world, *token, 30 * SEC).result)
+            .collect();
+        let failed = Err(IoError::Failed);
+        assert_eq!(ends, [Ok(()), Ok(()), failed, Ok(()), Ok(())]);
+        let counters = world.slot(ADDR).unwrap().target().counters();
+        assert_eq!((counters.joined, counters.errors), (4, 1));
+    });
+}
+
+#[test]
+fn joined_requests_of_a_target_that_dies_all_fail() {
+    behind_one(9000, |world, first| {
+        world.apply(&Fault::Kill(0));
+        let mut tokens = vec![first];
+        tokens.extend((0..6).map(|lba| world.submit(ADDR, Op::Write, lba, 1, false)));
+        for token in tokens {
+            let ended = wait(world, token, 30 * SEC);
+            assert_eq!(ended.result, Err(IoError::Failed));
+        }
+    });
+}
