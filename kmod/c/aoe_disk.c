@@ -38,6 +38,21 @@ aoe_disk_bio(uint64_t token)
 	return ((struct bio *)(uintptr_t)token);
 }
 
+/*
+ * Requests that go as one: each names the next, and the first one the last.
+ */
+static struct bio **
+aoe_disk_next(struct bio *bp)
+{
+	return ((struct bio **)&bp->bio_driver1);
+}
+
+static struct bio **
+aoe_disk_last(struct bio *bp)
+{
+	return ((struct bio **)&bp->bio_driver2);
+}
+
 static void
 aoe_disk_describe(struct bio *bp, struct aoe_request *request)
 {
@@ -255,6 +270,28 @@ aoe_shim_bio_tell(struct aoe_cell *cell)
 	aoe_disk_tell(&cell->ac_done, &cell->ac_mtx);
 }
 
+/* The second one goes behind the first, and those that do so already. */
+void
+aoe_shim_bio_join(struct aoe_cell *cell, uint64_t first, uint64_t bio)
+{
+	struct bio *bp = aoe_disk_bio(first), *last;
+
+	mtx_assert(&cell->ac_mtx, MA_OWNED);
+	last = *aoe_disk_last(bp) != NULL ? *aoe_disk_last(bp) : bp;
+	*aoe_disk_next(last) = *aoe_disk_last(bp) = aoe_disk_bio(bio);
+}
+
+/* The length of a request, and the one that was joined to it, or 0. */
+uint64_t
+aoe_shim_bio_next(struct aoe_cell *cell, uint64_t bio, uint64_t *length)
+{
+	struct bio *bp = aoe_disk_bio(bio);
+
+	mtx_assert(&cell->ac_mtx, MA_OWNED);
+	*length = bp->bio_length;
+	return ((uintptr_t)*aoe_disk_next(bp));
+}
+
 /* The requests that found the engine full, in their order. */
 void
 aoe_shim_bio_wait(struct aoe_cell *cell, uint64_t bio)
@@ -283,33 +320,64 @@ aoe_shim_bio_take(struct aoe_cell *cell)
 	bioq_takefirst(&cell->ac_waitq);
 }
 
-struct aoe_disk_copy {
-	struct memdesc	mem;
-	int		offset;
+/*
+ * Copies between memory and the data of a request, those of the joined ones
+ * behind it.  The caller has checked all lengths.
+ */
+static void
+aoe_disk_copy(uint64_t bio, u_int offset, u_int len, char *memory, bool in)
+{
+	struct bio *bp = aoe_disk_bio(bio);
+	struct memdesc mem;
+	u_int n, skip;
+
+	while (len > 0) {
+		while (offset >= bp->bio_length) {
+			offset -= bp->bio_length;
+			bp = *aoe_disk_next(bp);
+		}
+		n = MIN(len, bp->bio_length - offset);
+		mem = memdesc_bio(bp);
+		/* memdesc_bio() does not know that GEOM cuts lists in a segment. */
+		skip = (bp->bio_flags & BIO_VLIST) != 0 ? bp->bio_ma_offset : 0;
+		if (in)
+			memdesc_copyback(&mem, skip + offset, n, memory);
+		else
+			memdesc_copydata(&mem, skip + offset, n, memory);
+		memory += n;
+		offset += n;
+		len -= n;
+	}
+}
+
+/* From a request into a frame. */
+void
+aoe_disk_read(uint64_t bio, u_int offset, u_int len, char *to)
+{
+	aoe_disk_copy(bio, offset, len, to, false);
+}
+
+struct aoe_disk_place {
+	uint64_t	bio;
+	u_int		offset;
 };
 
 static int
-aoe_disk_copy_part(void *arg, void *data, u_int len)
+aoe_disk_write_part(void *arg, void *data, u_int len)
 {
-	struct aoe_disk_copy *copy = arg;
+	struct aoe_disk_place *to = arg;
 
-	memdesc_copyback(&copy->mem, copy->offset, len, data);
-	copy->offset += len;
+	aoe_disk_copy(to->bio, to->offset, len, data, true);
+	to->offset += len;
 	return (0);
 }
 
-/* From a frame to a request.  The caller has checked all lengths. */
+/* From a frame to a request. */
 void
 aoe_shim_bio_copy(uint64_t bio, uint32_t offset, struct mbuf *m, uint32_t from,
     uint32_t len)
 {
-	struct aoe_disk_copy copy;
-	struct bio *bp = aoe_disk_bio(bio);
+	struct aoe_disk_place to = { .bio = bio, .offset = offset };
 
-	copy.mem = memdesc_bio(bp);
-	copy.offset = offset;
-	/* memdesc_bio() does not know that GEOM cuts lists in a segment. */
-	if ((bp->bio_flags & BIO_VLIST) != 0)
-		copy.offset += bp->bio_ma_offset;
-	m_apply(m, from, len, aoe_disk_copy_part, &copy);
+	m_apply(m, from, len, aoe_disk_write_part, &to);
 }

@@ -13,7 +13,6 @@
 #include <sys/endian.h>
 #include <sys/epoch.h>
 #include <sys/mbuf.h>
-#include <sys/memdesc.h>
 #include <sys/socket.h>
 
 #include <net/ethernet.h>
@@ -180,26 +179,6 @@ aoe_net_reserved(struct aoe_netif *an, u_int len)
 	return (m);
 }
 
-static void
-aoe_net_fill_part(const struct aoe_frame *frame, u_int done, char *to,
-    u_int len)
-{
-	struct memdesc mem;
-	struct bio *bp;
-	u_int offset;
-
-	if (frame->af_payload != AOE_PAYLOAD_BIO) {
-		bzero(to, len);
-		return;
-	}
-	bp = (struct bio *)(uintptr_t)frame->af_bio;
-	mem = memdesc_bio(bp);
-	offset = frame->af_offset + done;
-	if ((bp->bio_flags & BIO_VLIST) != 0)
-		offset += bp->bio_ma_offset;
-	memdesc_copydata(&mem, offset, len, to);
-}
-
 /*
  * Writes the frame into an empty chain that is long enough: header, payload,
  * and zeroes up to the Ethernet minimum.
@@ -228,8 +207,8 @@ aoe_net_fill(struct mbuf *m, const struct aoe_frame *frame, u_int total)
 				n->m_len = 0;
 				continue;
 			}
-			aoe_net_fill_part(frame, done, mtod(n, char *) +
-			    n->m_len, len);
+			aoe_disk_read(frame->af_bio, frame->af_offset + done,
+			    len, mtod(n, char *) + n->m_len);
 			n->m_len += len;
 		}
 	}

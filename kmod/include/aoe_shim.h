@@ -232,6 +232,9 @@ void	aoe_shim_disk_resize(struct aoe_cell *cell, int64_t mediasize);
 void	aoe_shim_disk_gone(struct aoe_cell *cell);
 void	aoe_shim_disk_destroy(struct aoe_cell *cell);
 void	aoe_shim_bio_done(struct aoe_cell *cell, uint64_t bio, int error);
+void	aoe_shim_bio_join(struct aoe_cell *cell, uint64_t first, uint64_t bio);
+uint64_t aoe_shim_bio_next(struct aoe_cell *cell, uint64_t bio,
+	    uint64_t *length);
 void	aoe_shim_bio_tell(struct aoe_cell *cell);	/* gives the lock up */
 void	aoe_shim_bio_tell_later(struct aoe_cell *cell);	/* by a thread */
 void	aoe_shim_bio_wait(struct aoe_cell *cell, uint64_t bio);

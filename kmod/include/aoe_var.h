@@ -65,6 +65,7 @@ int	aoe_cell_init(void);
 void	aoe_cell_fini(void);
 
 /* aoe_disk.c */
+void	aoe_disk_read(uint64_t bio, u_int offset, u_int len, char *to);
 void	aoe_disk_tell(struct bio_queue *ended, struct mtx *lock);
 
 /* aoe_done.c */

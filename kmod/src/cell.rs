@@ -622,6 +622,20 @@ impl<'a> CellGuard<'a> {
         unsafe { raw::aoe_shim_bio_done(self.cell.shim.as_ptr(), bio, errno) }
     }
 
+    /// The second request goes behind the first from now on.
+    pub(crate) fn join_bio(&mut self, first: u64, bio: u64) {
+        // SAFETY: the lock is held; the engine has the first one, and did not begin it.
+        unsafe { raw::aoe_shim_bio_join(self.cell.shim.as_ptr(), first, bio) }
+    }
+
+    /// The length of a request in bytes, and the request that was joined to it.
+    pub(crate) fn next_bio(&mut self, bio: u64) -> (u64, Option<u64>) {
+        let mut length = 0;
+        // SAFETY: the lock is held, and the request has not ended.
+        let next = unsafe { raw::aoe_shim_bio_next(self.cell.shim.as_ptr(), bio, &raw mut length) };
+        (length, (next != 0).then_some(next))
+    }
+
     /// Tells GEOM of the requests that ended, without the lock. No other may be held.
     pub(crate) fn tell(mut self) {
         if core::mem::take(&mut self.untold) {

@@ -3,7 +3,7 @@
 
 use core::fmt::{self, Display};
 
-use aoe_core::{Full, Op, Request, Target};
+use aoe_core::{Completion, Full, Instant, IoError, Op, Request, Target};
 use aoe_wire::{Identify, TargetAddr};
 
 use crate::cell::{self, Cell, CellGuard, Disk};
@@ -53,16 +53,53 @@ pub(crate) fn submit(cell: &Cell, request: &aoe_request) {
     match translate(request) {
         Err(errno) => guard.finish_bio(request.ar_bio, errno),
         Ok(_) if guard.first_queued().is_some() => guard.queue_bio(request.ar_bio),
-        Ok(translated) => {
-            match guard.target.submit(now, translated) {
-                Ok(()) => {}
-                Err(Full) if guard.target.is_lent() => guard.queue_bio(request.ar_bio),
-                // GEOM lets nobody through to a disk that is not open.
-                Err(Full) => guard.finish_bio(request.ar_bio, errno::ENXIO),
-            }
-        }
+        Ok(translated) => match hand_over(&mut guard, now, translated) {
+            Ok(()) => {}
+            Err(Full) if guard.target.is_lent() => guard.queue_bio(request.ar_bio),
+            // GEOM lets nobody through to a disk that is not open.
+            Err(Full) => guard.finish_bio(request.ar_bio, errno::ENXIO),
+        },
     }
     drive(guard);
+}
+
+/// Gives a request to the engine, behind the last one if they go as one.
+fn hand_over(guard: &mut CellGuard<'_>, now: Instant, request: Request) -> Result<(), Full> {
+    if let Some(first) = guard.target.join(now, &request) {
+        guard.join_bio(first, request.token);
+        return Ok(());
+    }
+    guard.target.submit(now, request)
+}
+
+/// Ends a request, and those that were joined to it.
+pub(crate) fn finish(guard: &mut CellGuard<'_>, done: &Completion) {
+    if !done.is_joined() {
+        guard.finish_bio(done.token, errno_of(done.result));
+        return;
+    }
+    let mut first = 0;
+    let mut next = Some(done.token);
+    while let Some(bio) = next {
+        let (length, behind) = guard.next_bio(bio);
+        let sectors = length / SECTOR;
+        guard.finish_bio(bio, errno_of(done.part(first, sectors)));
+        first += sectors;
+        next = behind;
+    }
+}
+
+/// The errno of a request's end. The one place where the engine's errors become the kernel's.
+const fn errno_of(result: Result<(), IoError>) -> Errno {
+    match result {
+        Ok(()) => 0,
+        Err(IoError::Failed) => errno::EIO,
+        Err(IoError::Reserved) => errno::EBUSY,
+        Err(IoError::ReadOnly) => errno::EROFS,
+        Err(IoError::Unsupported) => errno::EOPNOTSUPP,
+        Err(IoError::Invalid) => errno::EINVAL,
+        Err(IoError::Gone) => errno::ENXIO,
+    }
 }
 
 /// Gives waiting requests to the engine; false when none went.
@@ -78,7 +115,7 @@ pub(crate) fn submit_queued(guard: &mut CellGuard<'_>) -> bool {
         match translate(&request) {
             Err(errno) => guard.finish_bio(request.ar_bio, errno),
             Ok(translated) => {
-                if let Err(Full) = guard.target.submit(now, translated) {
+                if let Err(Full) = hand_over(guard, now, translated) {
                     // It said that it has room: its books are broken, and so is the request.
                     guard.finish_bio(request.ar_bio, errno::EIO);
                 }

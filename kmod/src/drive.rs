@@ -3,12 +3,12 @@
 
 use core::cell;
 
-use aoe_core::{IoError, Link, Links, NetifId, Target};
+use aoe_core::{Link, Links, NetifId, Target};
 
 use crate::batch::BATCH;
 use crate::cell::{Cell, CellGuard, Sender};
 use crate::disk;
-use crate::ffi::{self, Errno, errno};
+use crate::ffi;
 
 /// The interfaces as the kernel has them at this moment. The one that was asked for last is remembered
 /// for as long as the lock is held: most targets have one path.
@@ -30,19 +30,6 @@ impl Links for KernelLinks {
         let link = ffi::netif_link(id);
         self.0.set(Some((id, link)));
         link
-    }
-}
-
-/// The errno of a request's end. The one place where the engine's errors become the kernel's.
-const fn errno_of(result: Result<(), IoError>) -> Errno {
-    match result {
-        Ok(()) => 0,
-        Err(IoError::Failed) => errno::EIO,
-        Err(IoError::Reserved) => errno::EBUSY,
-        Err(IoError::ReadOnly) => errno::EROFS,
-        Err(IoError::Unsupported) => errno::EOPNOTSUPP,
-        Err(IoError::Invalid) => errno::EINVAL,
-        Err(IoError::Gone) => errno::ENXIO,
     }
 }
 
@@ -139,7 +126,7 @@ fn fill(guard: &mut CellGuard<'_>, sender: &mut Sender<'_>) -> bool {
 fn settle(guard: &mut CellGuard<'_>, teller: Teller) {
     loop {
         while let Some(done) = guard.target.poll_completion() {
-            guard.finish_bio(done.token, errno_of(done.result));
+            disk::finish(guard, &done);
         }
         if !guard.target.has_room() || !disk::submit_queued(guard) {
             break;

@@ -145,7 +145,7 @@ enum TargetLeaf {
 
 use TargetLeaf::Number;
 
-const TARGET_LEAVES: [(&str, TargetLeaf); 28] = [
+const TARGET_LEAVES: [(&str, TargetLeaf); 29] = [
     ("state", TargetLeaf::State),
     ("model", TargetLeaf::Model),
     ("serial", TargetLeaf::Serial),
@@ -201,6 +201,7 @@ const TARGET_LEAVES: [(&str, TargetLeaf); 28] = [
     ),
     ("conflicts", Number(|target| target.counters().conflicts)),
     ("refusals", Number(|target| target.counters().refusals)),
+    ("joined", Number(|target| target.counters().joined)),
 ];
 
 /// A leaf of a path.

@@ -5,7 +5,7 @@ Served by this project's own aoe-target, which also counts and refuses requests 
 import hashlib
 import re
 
-from cases.c_files import disk_size, whole_afterwards
+from cases.c_files import disk_size, set_mtu, whole_afterwards
 from lib.case import MIB, Group
 from lib.target import file_hash, pattern
 from lib.util import need, same
@@ -213,6 +213,39 @@ def bad_sector(t):
                 "dd if=/dev/aoe7.0 of=/dev/null bs=512 iseek=101 count=1")
     same(t.leaf("state"), "up", "state")
     need(int(t.leaf("errors")) > 0, "the error is not counted")
+
+
+def at_once(t, server, dd, count=20):
+    """So many dd(1)s of a sector, one behind the other on the disk, while the target stands still; $i counts them."""
+    before = int(t.leaf("joined"))
+    server.pause()
+    job = t.guest.spawn(f"for i in $(jot {count} 0); do {dd} 2>/tmp/said.$i & sleep 0.05; done; wait")
+    t.guest.wait_for(f"test $(sysctl -n net.aoe.target.7.0.joined) -ge {before + count // 2}", 60)
+    server.resume()
+    job.succeed(120)
+
+
+@G.test
+def short_requests_share_a_frame(t):
+    """Those that follow each other on the disk do when they have to wait, and one that fails fails alone."""
+    t.lab.segments[1].port(0)
+    set_mtu(t, 1, "vtnet0", 9000)
+    server = attached(t, "--buffers", "1", "--bad-sector", "13")
+    # GEOM has read that sector, too.
+    errors = int(t.leaf("errors")) + 1
+    frames = int(t.leaf("frames_sent")) - int(t.leaf("retransmits"))
+    at_once(t, server, "dd if=/dev/aoe7.0 of=/tmp/read.$i bs=512 iseek=$i count=1")
+    frames = int(t.leaf("frames_sent")) - int(t.leaf("retransmits")) - frames
+    same(int(t.leaf("errors")), errors, "errors")
+    need("Input/output error" in t.guest.run("cat /tmp/said.13"), "the sector that cannot be read was read")
+    got = t.guest.run("for i in $(jot 20 0); do cat /tmp/read.$i; done | sha256 -q")
+    data = pattern("target", 20 * 512)
+    same(got, hashlib.sha256(data[:13 * 512] + data[14 * 512:]).hexdigest(), "sum of what was read")
+    t.say(f"{t.leaf('joined')} of 20 reads went with another, {frames} frames for all")
+
+    at_once(t, server, "dd if=/dev/vtbd2 of=/dev/aoe7.0 bs=512 iseek=$((40+i)) oseek=$((100+i)) count=1")
+    same(t.guest.run("dd if=/dev/aoe7.0 bs=512 iseek=100 count=20 2>/dev/null | sha256 -q"),
+         t.guest.run("dd if=/dev/vtbd2 bs=512 iseek=40 count=20 2>/dev/null | sha256 -q"), "sum of what was written")
 
 
 @G.test

@@ -69,6 +69,7 @@ fn counters_json(counters: &Counters) -> Map<String, Value> {
         ("quarantine_waits", json!(counters.quarantine_waits)),
         ("conflicts", json!(counters.conflicts)),
         ("refusals", json!(counters.refusals)),
+        ("joined", json!(counters.joined)),
     ])
 }
 
