@@ -16,6 +16,7 @@ import tempfile
 import zipfile
 
 import loss
+import profiles
 import report
 from echo import Echo
 from figures import COLUMNS, MIB, MORE, Cell, Row, Setup, number, ratios
@@ -56,6 +57,8 @@ def options():
     p.add_argument("--full", action="store_true", help="more sizes and depths")
     p.add_argument("--report", metavar="FILE.md",
                    help="write the figures as a table there, and as a plot beside it (needs python3-matplotlib)")
+    p.add_argument("--profile", action="store_true",
+                   help="where the guest's processors spend their time, for aoe.ko; needs dtrace(1) in the guest")
     p.add_argument("--loss", action="store_true", help="what lost frames cost: with aoe-relay on the wire")
     p.add_argument("--rates", default="0.1,1,5", metavar="PERCENT,...",
                    help="with --loss: frames lost, in each direction")
@@ -237,7 +240,13 @@ def main(argv):
         netlab.sweep()
         bench = Bench(config, opts, workdir)
         systems = [system(bench) for system in systems_of(opts)]
-        code = loss.run(bench, systems, setups(opts)) if opts.loss else bench.run(systems)
+        if opts.loss:
+            code = loss.run(bench, systems, setups(opts))
+        elif opts.profile:
+            ours = [system for system in systems if system.ours]
+            code = profiles.run(bench, ours, setups(opts), columns(opts))
+        else:
+            code = bench.run(systems)
     except (HarnessError, TestFailure) as e:
         print(f"tests/bench/run: {e}  [logs in {workdir}]", file=sys.stderr)
         return 1

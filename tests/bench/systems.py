@@ -56,9 +56,12 @@ class System:
     def once(self, guest, devices, mode, block, depth, patience=60, how=""):
         """One measurement: bytes/s, operations/s, mean and worst in microseconds, operations. None: this system
         has no such thing."""
-        words = f"{','.join(devices)} {mode} {block} {depth} {self.opts.seconds:g} {self.opts.size * MIB} {how}"
-        line = guest.run(f"{self.diskbench} {words}", self.opts.seconds * 4 + patience)
+        command = self.command(devices, mode, block, depth, self.opts.seconds)
+        line = guest.run(f"{command} {how}", self.opts.seconds * 4 + patience)
         return [float(x) for x in line.split()]
+
+    def command(self, devices, mode, block, depth, seconds):
+        return f"{self.diskbench} {','.join(devices)} {mode} {block} {depth} {seconds:g} {self.opts.size * MIB}"
 
     def serve(self, stack, lab, setup, ends):
         """Puts the files on these interfaces: each target as a vblade on each of them."""
