@@ -8,6 +8,7 @@ guest differs. The figures are for comparing with each other. They say nothing a
 import argparse
 import contextlib
 import glob
+import importlib.util
 import itertools
 import os
 import shutil
@@ -82,6 +83,8 @@ def parse_options(argv):
     opts = p.parse_args(argv)
     if max(opts.mtu) > LONGEST[opts.nic]:
         p.error(f"argument --mtu: {max(opts.mtu)} is more than the {LONGEST[opts.nic]} of --nic {opts.nic}")
+    if opts.report and not importlib.util.find_spec("matplotlib"):
+        p.error("argument --report: needs python3-matplotlib")
     if opts.loss and not systems_of(opts):
         p.error(f"argument --loss: the relay loses frames of AoE, not those of --guest {opts.guest}")
     if opts.loss and (len(opts.cpus), opts.targets, opts.paths) != (1, [1], [1]):
