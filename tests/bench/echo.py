@@ -22,6 +22,13 @@ class Echo(FreeBSD):
     def takes(self, setup):
         return setup.targets == setup.paths == 1
 
+    def why_not(self):
+        try:
+            return None if self.module else "there is no aoe_echo.ko"
+        except HarnessError as e:
+            said = [line for line in str(e).splitlines() if line.startswith("kmod:")]
+            return f"aoe_echo.ko cannot be built ({' '.join(said) or e})"
+
     @functools.cached_property
     def module(self):
         return self.bench.config.build_module(os.path.join(os.path.dirname(os.path.abspath(__file__)), "aoe_echo.c"))

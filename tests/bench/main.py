@@ -86,7 +86,7 @@ def parse_options(argv):
     if opts.report and not importlib.util.find_spec("matplotlib"):
         p.error("argument --report: needs python3-matplotlib")
     if opts.loss and not systems_of(opts):
-        p.error(f"argument --loss: the relay loses frames of AoE, not those of --guest {opts.guest}")
+        p.error(f"argument --loss: needs a guest with a disk on AoE, which --guest {opts.guest} is not")
     if opts.loss and (len(opts.cpus), opts.targets, opts.paths) != (1, [1], [1]):
         p.error("argument --loss: needs one number of --cpus, and 1 for --targets and --paths")
     return opts
