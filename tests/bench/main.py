@@ -27,7 +27,7 @@ from lib.config import CACHE, Config, parser
 from lib.qemu import check_tools
 from lib.target import make_disk
 from lib.util import GuestHung, HarnessError, TestFailure, TestSkipped, run
-from systems import FreeBSD, Linux, wires
+from systems import FreeBSD, Linux
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 ZIG = "ziglang==0.15.2"
@@ -193,11 +193,7 @@ class Bench:
     def measured_at(self, system, setup):
         """The figures of one system, in a guest of its own."""
         with contextlib.ExitStack() as stack:
-            lab = wires(stack, setup)
-            guest = system.start(stack, lab, setup)
-            # No switch: the target sits on the other end of the guest's wire.
-            system.serve(stack, lab, setup, [segment.tap for segment in lab.segments])
-            devices = system.attach(guest, setup)
+            guest, devices = system.ready(stack, setup)
             cells = self.measure(system, guest, devices, setup)
             system.detach(guest)
             return cells

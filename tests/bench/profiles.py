@@ -11,7 +11,6 @@ import subprocess
 
 from figures import number
 from lib.util import HarnessError
-from systems import wires
 
 #: Samples a second; not a divisor of the clock's rate.
 RATE = 997
@@ -97,10 +96,7 @@ def run(bench, systems, setups, columns):
     for system in systems:
         for setup in filter(system.takes, setups):
             with contextlib.ExitStack() as stack:
-                lab = wires(stack, setup)
-                guest = system.start(stack, lab, setup)
-                system.serve(stack, lab, setup, [segment.tap for segment in lab.segments])
-                devices = system.attach(guest, setup)
+                guest, devices = system.ready(stack, setup)
                 guest.run("kldload -n dtraceall", 60)
                 for title, mode, block, depth, which in columns:
                     # It begins before the samples are taken and ends after.

@@ -46,6 +46,14 @@ class System:
         self.prepare(guest)
         return guest
 
+    def ready(self, stack, setup):
+        """The booted guest on wires of its own, with the targets on their other ends, and its device nodes."""
+        lab = wires(stack, setup)
+        guest = self.start(stack, lab, setup)
+        # No switch: the target sits on the other end of the guest's wire.
+        self.serve(stack, lab, setup, [segment.tap for segment in lab.segments])
+        return guest, self.attach(guest, setup)
+
     def machine_of(self, cls, lab, setup, disks):
         return cls(self.bench.config, lab, os.path.join(self.bench.workdir, self.name), (self.opts.nic,) * setup.paths,
                    disks, memory=1024, cpus=setup.cpus, nic_mtu=max(9000, setup.mtu))

@@ -37,25 +37,31 @@ impl World<'_> {
         }
     }
 
+    /// Requests that were made and have not ended.
+    fn load(&self, addr: Addr) -> usize {
+        let open = self
+            .ledgers
+            .get(&addr)
+            .map_or(0, |ledger| ledger.borrow().open.len());
+        open + self.slots.get(&addr).map_or(0, |slot| slot.waiting())
+    }
+
     /// Makes requests up to the wanted depth; runs of them half of that at a time, and before anything is
     /// sent, as when another thread is sending.
     pub(crate) fn work(&mut self, addr: Addr) {
         let work = self.options.work;
-        let mut burst = work.runs > 0;
+        let burst = work.runs > 0;
         if let Some(slot) = self.slots.get_mut(&addr) {
             slot.work_pending = false;
-            burst &= self.ledgers[&addr].borrow().open.len() + slot.waiting() <= work.depth / 2;
         }
-        loop {
-            let open = self
-                .ledgers
-                .get(&addr)
-                .map_or(0, |ledger| ledger.borrow().open.len());
+        if burst && self.load(addr) > work.depth / 2 {
+            return;
+        }
+        while self.load(addr) < work.depth {
             let Some(slot) = self.slots.get_mut(&addr) else {
                 return;
             };
-            let waits = work.runs > 0 && !burst;
-            if slot.made >= work.requests || open + slot.waiting() >= work.depth || waits {
+            if slot.made >= work.requests {
                 break;
             }
             slot.made += 1;
@@ -67,7 +73,9 @@ impl World<'_> {
                 self.drain(addr);
             }
         }
-        self.drain(addr);
+        if burst {
+            self.drain(addr);
+        }
     }
 
     fn draw(&mut self, size: u64, can_flush: bool, can_trim: bool) -> (Op, u64, u64, bool) {

@@ -61,7 +61,7 @@ impl Parts {
         if sector >= Self::MOST {
             return (sector, 0);
         }
-        let before = self.ends & (Self::bits(0, sector));
+        let before = self.ends & Self::bits(0, sector);
         let first = (u32::BITS - before.leading_zeros()) as u64;
         (first, sector - first + self.rest(sector))
     }
