@@ -4,6 +4,7 @@ Served by this project's own aoe-target, which also counts and refuses requests 
 
 import hashlib
 import re
+import time
 
 from cases.c_files import disk_size, set_mtu, whole_afterwards
 from lib.case import MIB, Group
@@ -276,3 +277,44 @@ def more_targets_than_one_on_an_interface(t):
     for slot in range(count):
         same(t.leaf("size", 20, slot), str(MIB + slot * 512), f"size of 20.{slot}")
     same(t.guest.run("ls /dev | grep -c '^aoe20[.]'"), str(count), "disks")
+
+
+def reads_of(t, slots):
+    return [int(t.leaf("reads", slot=slot)) for slot in slots]
+
+
+def share(t, slots, block, seconds):
+    """The reads of each of these disks in that time, all read from their beginnings again and again at once."""
+    t.guest.run("rm -f /tmp/stop")
+    jobs = [t.guest.spawn(f"while ! test -e /tmp/stop; do dd if=/dev/aoe7.{slot} of=/dev/null bs={block[slot]} "
+                          "2>/dev/null; done") for slot in slots]
+    time.sleep(2)
+    before = reads_of(t, slots)
+    time.sleep(seconds)
+    got = [after - b for after, b in zip(reads_of(t, slots), before)]
+    t.guest.run("touch /tmp/stop; pkill -x dd; true")
+    for job in jobs:
+        job.wait(120)
+    t.guest.run("rm -f /tmp/stop")
+    return got
+
+
+@G.test
+def targets_share_a_card(t):
+    """Four that are read as fast as they go get about the same of it; the reads of a page that one makes beside
+    three of those wait their turn and no longer."""
+    for slot in range(4):
+        t.vblade(seg=0, slot=slot)
+    t.load("em0")
+    for slot in range(4):
+        t.wait_disk(slot=slot)
+    got = share(t, range(4), ["1m"] * 4, 8)
+    t.say(f"reads of 1 MiB, in 8 s: {got}")
+    need(min(got) * 2 > max(got) > 0, f"shares are not alike: {got}")
+
+    (alone,) = share(t, [3], ["4k"] * 4, 4)
+    *streams, beside = share(t, range(4), ["1m"] * 3 + ["4k"], 8)
+    t.say(f"reads of 4 KiB: {alone / 4:.0f}/s alone, {beside / 8:.0f}/s beside streams of {streams} MiB in 8 s")
+    need(min(streams) * 2 > max(streams) > 0, f"shares are not alike: {streams}")
+    # Each may have to wait for what three windows hold, not for whole requests of the others.
+    need(beside / 8 > sum(streams) / 3 / 8, "a page takes longer than a mebibyte of the others")
