@@ -59,7 +59,8 @@ def options():
     p.add_argument("--report", metavar="FILE.md",
                    help="write the figures as a table there, and as a plot beside it (needs python3-matplotlib)")
     p.add_argument("--profile", action="store_true",
-                   help="where the guest's processors spend their time, for aoe.ko; needs dtrace(1) in the guest")
+                   help="where the guest's processors spend their time, and when the parts of a request happen, for "
+                        "aoe.ko; needs dtrace(1) in the guest")
     p.add_argument("--loss", action="store_true", help="what lost frames cost: with aoe-relay on the wire")
     p.add_argument("--rates", default="0.1,1,5", metavar="PERCENT,...",
                    help="with --loss: frames lost, in each direction")

@@ -2,7 +2,7 @@
 """Where the guest's processors spend their time under each load, by DTrace's profile provider in the guest.
 
 A sample that lies where an idle processor waits is idle; shares are of the others. Samples taken in a section
-without interrupts are counted where it ends."""
+without interrupts are counted where it ends. Of requests that are alone on their way it is shown when their parts happen."""
 
 import bisect
 import contextlib
@@ -11,6 +11,7 @@ import subprocess
 
 from figures import number
 from lib.util import HarnessError
+from stages import stages
 
 #: Samples a second; not a divisor of the clock's rate.
 RATE = 997
@@ -105,4 +106,8 @@ def run(bench, systems, setups, columns):
                     text = guest.run(f"sleep 2; dtrace -q -n '{script}' 2>&1", opts.seconds * 4 + 120)
                     got = float(job.succeed(opts.seconds * 4 + 60).split()[which]) / (1e6 if which == 0 else 1)
                     print(f"{system.name} MTU {setup.mtu}, {title}: {number(got)}, {Profile(text, symbols)}", flush=True)
+                    if depth == 1 and system.ours:
+                        job = guest.spawn(system.command(devices, mode, block, depth, opts.seconds + 6))
+                        print(f"  {stages(guest, opts.seconds)}", flush=True)
+                        job.succeed(opts.seconds * 4 + 60)
     return 0

@@ -21,8 +21,8 @@ aoe:::submit { at[arg0] = timestamp; }
 aoe:::complete /at[arg0]/ { @longest = max((timestamp - at[arg0]) / 1000); @timed = count(); }
 END { printa("%@d ", @longest); printa("%@d\\n", @timed); }
 """
-#: The table holds all addresses; the buffers leave it room in the guest's memory.
-SIZES = "-x dynvarsize=16m -x bufsize=64k -x aggsize=64k"
+#: With buffers of a size that the guest's memory has room for, and says nothing about.
+DTRACE = "dtrace -q -x bufsize=64k -x aggsize=64k"
 
 
 class System:
@@ -136,7 +136,7 @@ class FreeBSD(System):
             return None
         guest.run("kldload -n dtraceall", 60)
         command = self.command(devices, mode, block, depth, self.opts.seconds)
-        text = guest.run(f"dtrace -q {SIZES} -n '{TIMED}' -c '{command}' 2>&1", self.opts.seconds * 4 + 300)
+        text = guest.run(f"{DTRACE} -x dynvarsize=16m -n '{TIMED}' -c '{command}' 2>&1", self.opts.seconds * 4 + 300)
         try:
             program, dtrace = (line.split() for line in text.split("\n") if line.strip())
             made, (longest, timed) = float(program[4]), map(float, dtrace)
