@@ -190,19 +190,23 @@ def flush_forgets_what_is_down(t):
 
 @G.test(machine=given)
 def flush_of_what_is_up(t):
-    """Only when it is named or all are meant, and not while it is open."""
-    begin(t)
+    """Only when it is named or all are meant, and not while it is open. The target stands still meanwhile, or it would
+    come back with one of the beacons that follow an interface's coming up."""
+    server = begin(t)
     job = t.guest.spawn("exec 3</dev/aoe7.0; echo open; while ! test -e /tmp/close; do sleep 0.2; done")
     t.guest.wait_for(f"grep -q open {job.path}.out", 10, "the disk is open")
     same(result(t, "flush --all"), {"flushed": [], "busy": ["7.0"]}, "flush of a disk that is open")
     bad(t, ("flush 7.0", 1, "busy"))
     t.guest.run("touch /tmp/close")
     job.succeed(20)
+    server.pause()
     need("forgotten" in ctl(t, "flush 7.0"), "the word for it")
     t.wait_gone()
+    server.resume()
     found = result(t, "discover --module --wait 1")
     same([x["address"] for x in found["target"]], ["7.0"], "targets after discover")
     t.wait_disk()
+    server.pause()
     same(result(t, "flush -a"), {"flushed": ["7.0"], "busy": []}, "flush of all")
     t.wait_gone()
 
@@ -336,7 +340,7 @@ def without_the_module(t):
 @G.test(machine=given)
 def names_of_aoetools(t):
     """The same program under the names that Linux administrators know."""
-    begin(t)
+    server = begin(t)
     names = ("aoe-stat", "aoe-discover", "aoe-interfaces", "aoe-flush", "aoe-revalidate", "aoe-sancheck", "aoe-version")
     t.guest.run("mkdir -p /tmp/names && cd /tmp/names && "
                 + " && ".join(f"ln -sf {PROGRAM} {name}" for name in names))
@@ -351,6 +355,7 @@ def names_of_aoetools(t):
     t.guest.run("/tmp/names/aoe-revalidate e7.0")
     same(t.guest.run("/tmp/names/aoe-discover"), "", "what aoe-discover prints")
     need(t.guest.sysctl("net.aoe.version") in t.guest.run("/tmp/names/aoe-version"), "aoe-version")
+    server.pause()
     t.guest.run("/tmp/names/aoe-flush -a")
     t.wait_gone()
     t.guest.fails("/tmp/names/aoe-flush e9.9", "9\\.9")
