@@ -41,7 +41,7 @@ bench:
 
 bench-loss:
 	sh scripts/install-deps base kmod vm
-	sh tests/bench/run --loss
+	sh tests/bench/run --loss --seconds 1 --repeat 20
 
 install-deps:
 	sh scripts/install-deps
