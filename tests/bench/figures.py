@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """What is measured, what came out, and how the module compares with its peers."""
 
+import math
+import statistics
 from typing import NamedTuple
 
 MIB = 1 << 20
@@ -66,6 +68,14 @@ def over(ours, theirs):
 
 def median(values):
     return sorted(values)[len(values) // 2] if values else None
+
+
+def mean(values):
+    """The mean, and its standard error where there is more than one value; None of nothing."""
+    if not values:
+        return None
+    error = statistics.stdev(values) / math.sqrt(len(values)) if len(values) > 1 else 0.0
+    return statistics.fmean(values), error
 
 
 def number(value):

@@ -11,20 +11,8 @@ from lib.config import CACHE
 from lib.guest import Guest
 from lib.qemu import Machine
 from lib.target import vblade
-from lib.util import HarnessError
 
 SHELF = 7
-#: Times every request from its way into aoe.ko to its end. Nothing is taken out of the table, which DTrace would do
-#: too late for so many: the addresses come again and again.
-TIMED = """
-aoe:::submit { at[arg0] = timestamp; }
-aoe:::complete /at[arg0]/ { @longest = max((timestamp - at[arg0]) / 1000); @timed = count(); }
-END { printa("%@d ", @longest); printa("%@d\\n", @timed); }
-"""
-#: Of so many of the requests at least the time has to be known.
-TIMED_PART = 0.98
-#: With buffers of a size that the guest's memory has room for, and says nothing about.
-DTRACE = "dtrace -q -x bufsize=64k -x aggsize=64k"
 
 
 class System:
@@ -131,24 +119,6 @@ class FreeBSD(System):
 
     def detach(self, guest):
         guest.run("sysctl net.aoe.iflist= && kldunload aoe && kldload /aoevm/aoe.ko", 60)
-
-    def longest_inside(self, guest, devices, mode, block, depth):
-        """The longest time that a request spent in the module, in microseconds; None where there is no DTrace."""
-        if guest.try_run("which dtrace").code != 0:
-            return None
-        guest.run("kldload -n dtraceall", 60)
-        command = self.command(devices, mode, block, depth, self.opts.seconds)
-        text = guest.run(f"{DTRACE} -x dynvarsize=32m -n '{TIMED}' -c '{command}' 2>&1", self.opts.seconds * 4 + 300)
-        try:
-            # Its own remarks aside, of times that it had no room for above all.
-            lines = [line.split() for line in text.split("\n") if line.strip() and not line.startswith("dtrace:")]
-            program, dtrace = lines
-            made, (longest, timed) = float(program[4]), map(float, dtrace)
-        except (ValueError, IndexError) as e:
-            raise HarnessError(f"times of requests by DTrace: {text.strip()[:300]}") from e
-        if timed < TIMED_PART * made:
-            raise HarnessError(f"DTrace timed {timed:.0f} of {made:.0f} requests")
-        return longest
 
     def idle_time(self, guest):
         """What the guest's processors have been idle, and existed, in its own ticks."""
