@@ -8,6 +8,7 @@ import time
 
 from cases.c_files import disk_size, set_mtu, whole_afterwards
 from lib.case import MIB, Group
+from lib.guest import forever
 from lib.target import file_hash, pattern
 from lib.util import need, same
 
@@ -283,15 +284,16 @@ def reads_of(t, slots):
     return [int(t.leaf("reads", slot=slot)) for slot in slots]
 
 
-def share(t, slots, block, seconds):
-    """The reads of each of these disks in that time, all read from their beginnings again and again at once."""
+def share(t, blocks, seconds):
+    """The reads of each of these disks in that time, all read from their beginnings again and again at once, in blocks
+    of its size."""
     t.guest.run("rm -f /tmp/stop")
-    jobs = [t.guest.spawn(f"while ! test -e /tmp/stop; do dd if=/dev/aoe7.{slot} of=/dev/null bs={block[slot]} "
-                          "2>/dev/null; done") for slot in slots]
+    jobs = [t.guest.spawn(forever(f"dd if=/dev/aoe7.{slot} of=/dev/null bs={size} 2>/dev/null"))
+            for slot, size in blocks.items()]
     time.sleep(2)
-    before = reads_of(t, slots)
+    before = reads_of(t, blocks)
     time.sleep(seconds)
-    got = [after - b for after, b in zip(reads_of(t, slots), before)]
+    got = [after - b for after, b in zip(reads_of(t, blocks), before)]
     t.guest.run("touch /tmp/stop; pkill -x dd; true")
     for job in jobs:
         job.wait(120)
@@ -308,12 +310,12 @@ def targets_share_a_card(t):
     t.load("em0")
     for slot in range(4):
         t.wait_disk(slot=slot)
-    got = share(t, range(4), ["1m"] * 4, 8)
+    got = share(t, {slot: "1m" for slot in range(4)}, 8)
     t.say(f"reads of 1 MiB, in 8 s: {got}")
     need(min(got) * 2 > max(got) > 0, f"shares are not alike: {got}")
 
-    (alone,) = share(t, [3], ["4k"] * 4, 4)
-    *streams, beside = share(t, range(4), ["1m"] * 3 + ["4k"], 8)
+    (alone,) = share(t, {3: "4k"}, 4)
+    *streams, beside = share(t, {0: "1m", 1: "1m", 2: "1m", 3: "4k"}, 8)
     t.say(f"reads of 4 KiB: {alone / 4:.0f}/s alone, {beside / 8:.0f}/s beside streams of {streams} MiB in 8 s")
     need(min(streams) * 2 > max(streams) > 0, f"shares are not alike: {streams}")
     # Each may have to wait for what three windows hold, not for whole requests of the others.

@@ -6,14 +6,10 @@ import time
 
 from cases.c_files import set_mtu
 from lib.case import MIB, MODULE, Group
+from lib.guest import forever
 from lib.util import TestSkipped, need, same
 
 G = Group("stress", nics=("em", "vtnet"), memory=512)
-
-
-def forever(command):
-    """The command again and again, whatever comes of it, until a file says stop."""
-    return f"while ! test -e /tmp/stop; do {command}; done"
 
 
 #: What happens all the time; each is a loop of its own in the guest. Any of them may be refused.

@@ -12,6 +12,11 @@ import shlex
 from .util import GuestHung, HarnessError, TestFailure, limit
 
 
+def forever(command):
+    """The command again and again, whatever comes of it, until a file says stop."""
+    return f"while ! test -e /tmp/stop; do {command}; done"
+
+
 class Result:
     def __init__(self, command, code, out):
         self.command, self.code, self.out = command, code, out
