@@ -6,7 +6,7 @@
  * guest, so that a difference in the figures is a difference of the systems.
  *
  * usage: diskbench device[,device...] read|write|randread|randwrite block-bytes
- *     depth-of-each seconds bytes-of-each [urgent]
+ *     depth-of-each seconds bytes-of-each
  * prints: bytes-per-second operations-per-second mean-us worst-us operations
  */
 #define	_GNU_SOURCE
@@ -14,7 +14,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
-#include <sched.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -35,11 +34,6 @@ static enum mode mode;
 static size_t block;
 static uint64_t blocks;
 static double deadline;
-/*
- * Real-time priority: the threads wait for the disk alone, and not for their
- * turn among each other on processors that have work for all of them.
- */
-static int urgent;
 
 struct disk {
 	int		fd;
@@ -97,17 +91,6 @@ pick(struct worker *w)
 	return (b);
 }
 
-static void
-become_urgent(void)
-{
-	struct sched_param param;
-
-	param.sched_priority = sched_get_priority_min(SCHED_FIFO);
-	errno = pthread_setschedparam(pthread_self(), SCHED_FIFO, &param);
-	if (errno != 0)
-		die("real-time priority");
-}
-
 static void *
 work(void *argument)
 {
@@ -120,8 +103,6 @@ work(void *argument)
 	if (posix_memalign(&buffer, 4096, block) != 0)
 		die("memory");
 	memset(buffer, 0x5a, block);
-	if (urgent)
-		become_urgent();
 	for (begin = now(); begin < deadline; begin = end) {
 		at = (off_t)(pick(w) * block);
 		done = writes() ? pwrite(w->disk->fd, buffer, block, at) :
@@ -191,15 +172,14 @@ main(int argc, char **argv)
 	uint64_t operations = 0, size;
 	int count, depth, i;
 
-	urgent = argc == 8 && strcmp(argv[7], "urgent") == 0;
-	if (argc != 7 + urgent || parse_mode(argv[2]) != 0 ||
+	if (argc != 7 || parse_mode(argv[2]) != 0 ||
 	    (block = strtoul(argv[3], NULL, 10)) == 0 ||
 	    (depth = atoi(argv[4])) < 1 || depth > MAX_DEPTH ||
 	    (seconds = atof(argv[5])) <= 0 ||
 	    (size = strtoull(argv[6], NULL, 10)) < block) {
 		fprintf(stderr, "usage: diskbench device[,device...] "
 		    "read|write|randread|randwrite block-bytes "
-		    "depth-of-each seconds bytes-of-each [urgent]\n");
+		    "depth-of-each seconds bytes-of-each\n");
 		return (2);
 	}
 	blocks = size / block;

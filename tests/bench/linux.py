@@ -113,7 +113,7 @@ class LinuxMachine(Machine):
 
     def _boot_args(self):
         return ["-kernel", self.vmlinuz, "-initrd", self.initramfs,
-                "-append", "console=ttyS0 panic=1 mitigations=off net.ifnames=0"]
+                "-append", "console=ttyS0 panic=1 mitigations=off net.ifnames=0 tsc=reliable"]
 
     def _disk_args(self):
         return []
