@@ -141,7 +141,7 @@ class Lossy:
                 words.append(f"{figure(got):>9} {percent(share):>9}")
             added = cell.added_ms(clean)
             words.append(f"{cell.worst[MIB]:>11.1f}{cell.worst[4096]:>11.1f}{figure(cell.worst_inside):>10}")
-            words.append(f"{sum(cell.lost):>8}{'-' if added is None else '{:.2f} +- {:.2f}'.format(*added):>15}")
+            words.append(f"{sum(cell.lost):>8}{'-' if added is None else '{:.2f} +- {:.2f}'.format(*added):>20}")
             print("".join(words), flush=True)
             if cell.own_lost:
                 print(f"          the relay itself lost {cell.own_lost} frames in these measurements")
@@ -177,7 +177,7 @@ def run(bench, systems, setups):
     print(f"qemu {bench.config.accel}, {opts.cpus[0]} CPUs, {opts.nic}, vblade -b 128 behind aoe-relay, loss in each "
           f"direction, {opts.repeat} x {opts.seconds:g} s (peers: a quarter of the rounds); longest requests and cost of a lost frame in ms")
     print(f"{'system':<9}{'MTU':>5}{'loss':>6}" + "".join(f"{title:>19}" for title, *_ in PARTS) +
-          f"{'longest 1M':>11}{'longest 4K':>11}{'in module':>10}{'lost x1':>8}{'per lost':>15}", flush=True)
+          f"{'longest 1M':>11}{'longest 4K':>11}{'in module':>10}{'lost x1':>8}{'per lost':>20}", flush=True)
     verdicts = []
     for system in systems:
         try:
