@@ -47,7 +47,8 @@ class System:
         guest = self.guest(machine)
         guest.boot()
         if self.bench.config.accel == "tcg":
-            guest.run(self.use_tsc)
+            # Linux takes it a second after it has begun to look at it.
+            guest.wait_for(self.use_tsc, 30)
         self.prepare(guest)
         return guest
 
