@@ -12,6 +12,7 @@ import importlib.util
 import itertools
 import os
 import shutil
+import signal
 import sys
 import tempfile
 import zipfile
@@ -233,6 +234,8 @@ def line(name, setup, words):
 
 def main(argv):
     opts = parse_options(argv)
+    # Guests, targets and wires end with it.
+    signal.signal(signal.SIGTERM, lambda number, _frame: sys.exit(128 + number))
     config = Config(opts)
     workdir = opts.work or tempfile.mkdtemp(prefix="aoe-bench-")
     os.makedirs(workdir, exist_ok=True)
