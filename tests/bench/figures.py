@@ -66,6 +66,11 @@ def over(ours, theirs):
     return ours / theirs if ours is not None and theirs else None
 
 
+def figure_of(got, which):
+    """Of what diskbench says, the figure that a column shows: the first one is in bytes, and shown in MB."""
+    return got[which] / (1e6 if which == 0 else 1)
+
+
 def median(values):
     return sorted(values)[len(values) // 2] if values else None
 

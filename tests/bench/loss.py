@@ -11,20 +11,16 @@ readers read once more, while DTrace takes the time of each request from its way
 
 import contextlib
 
-from figures import MIB, mean, median
+from figures import COLUMNS, MIB, figure_of, mean, median
 from lib.relay import Relay
 from lib.util import HarnessError, TestFailure
 from stages import longest
 from systems import wires
 
-#: Name, mode of diskbench, block size, depth, which of its figures is shown, and its unit.
-PARTS = (("read MB/s", "read", MIB, 1, 0, 1e6), ("write MB/s", "write", MIB, 1, 0, 1e6),
-         ("4K IOPS x1", "randread", 4096, 1, 1, 1), ("4K IOPS x16", "randread", 4096, 16, 1, 1))
-SINGLE = 2
-#: The measurement by DTrace, of which only the longest request counts.
-INSIDE = ("randread", 4096, 16)
-#: It is made once in so many rounds, and peers are measured once in so many: their requests can stand still for
-#: longer than a round takes.
+#: Which of the columns are the random reads that are alone on their way, and those that are not.
+SINGLE, DEEP = 2, 3
+#: The measurement by DTrace, which is of the latter, is made once in so many rounds, and peers are measured once in
+#: so many: their requests can stand still for longer than a round takes.
 SELDOM = 4
 #: What must be kept at these rates, of the four figures; the last column is milliseconds.
 WANTED = {0.1: (95, 95, 95, 95), 1.0: (80, 80, 70, 80)}
@@ -35,7 +31,7 @@ class Cell:
     """All rounds of one system, MTU and loss rate."""
 
     def __init__(self):
-        self.figures = [[] for _ in PARTS]
+        self.figures = [[] for _ in COLUMNS]
         self.worst = {4096: 0.0, MIB: 0.0}
         self.worst_inside = None
         # Of the single random reads of each round: how many, how long one took, and how many frames were lost.
@@ -43,8 +39,8 @@ class Cell:
         self.own_lost = 0
 
     def add(self, part, got, status):
-        name, _, block, _, which, unit = PARTS[part]
-        self.figures[part].append(got[which] / unit)
+        _, _, block, _, which = COLUMNS[part]
+        self.figures[part].append(figure_of(got, which))
         self.worst[block] = max(self.worst[block], got[3] / 1000)
         self.own_lost += status["own_lost"]
         if part == SINGLE:
@@ -81,9 +77,9 @@ class Lossy:
 
     def run(self, setups):
         with contextlib.ExitStack() as stack:
-            longest = max(setups)
-            lab = wires(stack, longest)
-            guest = self.system.start(stack, lab, longest)
+            widest = max(setups)
+            lab = wires(stack, widest)
+            guest = self.system.start(stack, lab, widest)
             for setup in setups:
                 self.at_setup(lab, guest, setup)
         return self.verdicts
@@ -123,12 +119,13 @@ class Lossy:
 
     def fill(self, cell, relay, guest, devices):
         """One round at one rate."""
-        for part, (_, mode, block, depth, _, _) in enumerate(PARTS):
+        for part, (_, mode, block, depth, _) in enumerate(COLUMNS):
             relay.reset()
             cell.add(part, self.system.once(guest, devices, mode, block, depth, 300), relay.status())
 
     def time_inside(self, cell, guest, devices):
-        inside = longest(guest, self.system.command(devices, *INSIDE, self.opts.seconds), self.opts.seconds)
+        _, mode, block, depth, _ = COLUMNS[DEEP]
+        inside = longest(guest, self.system.command(devices, mode, block, depth, self.opts.seconds), self.opts.seconds)
         if inside is not None:
             cell.worst_inside = max(cell.worst_inside or 0, inside / 1000)
 
@@ -151,7 +148,7 @@ class Lossy:
     def judge(self, mtu, rate, kept, cell, added):
         """Where the module is behind what it is to reach."""
         where = f"MTU {mtu}, {rate:g} %"
-        for (title, *_), got, wanted in zip(PARTS, kept, WANTED.get(rate, ())):
+        for (title, *_), got, wanted in zip(COLUMNS, kept, WANTED.get(rate, ())):
             if got is None or got[0] < wanted:
                 self.verdicts.append(f"{where}: {title}: {percent(got)} of the loss-free figure, wanted {wanted}%")
         worst = max(*cell.worst.values(), cell.worst_inside or 0)
@@ -176,7 +173,7 @@ def run(bench, systems, setups):
     opts = bench.opts
     print(f"qemu {bench.config.accel}, {opts.cpus[0]} CPUs, {opts.nic}, clock {opts.clock}, vblade -b 128 behind aoe-relay, loss in each "
           f"direction, {opts.repeat} x {opts.seconds:g} s (peers: a quarter of the rounds); longest requests and cost of a lost frame in ms")
-    print(f"{'system':<9}{'MTU':>5}{'loss':>6}" + "".join(f"{title:>19}" for title, *_ in PARTS) +
+    print(f"{'system':<9}{'MTU':>5}{'loss':>6}" + "".join(f"{title:>19}" for title, *_ in COLUMNS) +
           f"{'longest 1M':>11}{'longest 4K':>11}{'in module':>10}{'lost x1':>8}{'per lost':>20}", flush=True)
     verdicts = []
     for system in systems:

@@ -21,7 +21,7 @@ import loss
 import profiles
 import report
 from echo import Echo
-from figures import COLUMNS, MIB, MORE, Cell, Row, Setup, number, ratios
+from figures import COLUMNS, MIB, MORE, Cell, Row, Setup, figure_of, number, ratios
 from iscsi import Iscsi
 from lib import netlab
 from lib.config import CACHE, Config, parser
@@ -161,7 +161,7 @@ class Bench:
                     break
                 idle, total = (now - then for now, then in zip(system.idle_time(guest), before))
                 busy = (1 - idle / total if total else 0) * setup.cpus * self.opts.seconds
-                cell.figures.append(got[which] / (1e6 if which == 0 else 1))
+                cell.figures.append(figure_of(got, which))
                 cell.cpu_us.append(busy / got[4] * 1e6)
             cells.append(cell)
         return cells
