@@ -171,7 +171,7 @@ def percent(share):
 
 def run(bench, systems, setups):
     opts = bench.opts
-    print(f"qemu {bench.config.accel}, {opts.cpus[0]} CPUs, {opts.nic}, clock {opts.clock}, vblade -b 128 behind aoe-relay, loss in each "
+    print(f"qemu {bench.config.accel}, {opts.cpus[0]} CPUs, {opts.nic}, clock {bench.clock}, vblade -b 128 behind aoe-relay, loss in each "
           f"direction, {opts.repeat} x {opts.seconds:g} s (peers: a quarter of the rounds); longest requests and cost of a lost frame in ms")
     print(f"{'system':<9}{'MTU':>5}{'loss':>6}" + "".join(f"{title:>19}" for title, *_ in COLUMNS) +
           f"{'longest 1M':>11}{'longest 4K':>11}{'in module':>10}{'lost x1':>8}{'per lost':>20}", flush=True)

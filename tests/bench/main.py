@@ -137,6 +137,8 @@ def build_program(cache, workdir):
 class Bench:
     def __init__(self, config, opts, workdir):
         self.config, self.opts, self.workdir = config, opts, workdir
+        #: Where the guests take the time from: only an emulated one is told.
+        self.clock = opts.clock if config.accel == "tcg" else "own"
         os.makedirs(CACHE, exist_ok=True)
         self.programs = build_program(CACHE, workdir)
         self.files = [self.make_file(number) for number in range(max(opts.targets))]
@@ -205,7 +207,7 @@ class Bench:
 
     def run(self, systems):
         opts = self.opts
-        rig = (f"qemu {self.config.accel}, {opts.nic}, clock {opts.clock}, vblade -b 128 or tgt on the guest's tap, "
+        rig = (f"qemu {self.config.accel}, {opts.nic}, clock {self.clock}, vblade -b 128 or tgt on the guest's tap, "
                f"median of {opts.repeat} x {opts.seconds:g} s; CPU: the guest's processor time for one request")
         print(rig)
         titles = [title for title, *_ in columns(opts)]

@@ -30,7 +30,6 @@ class System:
 
     def __init__(self, bench):
         self.bench, self.opts = bench, bench.opts
-        self.tsc = bench.config.accel == "tcg" and self.opts.clock == "tsc"
 
     def why_not(self):
         """Why this host cannot measure it; None if it can."""
@@ -47,7 +46,7 @@ class System:
         machine.start()
         guest = self.guest(machine)
         guest.boot()
-        if self.tsc:
+        if self.bench.clock == "tsc":
             # Linux takes it a second after it has begun to look at it.
             guest.wait_for(self.use_tsc, 30)
         self.prepare(guest)
@@ -143,7 +142,7 @@ class Linux(System):
         machine = self.machine_of(linux.LinuxMachine, lab, setup, [])
         image, busybox = linux.unpack_packages(CACHE)
         (machine.vmlinuz,) = glob.glob(os.path.join(image, "boot/vmlinuz-*"))
-        machine.tsc = self.tsc
+        machine.tsc = self.bench.clock == "tsc"
         machine.initramfs = linux.write_initramfs(os.path.join(self.bench.workdir, "initramfs"), image, busybox,
                                                   self.bench.programs["linux"])
         return machine
