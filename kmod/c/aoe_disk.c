@@ -16,6 +16,10 @@
 #include <sys/memdesc.h>
 #include <sys/proc.h>
 #include <sys/sched.h>
+#include <sys/sf_buf.h>
+
+#include <vm/vm.h>
+#include <vm/vm_page.h>
 
 #include <geom/geom.h>
 #include <geom/geom_disk.h>
@@ -321,6 +325,51 @@ aoe_shim_bio_take(struct aoe_cell *cell)
 }
 
 /*
+ * The data of a request at an offset, and how much of the length wanted lies
+ * in a row there.  NULL where that is for memdesc(9) to find out: in lists, in
+ * pages that are not memory, and without a direct map.
+ */
+static char *
+aoe_disk_data(const struct bio *bp, u_int offset, u_int *len)
+{
+#ifndef SFBUF
+	vm_page_t page;
+#endif
+
+	if ((bp->bio_flags & BIO_VLIST) != 0)
+		return (NULL);
+	if ((bp->bio_flags & BIO_UNMAPPED) == 0)
+		return (bp->bio_data + offset);
+#ifndef SFBUF
+	offset += bp->bio_ma_offset;
+	page = bp->bio_ma[offset / PAGE_SIZE];
+	offset %= PAGE_SIZE;
+	if ((page->flags & PG_FICTITIOUS) == 0) {
+		*len = MIN(*len, PAGE_SIZE - offset);
+		return ((char *)sf_buf_kva(sf_buf_alloc(page, SFB_NOWAIT)) +
+		    offset);
+	}
+#endif
+	return (NULL);
+}
+
+static void
+aoe_disk_copy_slowly(struct bio *bp, u_int offset, u_int len, char *memory,
+    bool in)
+{
+	struct memdesc mem;
+
+	mem = memdesc_bio(bp);
+	/* memdesc_bio() does not know that GEOM cuts lists in a segment. */
+	if ((bp->bio_flags & BIO_VLIST) != 0)
+		offset += bp->bio_ma_offset;
+	if (in)
+		memdesc_copyback(&mem, offset, len, memory);
+	else
+		memdesc_copydata(&mem, offset, len, memory);
+}
+
+/*
  * Copies between memory and the data of a request, those of the joined ones
  * behind it.  The caller has checked all lengths.
  */
@@ -328,25 +377,22 @@ static void
 aoe_disk_copy(uint64_t bio, u_int offset, u_int len, char *memory, bool in)
 {
 	struct bio *bp = aoe_disk_bio(bio);
-	struct memdesc mem;
-	u_int n, skip;
+	char *data;
+	u_int n;
 
-	while (len > 0) {
+	for (; len > 0; memory += n, offset += n, len -= n) {
 		while (offset >= bp->bio_length) {
 			offset -= bp->bio_length;
 			bp = *aoe_disk_next(bp);
 		}
 		n = MIN(len, bp->bio_length - offset);
-		mem = memdesc_bio(bp);
-		/* memdesc_bio() does not know that GEOM cuts lists in a segment. */
-		skip = (bp->bio_flags & BIO_VLIST) != 0 ? bp->bio_ma_offset : 0;
-		if (in)
-			memdesc_copyback(&mem, skip + offset, n, memory);
+		data = aoe_disk_data(bp, offset, &n);
+		if (data == NULL)
+			aoe_disk_copy_slowly(bp, offset, n, memory, in);
+		else if (in)
+			memcpy(data, memory, n);
 		else
-			memdesc_copydata(&mem, skip + offset, n, memory);
-		memory += n;
-		offset += n;
-		len -= n;
+			memcpy(memory, data, n);
 	}
 }
 
