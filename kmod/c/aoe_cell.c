@@ -7,10 +7,9 @@
 /*
  * The C halves of the targets, and the threads that work for them.
  *
- * Two task queues.  The "common" threads go on sending where a thread that has
- * other things to do left off, and tell GEOM of long requests that ended
- * (aoe_done.c has those for short ones).  The single "work" thread does what
- * sleeps: disks, sysctl nodes, interface changes.
+ * Two task queues.  The "send" threads go on sending where a thread that has
+ * other things to do left off.  The single "work" thread does what sleeps:
+ * disks, sysctl nodes, interface changes.
  */
 
 #include "aoe_var.h"
@@ -19,10 +18,10 @@
 #include <sys/priority.h>
 #include <sys/smp.h>
 
-/* One target has one sender at a time; GEOM has locks of its own. */
-#define	AOE_COMMON_THREADS	4
+/* One target has one sender at a time. */
+#define	AOE_SEND_THREADS	4
 
-static struct taskqueue *aoe_common_queue;
+static struct taskqueue *aoe_send_queue;
 static struct taskqueue *aoe_work_queue;
 
 static struct mtx aoe_work_lock;
@@ -64,15 +63,6 @@ aoe_cell_send(void *arg, int pending __unused)
 }
 
 static void
-aoe_cell_told(void *arg, int pending __unused)
-{
-	struct aoe_cell *cell = arg;
-
-	mtx_lock(&cell->ac_mtx);
-	aoe_shim_bio_tell(cell);
-}
-
-static void
 aoe_cell_netif_work(void *arg __unused, int pending __unused)
 {
 	aoe_rs_netif_work();
@@ -89,12 +79,12 @@ aoe_cell_init(void)
 	mtx_init(&aoe_work_lock, "aoe work", NULL, MTX_DEF);
 	TASK_INIT(&aoe_work_task, 0, aoe_cell_work, NULL);
 	TASK_INIT(&aoe_netif_task, 0, aoe_cell_netif_work, NULL);
-	aoe_common_queue = taskqueue_create("aoe_common", M_WAITOK,
-	    taskqueue_thread_enqueue, &aoe_common_queue);
+	aoe_send_queue = taskqueue_create("aoe_send", M_WAITOK,
+	    taskqueue_thread_enqueue, &aoe_send_queue);
 	aoe_work_queue = taskqueue_create("aoe_work", M_WAITOK,
 	    taskqueue_thread_enqueue, &aoe_work_queue);
-	error = taskqueue_start_threads(&aoe_common_queue,
-	    MIN(mp_ncpus, AOE_COMMON_THREADS), PRIBIO, "aoe common");
+	error = taskqueue_start_threads(&aoe_send_queue,
+	    MIN(mp_ncpus, AOE_SEND_THREADS), PRIBIO, "aoe send");
 	if (error == 0)
 		error = taskqueue_start_threads(&aoe_work_queue, 1, PWAIT,
 		    "aoe work");
@@ -107,7 +97,7 @@ void
 aoe_cell_fini(void)
 {
 	taskqueue_free(aoe_work_queue);
-	taskqueue_free(aoe_common_queue);
+	taskqueue_free(aoe_send_queue);
 	mtx_destroy(&aoe_work_lock);
 	aoe_done_fini();
 }
@@ -125,7 +115,6 @@ aoe_shim_cell_create(void *rs, uint16_t shelf, uint8_t slot)
 	cell->ac_slot = slot;
 	mtx_init(&cell->ac_mtx, "aoe target", NULL, MTX_DEF | MTX_NEW);
 	callout_init(&cell->ac_callout, 1);
-	TASK_INIT(&cell->ac_done_task, 0, aoe_cell_told, cell);
 	TASK_INIT(&cell->ac_send_task, 0, aoe_cell_send, cell);
 	bioq_init(&cell->ac_waitq);
 	TAILQ_INIT(&cell->ac_done);
@@ -143,8 +132,7 @@ void
 aoe_shim_cell_drain(struct aoe_cell *cell)
 {
 	callout_drain(&cell->ac_callout);
-	taskqueue_drain(aoe_common_queue, &cell->ac_send_task);
-	taskqueue_drain(aoe_common_queue, &cell->ac_done_task);
+	taskqueue_drain(aoe_send_queue, &cell->ac_send_task);
 	mtx_lock(&aoe_work_lock);
 	if (cell->ac_work_queued) {
 		TAILQ_REMOVE(&aoe_work_cells, cell, ac_work_link);
@@ -186,14 +174,7 @@ aoe_shim_cell_wait_none(int seconds)
 void
 aoe_shim_cell_send(struct aoe_cell *cell)
 {
-	taskqueue_enqueue(aoe_common_queue, &cell->ac_send_task);
-}
-
-/* Lets a thread tell GEOM of what ended.  Does not sleep. */
-void
-aoe_cell_tell(struct aoe_cell *cell)
-{
-	taskqueue_enqueue(aoe_common_queue, &cell->ac_done_task);
+	taskqueue_enqueue(aoe_send_queue, &cell->ac_send_task);
 }
 
 /* Lets the work thread call aoe_rs_target_work().  Does not sleep. */

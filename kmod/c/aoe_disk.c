@@ -33,9 +33,6 @@
  */
 #define	AOE_DISK_MAXSIZE	(16 * 1024 * 1024)
 
-/* Longer requests than this are told of by a thread of the common queue. */
-#define	AOE_DISK_SHORT		(64 * 1024)
-
 static struct bio *
 aoe_disk_bio(uint64_t token)
 {
@@ -245,8 +242,6 @@ aoe_shim_bio_done(struct aoe_cell *cell, uint64_t bio, int error)
 	aoe_disk_result(bp, error);
 	SDT_PROBE4(aoe, , , complete, bp, cell->ac_shelf, cell->ac_slot, error);
 	TAILQ_INSERT_TAIL(&cell->ac_done, bp, bio_queue);
-	if (bp->bio_length > AOE_DISK_SHORT)
-		cell->ac_done_long = true;
 }
 
 /*

@@ -10,11 +10,6 @@
  * so that it need not be looked for, nor another processor be woken.  It comes
  * after interrupts and before everything else, as the kernel's own threads for
  * callouts do: when the interrupt is through, with all that it brought.
- *
- * Whoever waited for a long request will hand the next one over, and send for
- * a while.  He had better do that on another processor than the one that takes
- * the answers in, and that is where the scheduler puts the threads of the
- * common queue: they tell of long requests.
  */
 
 #include "aoe_var.h"
@@ -50,11 +45,6 @@ aoe_shim_bio_tell_later(struct aoe_cell *cell)
 	bool idle;
 
 	mtx_assert(&cell->ac_mtx, MA_OWNED);
-	if (cell->ac_done_long) {
-		cell->ac_done_long = false;
-		aoe_cell_tell(cell);
-		return;
-	}
 	mtx_lock(&done->ad_lock);
 	idle = TAILQ_EMPTY(&done->ad_bios);
 	TAILQ_CONCAT(&done->ad_bios, &cell->ac_done, bio_queue);

@@ -48,8 +48,6 @@ struct aoe_cell {
 	struct task		ac_send_task;	/* (s) goes on sending */
 	struct bio_queue_head	ac_waitq;	/* (m) the engine is full */
 	struct bio_queue	ac_done;	/* (m) ended, not yet told */
-	bool			ac_done_long;	/* (m) a long one is there */
-	struct task		ac_done_task;	/* (s) tells of ac_done */
 	TAILQ_ENTRY(aoe_cell)	ac_work_link;	/* (w) */
 	bool			ac_work_queued;	/* (w) */
 	bool			ac_has_sysctl;	/* (t) */
@@ -60,7 +58,6 @@ struct aoe_cell {
 };
 
 /* aoe_cell.c */
-void	aoe_cell_tell(struct aoe_cell *cell);
 int	aoe_cell_init(void);
 void	aoe_cell_fini(void);
 

@@ -7,7 +7,7 @@ use aoe_core::{Completion, Full, Instant, IoError, Op, Request, Target};
 use aoe_wire::{Identify, TargetAddr};
 
 use crate::cell::{self, Cell, CellGuard, Disk};
-use crate::drive::drive;
+use crate::drive::{drive, drive_request};
 use crate::ffi::raw::{self, aoe_disk_params, aoe_request};
 use crate::ffi::{self, Errno, errno, fill_c_string};
 use crate::module;
@@ -60,7 +60,7 @@ pub(crate) fn submit(cell: &Cell, request: &aoe_request) {
             Err(Full) => guard.finish_bio(request.ar_bio, errno::ENXIO),
         },
     }
-    drive(guard);
+    drive_request(guard);
 }
 
 /// Gives a request to the engine, behind the last one if they go as one.

@@ -39,6 +39,11 @@ impl Links for KernelLinks {
 const LAPS: u32 = 8;
 const _: () = assert!(LAPS as usize * BATCH == aoe_core::limits::MAX_WINDOW as usize);
 
+/// With so many frames in flight on every path a target has enough to do: who handed a long request
+/// over leaves the rest of it to those who take the answers in. Two who send beside each other wait for
+/// the lock and for the card, and keep both processors from what else there is to do.
+const FED_FRAMES: u16 = 8;
+
 /// Least time between two times that a target's timer goes off: two round trips, within these bounds.
 /// While answers come its deadline moves on with each, and going off only to find that costs a busy
 /// processor more than a lost frame waits.
@@ -79,33 +84,56 @@ pub(crate) fn drive(guard: CellGuard<'_>) {
 /// [`drive`], and says who tells GEOM of the requests that this ends.
 pub(crate) fn drive_and_tell(mut guard: CellGuard<'_>, teller: Teller) {
     settle(&mut guard, teller);
-    if let Some(mut sender) = guard.become_sender() {
-        for lap in 1.. {
-            if !fill(&mut guard, &mut sender) {
-                break;
-            }
-            let cell = guard.cell();
-            drop(guard);
-            sender.batch().send();
-            let now;
-            (guard, now) = cell.lock_timed();
-            for ticket in sender.batch().finish() {
-                guard.target.transmitted(now, ticket);
-            }
-            settle(&mut guard, teller);
-            if lap == LAPS {
-                guard.cell().ask_send();
-                break;
-            }
-        }
-        guard.end_sending(sender);
-        if let Some(at) = guard.target.poll_timeout() {
-            guard.arm(at);
-        }
-    }
+    let guard = send(guard, teller, |_| true);
     if teller == Teller::Caller {
         guard.tell();
     }
+}
+
+/// [`drive`], after a request was handed over: sends until the target has enough to do, a batch at
+/// least.
+pub(crate) fn drive_request(mut guard: CellGuard<'_>) {
+    settle(&mut guard, Teller::Thread);
+    drop(send(guard, Teller::Thread, |target| {
+        !target.expects_answers(FED_FRAMES)
+    }));
+}
+
+/// Sends a batch, and more as long as there are frames that may go and `goes_on` says so.
+fn send<'c>(
+    mut guard: CellGuard<'c>,
+    teller: Teller,
+    goes_on: impl Fn(&Target<'_>) -> bool,
+) -> CellGuard<'c> {
+    let Some(mut sender) = guard.become_sender() else {
+        return guard;
+    };
+    for lap in 1.. {
+        if !fill(&mut guard, &mut sender) {
+            break;
+        }
+        let cell = guard.cell();
+        drop(guard);
+        sender.batch().send();
+        let now;
+        (guard, now) = cell.lock_timed();
+        for ticket in sender.batch().finish() {
+            guard.target.transmitted(now, ticket);
+        }
+        settle(&mut guard, teller);
+        if !goes_on(&guard.target) {
+            break;
+        }
+        if lap == LAPS {
+            guard.cell().ask_send();
+            break;
+        }
+    }
+    guard.end_sending(sender);
+    if let Some(at) = guard.target.poll_timeout() {
+        guard.arm(at);
+    }
+    guard
 }
 
 /// Collects frames to send; false when there are none.

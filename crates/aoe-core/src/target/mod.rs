@@ -495,6 +495,13 @@ impl<'s> Target<'s> {
             .sum()
     }
 
+    /// Each path in service has at least so many frames in flight. What else is ready may wait for the
+    /// answers to them, of which the next one is near.
+    #[must_use]
+    pub fn expects_answers(&self, frames: u16) -> bool {
+        self.paths.all_have_in_flight(frames)
+    }
+
     /// What was counted.
     #[must_use]
     pub const fn counters(&self) -> &Counters {

@@ -593,6 +593,15 @@ impl<'s> Paths<'s> {
         }
     }
 
+    /// Paths are in service, and each of them has at least so many frames in flight.
+    pub(crate) fn all_have_in_flight(&self, frames: u16) -> bool {
+        let mut some = false;
+        self.iter().filter(|path| path.in_service()).all(|path| {
+            some = true;
+            path.outstanding >= frames
+        }) && some
+    }
+
     /// Frames in flight to one remote MAC, over whatever interface.
     pub(crate) fn outstanding_to(&self, mac: MacAddr) -> u32 {
         let of = |path: &Path| {
@@ -688,6 +697,23 @@ mod tests {
         while let Room::Slot(index) = paths.room() {
             paths.at(index).state = PathState::Up;
         }
+    }
+
+    #[test]
+    fn answers_are_expected_when_every_path_in_service_has_enough_in_flight() {
+        let mut table = [Path::EMPTY; 2];
+        let mut paths = Paths::new();
+        paths.widen(&mut table);
+        assert!(!paths.all_have_in_flight(0), "there is no path");
+        fill(&mut paths);
+        paths.at(0).outstanding = 8;
+        paths.at(1).outstanding = 7;
+        paths.at(2).state = PathState::New;
+        assert!(!paths.all_have_in_flight(8));
+        paths.at(1).outstanding = 8;
+        assert!(paths.all_have_in_flight(8));
+        paths.at(2).state = PathState::Up;
+        assert!(!paths.all_have_in_flight(8), "it has nothing to do");
     }
 
     #[test]
