@@ -39,6 +39,9 @@ class Echo(FreeBSD):
     def load(self, guest):
         guest.run("kldload /aoevm/aoe_echo.ko", 60)
 
+    def modules(self):
+        return {"aoe_echo.ko": self.module}
+
     def serve(self, stack, lab, setup, ends):
         super().serve(stack, lab, setup, ends)
         self.target = lab.mac(ends[0])

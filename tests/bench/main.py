@@ -17,6 +17,7 @@ import sys
 import tempfile
 import zipfile
 
+import counts
 import loss
 import profiles
 import report
@@ -65,6 +66,9 @@ def options():
     p.add_argument("--profile", action="store_true",
                    help="where the guest's processors spend their time, and when the parts of a request happen, for "
                         "aoe.ko; needs dtrace(1) in the guest")
+    p.add_argument("--instructions", action="store_true",
+                   help="how many instructions of the guest a request takes, and in which functions of FreeBSD and aoe.ko; "
+                        "qemu counts them")
     p.add_argument("--loss", action="store_true", help="what lost frames cost: with aoe-relay on the wire")
     p.add_argument("--rates", default="0.1,1,5", metavar="PERCENT,...",
                    help="with --loss: frames lost, in each direction")
@@ -250,6 +254,8 @@ def main(argv):
         systems = [system(bench) for system in systems_of(opts)]
         if opts.loss:
             code = loss.run(bench, systems, setups(opts))
+        elif opts.instructions:
+            code = counts.run_all(bench, systems, setups(opts), columns(opts))
         elif opts.profile:
             ours = [system for system in systems if system.ours]
             code = profiles.run(bench, ours, setups(opts), columns(opts))

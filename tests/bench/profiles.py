@@ -4,14 +4,13 @@
 A sample that lies where an idle processor waits is idle; shares are of the others. Samples taken in a section
 without interrupts are counted where it ends. Of requests that are alone on their way it is shown when their parts happen."""
 
-import bisect
 import contextlib
 import re
-import subprocess
 
 from figures import number
 from lib.util import HarnessError
 from stages import stages
+from symbols import Symbols, functions, rust_name
 
 #: Samples a second; not a divisor of the clock's rate.
 RATE = 997
@@ -29,31 +28,11 @@ END {{
 """
 
 
-class Symbols:
-    """The functions of a kernel that starts without its symbols."""
-
-    def __init__(self, kernel):
-        self.table = []
-        if kernel:
-            found = subprocess.run(["nm", "-n", kernel], capture_output=True, text=True, check=True).stdout
-            names = (line.split() for line in found.splitlines())
-            self.table = [(int(words[0], 16), words[2]) for words in names if len(words) == 3 and words[1] in "tTwW"]
-        self.starts = [start for start, _ in self.table]
-
-    def name(self, address, guest_says):
-        """The function at this address; the guest knows those of modules by name."""
-        if not re.match(r"(kernel`)?0x", guest_says):
-            return rust_name(guest_says.split("`")[-1].split("+")[0])
-        at = bisect.bisect(self.starts, address) - 1
-        return self.table[at][1] if at >= 0 else guest_says
-
-
-def rust_name(symbol):
-    """The last identifier of a mangled name, which has its length before it; other names as they are."""
-    for length in re.finditer(r"\d+", symbol if symbol.startswith("_R") else ""):
-        if int(length[0]) == len(symbol) - length.end():
-            return symbol[length.end():]
-    return symbol
+def name_of(symbols, address, guest_says):
+    """The function at this address. The guest knows those of modules by name; its kernel has none."""
+    if re.match(r"(kernel`)?0x", guest_says):
+        return symbols.name(address, guest_says)
+    return rust_name(guest_says.split("`")[-1].split("+")[0])
 
 
 class Profile:
@@ -63,7 +42,7 @@ class Profile:
         for line in text.splitlines():
             words = line.split(maxsplit=3)
             if line.startswith("place"):
-                self.place(int(words[1]), symbols.name(int(words[2], 16), words[3]))
+                self.place(int(words[1]), name_of(symbols, int(words[2], 16), words[3]))
             elif line.startswith("name") and words[2] != "idle":
                 self.names[words[2]] = int(words[1])
             elif line.startswith("user"):
@@ -93,7 +72,8 @@ class Profile:
 def run(bench, systems, setups, columns):
     """A profile of every load that a system of FreeBSD's takes."""
     opts = bench.opts
-    symbols = Symbols(bench.config.kernel)
+    kernel = bench.config.kernel
+    symbols = Symbols(functions(kernel) if kernel else [])
     for system in systems:
         for setup in filter(system.takes, setups):
             with contextlib.ExitStack() as stack:

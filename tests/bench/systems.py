@@ -11,6 +11,7 @@ from lib.config import CACHE
 from lib.guest import Guest
 from lib.qemu import Machine
 from lib.target import vblade
+from symbols import Symbols, loaded
 
 SHELF = 7
 
@@ -27,6 +28,8 @@ class System:
     #: Has an emulated guest read the time from its processor, as real machines do. Left to itself it would from a timer
     #: outside of it, which is dear, since the emulator hides from it that this clock is one and the same for all processors.
     use_tsc = None
+    #: More options of its qemu.
+    qemu_argv = ()
 
     def __init__(self, bench):
         self.bench, self.opts = bench, bench.opts
@@ -61,11 +64,17 @@ class System:
         return guest, self.attach(guest, setup)
 
     def machine_of(self, cls, lab, setup, disks):
-        return cls(self.bench.config, lab, os.path.join(self.bench.workdir, self.name), (self.opts.nic,) * setup.paths,
-                   disks, memory=1024, cpus=setup.cpus, nic_mtu=max(9000, setup.mtu))
+        machine = cls(self.bench.config, lab, os.path.join(self.bench.workdir, self.name), (self.opts.nic,) * setup.paths,
+                      disks, memory=1024, cpus=setup.cpus, nic_mtu=max(9000, setup.mtu))
+        machine.more_argv = list(self.qemu_argv)
+        return machine
 
     def prepare(self, guest):
         """What the guest needs once, after it has booted."""
+
+    def symbols(self, _guest):
+        """The functions of the guest's kernel."""
+        return Symbols([])
 
     def once(self, guest, devices, mode, block, depth, patience=60):
         """One measurement: bytes/s, operations/s, mean and worst in microseconds, operations. None: this system
@@ -104,6 +113,13 @@ class FreeBSD(System):
 
     def load(self, guest):
         guest.run("kldload /aoevm/aoe.ko", 60)
+
+    def modules(self):
+        """The modules that are loaded, and where they are on the host."""
+        return {"aoe.ko": self.bench.config.module}
+
+    def symbols(self, guest):
+        return loaded(guest, {"kernel": self.bench.config.kernel} | self.modules())
 
     def interfaces(self, guest, setup):
         """The network cards, up and at the MTU of this setup."""

@@ -32,6 +32,8 @@ class Machine:
         self.loader_disk = None
         #: The root image is a disk of the machine. Its disks are numbered without it otherwise.
         self.local_root = True
+        #: Options of qemu beyond those that all machines have.
+        self.more_argv = []
         self.process = None
         self.console = self.control = None
         self._qmp = None
@@ -98,7 +100,7 @@ class Machine:
             out += ["-chardev", f"socket,id={name},path={self.path(name)},server=on,wait=off",
                     "-serial", f"chardev:{name}"]
         out += ["-qmp", f"unix:{self.path('qmp')},server=on,wait=off"]
-        return out + self._boot_args() + self._disk_args() + self._nic_args()
+        return out + self._boot_args() + self._disk_args() + self._nic_args() + self.more_argv
 
     def start(self):
         argv = self.argv()
@@ -113,7 +115,7 @@ class Machine:
             self.console.connect(self.alive)
             self.control.connect(self.alive)
             self._qmp = Qmp(self.path("qmp"))
-        except HarnessError as e:
+        except (HarnessError, OSError) as e:
             with open(self.path("qemu.log"), "r", errors="replace", encoding="utf-8") as f:
                 raise HarnessError(f"{e}: {f.read().strip()}") from None
 
