@@ -264,6 +264,9 @@ def main(argv):
     except (HarnessError, TestFailure) as e:
         print(f"tests/bench/run: {e}  [logs in {workdir}]", file=sys.stderr)
         return 1
+    except SystemExit as e:
+        # Told to end.
+        code = e.code
     if not opts.work:
         shutil.rmtree(workdir, ignore_errors=True)
     return code
