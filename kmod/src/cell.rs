@@ -196,6 +196,14 @@ impl Epoch<'_> {
     }
 }
 
+/// A target's timer is not set for sooner than this. While answers come the deadline moves on with each,
+/// and going off only to find that costs a processor more than it is worth to a frame that is lost alone:
+/// of others the answers to later frames tell.
+const TIMER_WAIT_NS: u64 = 1_500_000;
+/// A timer that is set too soon is put off by this much at most. One that would be put off for longer is left
+/// as it is: the target is idle, and the next request's deadline would only bring it back.
+const TIMER_PUT_OFF_NS: u64 = 20_000_000;
+
 /// Where a target's disk is in its life.
 #[derive(Copy, Clone, PartialEq, Eq, Debug)]
 pub(crate) enum Disk {
@@ -234,8 +242,6 @@ pub(crate) struct Inner {
     state: State,
     /// For which time the timer is set.
     armed: Option<Instant>,
-    /// It does not go off sooner.
-    rest_until: Instant,
     /// Path nodes in the sysctl tree.
     pub(crate) path_nodes: u32,
     /// The node of the target in the sysctl tree.
@@ -315,7 +321,6 @@ impl Cell {
                 told_paths: ToldPaths::NONE,
                 state: State::Probing,
                 armed: None,
-                rest_until: Instant::from_nanos(0),
                 path_nodes: 0,
                 node: None,
                 clock: Instant::from_nanos(0),
@@ -597,10 +602,14 @@ impl<'a> CellGuard<'a> {
         }
     }
 
-    /// Sets the timer, unless it goes off before.
-    pub(crate) fn arm(&mut self, at: Instant) {
-        let at = at.max(self.rest_until);
-        if self.closing || self.armed.is_some_and(|armed| armed <= at) {
+    /// Sets the timer for something that is due then, [`TIMER_WAIT_NS`] from now at the soonest.
+    pub(crate) fn arm(&mut self, due: Instant) {
+        let at = due.max(self.clock.after(TIMER_WAIT_NS));
+        let stands = |armed: Instant| {
+            let put_off = armed < due && due < armed.after(TIMER_PUT_OFF_NS);
+            armed <= at && !put_off
+        };
+        if self.closing || self.armed.is_some_and(stands) {
             return;
         }
         self.armed = Some(at);
@@ -608,10 +617,9 @@ impl<'a> CellGuard<'a> {
         unsafe { raw::aoe_shim_time_arm_cell(self.cell.shim.as_ptr(), at.as_nanos()) }
     }
 
-    /// The timer went off, and is not to do so again before this.
-    pub(crate) fn disarm(&mut self, rest_until: Instant) {
+    /// The timer went off.
+    pub(crate) fn disarm(&mut self) {
         self.armed = None;
-        self.rest_until = rest_until;
     }
 
     /// Ends a request. GEOM is told when the lock is free, by [`CellGuard::tell`] or a thread.

@@ -44,26 +44,6 @@ const _: () = assert!(LAPS as usize * BATCH == aoe_core::limits::MAX_WINDOW as u
 /// the lock and for the card, and keep both processors from what else there is to do.
 const FED_FRAMES: u16 = 8;
 
-/// Least time between two times that a target's timer goes off: two round trips, within these bounds.
-/// While answers come its deadline moves on with each, and going off only to find that costs a busy
-/// processor more than a lost frame waits.
-const TIMER_GAP_NS: (u64, u64) = (250_000, 1_000_000);
-/// With more than so many frames in flight one that is lost is found by the answers to the others, and
-/// the timer has to notice only that there are none: it goes off less often by this factor.
-const FEW_FRAMES: u32 = 8;
-const BUSY_FACTOR: u64 = 4;
-
-fn timer_gap(target: &Target<'_>) -> u64 {
-    let paths = target.paths().filter(|path| path.in_service());
-    let round_trip = paths.map(|path| path.srtt_ns()).min().unwrap_or(0);
-    let gap = (2 * round_trip).clamp(TIMER_GAP_NS.0, TIMER_GAP_NS.1);
-    if target.in_flight() > FEW_FRAMES {
-        gap * BUSY_FACTOR
-    } else {
-        gap
-    }
-}
-
 /// Who tells GEOM of requests that ended.
 #[derive(Copy, Clone, PartialEq, Eq, Debug)]
 pub(crate) enum Teller {
@@ -183,8 +163,7 @@ pub(crate) fn go_on(cell: &Cell) {
 /// The timer went off.
 pub(crate) fn timeout(cell: &Cell) {
     let (mut guard, now) = cell.lock_timed();
-    let rest_until = now.after(timer_gap(&guard.target));
-    guard.disarm(rest_until);
+    guard.disarm();
     guard.target.handle_timeout(now);
     drive(guard);
 }
