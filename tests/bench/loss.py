@@ -11,7 +11,7 @@ readers read once more, while DTrace takes the time of each request from its way
 
 import contextlib
 
-from figures import COLUMNS, MIB, figure_of, mean, median
+from figures import COLUMNS, MIB, figure_of, mean, median, number
 from lib.relay import Relay
 from lib.util import HarnessError, TestFailure
 from stages import longest
@@ -135,9 +135,9 @@ class Lossy:
             words = [f"{self.system.name:<9}{mtu:>5}{rate:>6g}"]
             kept = cell.kept(clean)
             for got, share in zip(cell.medians(), kept):
-                words.append(f"{figure(got):>9} {percent(share):>9}")
+                words.append(f"{number(got):>9} {percent(share):>9}")
             added = cell.added_ms(clean)
-            words.append(f"{cell.worst[MIB]:>11.1f}{cell.worst[4096]:>11.1f}{figure(cell.worst_inside):>10}")
+            words.append(f"{cell.worst[MIB]:>11.1f}{cell.worst[4096]:>11.1f}{number(cell.worst_inside):>10}")
             words.append(f"{sum(cell.lost):>8}{'-' if added is None else '{:.2f} +- {:.2f}'.format(*added):>20}")
             print("".join(words), flush=True)
             if cell.own_lost:
@@ -159,10 +159,6 @@ class Lossy:
         if added is not None and added[0] > limit:
             self.verdicts.append(f"{where}: {added[0]:.2f} +- {added[1]:.2f} ms for each lost frame, wanted {limit:.2f} "
                                  f"(round trip {round_trip:.2f})")
-
-
-def figure(value):
-    return "-" if value is None else f"{value:.1f}" if value < 1000 else f"{value:.0f}"
 
 
 def percent(share):

@@ -81,13 +81,14 @@ def run(bench, systems, setups, columns):
                 guest.run("kldload -n dtraceall", 60)
                 for title, mode, block, depth, which in columns:
                     # It begins before the samples are taken and ends after.
-                    job = guest.spawn(system.command(devices, mode, block, depth, opts.seconds + 6))
+                    load = system.command(devices, mode, block, depth, opts.seconds + 6)
+                    job = guest.spawn(load)
                     script = SCRIPT % int(opts.seconds)
                     text = guest.run(f"sleep 2; dtrace -q -n '{script}' 2>&1", opts.seconds * 4 + 120)
                     got = float(job.succeed(opts.seconds * 4 + 60).split()[which]) / (1e6 if which == 0 else 1)
                     print(f"{system.name} MTU {setup.mtu}, {title}: {number(got)}, {Profile(text, symbols)}", flush=True)
                     if depth == 1 and system.ours:
-                        job = guest.spawn(system.command(devices, mode, block, depth, opts.seconds + 6))
+                        job = guest.spawn(load)
                         print(f"  {stages(guest, opts.seconds)}", flush=True)
                         job.succeed(opts.seconds * 4 + 60)
     return 0
