@@ -486,15 +486,6 @@ impl<'s> Target<'s> {
         self.ios.outstanding() as u32
     }
 
-    /// Frames in flight, on all paths.
-    #[must_use]
-    pub fn in_flight(&self) -> u32 {
-        self.paths
-            .iter()
-            .map(|path| u32::from(path.outstanding))
-            .sum()
-    }
-
     /// Each path in service has at least so many frames in flight. What else is ready may wait for the
     /// answers to them, of which the next one is near.
     #[must_use]
