@@ -7,7 +7,7 @@ without interrupts are counted where it ends. Of requests that are alone on thei
 import contextlib
 import re
 
-from figures import number
+from figures import figure_of, number
 from lib.util import HarnessError
 from stages import stages
 from symbols import Symbols, functions, rust_name
@@ -85,8 +85,8 @@ def run(bench, systems, setups, columns):
                     job = guest.spawn(load)
                     script = SCRIPT % int(opts.seconds)
                     text = guest.run(f"sleep 2; dtrace -q -n '{script}' 2>&1", opts.seconds * 4 + 120)
-                    got = float(job.succeed(opts.seconds * 4 + 60).split()[which]) / (1e6 if which == 0 else 1)
-                    print(f"{system.name} MTU {setup.mtu}, {title}: {number(got)}, {Profile(text, symbols)}", flush=True)
+                    got = [float(word) for word in job.succeed(opts.seconds * 4 + 60).split()]
+                    print(f"{system.name} MTU {setup.mtu}, {title}: {number(figure_of(got, which))}, {Profile(text, symbols)}", flush=True)
                     if depth == 1 and system.ours:
                         job = guest.spawn(load)
                         print(f"  {stages(guest, opts.seconds)}", flush=True)
