@@ -574,12 +574,12 @@ impl<'a> CellGuard<'a> {
         true
     }
 
-    /// Lends the engine room for a config string, without sleeping.
-    pub(crate) fn keep_config(&mut self, string: &[u8]) -> bool {
-        let Some(room) = take(string.len(), false) else {
+    /// Lends the engine room for the config string of a frame, without sleeping.
+    pub(crate) fn keep_config(&mut self, bytes: usize, arg: &[u8]) -> bool {
+        let Some(room) = take(bytes, false) else {
             return false;
         };
-        give_back(self.target.keep_config(room, string));
+        give_back(self.target.keep_config(room, arg));
         true
     }
 

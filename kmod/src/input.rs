@@ -2,9 +2,7 @@
 //! A received frame on its way to its target.
 
 use aoe_core::{Admission, Claim, DropReason, Handled, NetifId, Received};
-use aoe_wire::{
-    ATA_HEADER_LEN, CONFIG_HEADER_LEN, CONFIG_STRING_MAX, Command, ConfigReply, HEADER_LEN, Header,
-};
+use aoe_wire::{ATA_HEADER_LEN, CONFIG_HEADER_LEN, CONFIG_STRING_MAX, Command, HEADER_LEN, Header};
 
 use crate::cell::{self, Buffer, Cell, CellGuard, Epoch, HUB};
 use crate::drive::{Teller, drive, drive_and_tell};
@@ -94,7 +92,7 @@ fn deliver(frame: &Frame<'_>, header: &Header, arg: &[u8], epoch: &Epoch<'_>) ->
         Handled::CopyData(claim) => copy_data(guard, claim, frame),
         Handled::CopyIdentify(claim) => copy_identify(guard, claim, frame),
         Handled::Widen(slots) => widen(guard, slots, &rx),
-        Handled::KeepConfig => keep_config(guard, arg),
+        Handled::KeepConfig(bytes) => keep_config(guard, bytes, arg),
     }
     AOE_CONSUME
 }
@@ -109,7 +107,7 @@ fn widen(mut guard: CellGuard<'_>, slots: usize, rx: &Received<'_>) {
     }
     let now = guard.lately();
     match guard.target.handle_frame(now, rx) {
-        Handled::KeepConfig => return keep_config(guard, rx.arg),
+        Handled::KeepConfig(bytes) => return keep_config(guard, bytes, rx.arg),
         Handled::Dropped(reason) => ffi::count(drop_counter(reason)),
         // It is an answer to a beacon, so there is nothing to copy, and the slot is there.
         _ => {}
@@ -119,10 +117,8 @@ fn widen(mut guard: CellGuard<'_>, slots: usize, rx: &Received<'_>) {
 
 /// The frame has a config string for which the target has no room. Without memory the old one stays.
 #[inline(never)]
-fn keep_config(mut guard: CellGuard<'_>, arg: &[u8]) {
-    if let Ok(ConfigReply { string, .. }) = ConfigReply::parse(arg)
-        && !guard.keep_config(string)
-    {
+fn keep_config(mut guard: CellGuard<'_>, bytes: usize, arg: &[u8]) {
+    if !guard.keep_config(bytes, arg) {
         ffi::count(AOE_COUNT_NO_MEMORY);
     }
     drive(guard);

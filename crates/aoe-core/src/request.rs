@@ -196,9 +196,9 @@ pub enum Handled {
     /// [`crate::Target::widen`] and hand the frame in again, or count it as [`DropReason::Full`]. The
     /// path is found again with the next answer to a beacon.
     Widen(usize),
-    /// Its config string has no room: lend some by [`crate::Target::keep_config`], or leave it until the
-    /// string is seen again. Nothing else is left to do for the frame.
-    KeepConfig,
+    /// Its config string has no room: lend some for so many bytes by [`crate::Target::keep_config`], or
+    /// leave it until the string is seen again. Nothing else is left to do for the frame.
+    KeepConfig(usize),
     /// The frame was of no use; count it.
     Dropped(DropReason),
 }

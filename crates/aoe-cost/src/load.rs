@@ -8,7 +8,7 @@ use aoe_core::{
     NetifId, Op, Path, Payload, Received, Request, Target, Transmit, Tunables, limits,
 };
 use aoe_target::{Address, MemStorage, Model, Port, Profile};
-use aoe_wire::{ConfigReply, Header, MacAddr, TargetAddr};
+use aoe_wire::{Header, MacAddr, TargetAddr};
 
 /// Sectors of the disk.
 const DISK: u64 = 1 << 20;
@@ -91,7 +91,7 @@ fn receive(
             give_path_memory(target, slots);
             return receive(target, now, netif, frame);
         }
-        Handled::KeepConfig => give_config_memory(target, arg),
+        Handled::KeepConfig(bytes) => give_config_memory(target, bytes, arg),
         Handled::CopyData(claim) => target.commit(now, claim),
         Handled::CopyIdentify(claim) => {
             if let Some(table) = frame.get(36..).and_then(|data| data.first_chunk()) {
@@ -112,10 +112,8 @@ fn give_path_memory(target: &mut Target<'_>, slots: usize) {
     let _ = target.widen(vec![Path::EMPTY; slots].leak());
 }
 
-fn give_config_memory(target: &mut Target<'_>, arg: &[u8]) {
-    if let Ok(ConfigReply { string, .. }) = ConfigReply::parse(arg) {
-        let _ = target.keep_config(vec![0; string.len()].leak(), string);
-    }
+fn give_config_memory(target: &mut Target<'_>, bytes: usize, arg: &[u8]) {
+    let _ = target.keep_config(vec![0; bytes].leak(), arg);
 }
 
 /// The target's machine and the cables to it.

@@ -218,7 +218,7 @@ impl<'s> Hostile<'s> {
             self.told.insert(header.src, reply.buffer_count);
         }
         match handled {
-            Handled::Done | Handled::Dropped(_) | Handled::Widen(_) | Handled::KeepConfig => {}
+            Handled::Done | Handled::Dropped(_) | Handled::Widen(_) | Handled::KeepConfig(_) => {}
             Handled::CopyData(claim) => {
                 assert!(
                     frame.len() >= ATA_HEADER_LEN + claim.len as usize,
@@ -264,12 +264,12 @@ impl<'s> Hostile<'s> {
                     assert!(old.len() < slots, "a table that is asked for is taken");
                     self.memory.put_table(old);
                 }
-                Handled::KeepConfig => {
-                    let string = ConfigReply::parse(received.arg).map_or(&[][..], |c| c.string);
-                    if let Some(room) = self.memory.room(string.len()) {
-                        let old = self.target.keep_config(room, string);
-                        assert!(old.len() < string.len(), "room that is asked for is taken");
-                        assert_eq!(self.target.config_string(), string);
+                Handled::KeepConfig(bytes) => {
+                    if let Some(room) = self.memory.room(bytes) {
+                        let old = self.target.keep_config(room, received.arg);
+                        assert!(old.len() < bytes, "room that is asked for is taken");
+                        let string = ConfigReply::parse(received.arg).map(|config| config.string);
+                        assert_eq!(Ok(self.target.config_string()), string);
                         self.memory.put_room(old);
                     }
                     return Handled::Done;

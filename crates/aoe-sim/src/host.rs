@@ -152,7 +152,7 @@ impl<'p> World<'p> {
             return;
         }
         match self.hand_in(addr, &received) {
-            Handled::Done | Handled::Widen(_) | Handled::KeepConfig => {}
+            Handled::Done | Handled::Widen(_) | Handled::KeepConfig(_) => {}
             Handled::Dropped(reason) => *self.drops.entry(reason.name()).or_default() += 1,
             Handled::CopyData(claim) => self.borrow_answer(addr, claim, frame, false),
             Handled::CopyIdentify(claim) => self.borrow_answer(addr, claim, frame, true),

@@ -80,13 +80,13 @@ impl<'p> Loan<'p> {
         true
     }
 
-    /// Lends room for a config string, if there is some, and takes back the old one.
-    fn keep_config(&mut self, target: &mut Target<'p>, string: &[u8]) -> bool {
-        let fits = |room: &&'p mut [u8]| room.len() >= string.len();
+    /// Lends room for the config string of a frame, if there is some, and takes back the old one.
+    fn keep_config(&mut self, target: &mut Target<'p>, bytes: usize, arg: &[u8]) -> bool {
+        let fits = |room: &&'p mut [u8]| room.len() >= bytes;
         let Some(number) = self.rooms.iter().position(fits) else {
             return false;
         };
-        let old = target.keep_config(self.rooms.remove(number), string);
+        let old = target.keep_config(self.rooms.remove(number), arg);
         if !old.is_empty() {
             self.rooms.push(old);
         }
@@ -141,26 +141,28 @@ impl<'p> World<'p> {
                 return Handled::Done;
             };
             let handled = slot.target.handle_frame(now, received);
-            if !matches!(handled, Handled::Widen(_) | Handled::KeepConfig) {
-                return handled;
-            }
-            let short = self.is_short();
+            let asks = matches!(handled, Handled::Widen(_) | Handled::KeepConfig(_));
+            let short = asks && self.is_short();
             let Some(slot) = self.slots.get_mut(&addr) else {
                 return Handled::Done;
             };
-            if let Handled::Widen(slots) = handled {
-                if short || !slot.memory.widen(&mut slot.target, slots) {
-                    return Handled::Dropped(DropReason::Full);
+            match handled {
+                Handled::Widen(slots) if !short && slot.memory.widen(&mut slot.target, slots) => {}
+                Handled::Widen(_) => return Handled::Dropped(DropReason::Full),
+                Handled::KeepConfig(_) if short => return Handled::Done,
+                Handled::KeepConfig(bytes) => {
+                    let kept = slot
+                        .memory
+                        .keep_config(&mut slot.target, bytes, received.arg);
+                    let string = ConfigReply::parse(received.arg).map(|config| config.string);
+                    if kept && Ok(slot.target.config_string()) != string {
+                        self.trouble
+                            .note(self.now, "a config string was not kept as it came");
+                    }
+                    return Handled::Done;
                 }
-                continue;
+                handled => return handled,
             }
-            let string = ConfigReply::parse(received.arg).map_or(&[][..], |config| config.string);
-            let kept = !short && slot.memory.keep_config(&mut slot.target, string);
-            if kept && slot.target.config_string() != string {
-                self.trouble
-                    .note(self.now, "a config string was not kept as it came");
-            }
-            return Handled::Done;
         }
     }
 

@@ -84,7 +84,7 @@ impl Target<'_> {
         if kept {
             Handled::Done
         } else {
-            Handled::KeepConfig
+            Handled::KeepConfig(config.string.len())
         }
     }
 

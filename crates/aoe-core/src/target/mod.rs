@@ -26,7 +26,7 @@ mod window;
 
 use crate::limits::{self, TRIM_BLOCK_SECTORS};
 use crate::{Completion, Event, Full, Instant, IoError, NetifId, Op, Request, Ticket};
-use aoe_wire::{Identify, MacAddr, TargetAddr};
+use aoe_wire::{ConfigReply, Identify, MacAddr, TargetAddr};
 
 use frames::{Frames, List};
 use io::Ios;
@@ -325,10 +325,12 @@ impl<'s> Target<'s> {
         self.paths.widen(table)
     }
 
-    /// Lends room for a config string and puts the string there, as [`crate::Handled::KeepConfig`] asks
-    /// for. The room that it replaces comes back, or the new one if it is of no use.
+    /// Lends room for a config string and puts the string of a frame there, as
+    /// [`crate::Handled::KeepConfig`] asks for; `arg` is that of the frame. The room that it replaces comes
+    /// back, or the new one if it is of no use.
     #[must_use]
-    pub fn keep_config(&mut self, room: &'s mut [u8], string: &[u8]) -> &'s mut [u8] {
+    pub fn keep_config(&mut self, room: &'s mut [u8], arg: &[u8]) -> &'s mut [u8] {
+        let string = ConfigReply::parse(arg).map_or(&[][..], |config| config.string);
         if string.len() > room.len() || self.config_string() == string {
             return room;
         }

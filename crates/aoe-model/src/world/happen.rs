@@ -334,7 +334,7 @@ impl World<'_> {
         match self.hand_in(&received) {
             Handled::Done | Handled::Dropped(_) => {}
             Handled::Widen(_) => self.model.fault("a table that was lent is asked for again"),
-            Handled::KeepConfig => self.model.fault("room for an empty string is asked for"),
+            Handled::KeepConfig(_) => self.model.fault("room for an empty string is asked for"),
             Handled::CopyIdentify(claim) => {
                 let data = shown
                     .get(ATA_HEADER_LEN..)

@@ -5,7 +5,6 @@ use aoe_core::limits::{DEFAULT_FRAMES, DEFAULT_IOS, MAX_CONFIG_STRING, MAX_PATHS
 use aoe_core::{
     Frame, Handled, Info, Instant, Io, IoStorage, Path, Received, Target, TargetStorage,
 };
-use aoe_wire::ConfigReply;
 
 /// What no target has at the moment.
 #[derive(Default)]
@@ -61,14 +60,12 @@ impl Memory {
         received: &Received<'_>,
         handled: Handled,
     ) -> Handled {
-        let Handled::KeepConfig = handled else {
+        let Handled::KeepConfig(_) = handled else {
             return handled;
         };
-        if let Ok(ConfigReply { string, .. }) = ConfigReply::parse(received.arg) {
-            let new = || vec![0; MAX_CONFIG_STRING].leak();
-            let old = target.keep_config(self.rooms.pop().unwrap_or_else(new), string);
-            self.put_room(old);
-        }
+        let new = || vec![0; MAX_CONFIG_STRING].leak();
+        let old = target.keep_config(self.rooms.pop().unwrap_or_else(new), received.arg);
+        self.put_room(old);
         Handled::Done
     }
 

@@ -295,7 +295,7 @@ impl Driver {
         };
         let handled = self.memory.hand_in(&mut entry.target, now, &received);
         match handled {
-            Handled::Done | Handled::Widen(_) | Handled::KeepConfig => {}
+            Handled::Done | Handled::Widen(_) | Handled::KeepConfig(_) => {}
             Handled::Dropped(reason) => self.count_drop(reason),
             Handled::CopyData(claim) => {
                 let from = frame.get(ATA_HEADER_LEN..).unwrap_or_default();
