@@ -1,14 +1,17 @@
 // SPDX-License-Identifier: BSD-2-Clause
-//! Memory, locks, and the table of targets.
+//! Locks, and the targets behind them.
 #![allow(unsafe_code)]
+
+mod memory;
+mod table;
 
 use core::cell::UnsafeCell;
 use core::marker::PhantomData;
 use core::ops::{Deref, DerefMut};
 use core::ptr::NonNull;
-use core::sync::atomic::{AtomicPtr, Ordering};
+use core::sync::atomic::AtomicPtr;
 
-use aoe_core::{Frame, Info, Instant, Io, IoStorage, Path, State, Target, Tunables, limits};
+use aoe_core::{Instant, State, Target, Tunables};
 use aoe_wire::TargetAddr;
 
 use crate::batch::{BATCH, Batch};
@@ -17,109 +20,9 @@ use crate::hub::Hub;
 use crate::netifs::Config;
 use crate::notify::ToldPaths;
 
-/// Types that the engine is lent slices of.
-trait Blank: Copy {
-    const BLANK: Self;
-}
-
-impl Blank for Path {
-    const BLANK: Self = Self::EMPTY;
-}
-impl Blank for Info {
-    const BLANK: Self = Self::EMPTY;
-}
-impl Blank for Frame {
-    const BLANK: Self = Self::EMPTY;
-}
-impl Blank for Io {
-    const BLANK: Self = Self::EMPTY;
-}
-impl Blank for u8 {
-    const BLANK: Self = 0;
-}
-
-/// Memory of the module's malloc type for `len` values, each made in its place.
-fn take<T: Blank>(len: usize, wait: bool) -> Option<&'static mut [T]> {
-    let bytes = size_of::<T>().checked_mul(len)?;
-    // SAFETY: allocates; with `wait` only from contexts that may sleep.
-    let memory = unsafe { raw::aoe_shim_mem_alloc(bytes, i32::from(wait)) };
-    let first = NonNull::new(memory)?.cast::<T>();
-    for index in 0..len {
-        // SAFETY: inside the allocation, which malloc aligns for every type of this size.
-        unsafe { first.add(index).write(T::BLANK) };
-    }
-    // SAFETY: `len` values that were just written and that nobody else knows of.
-    Some(unsafe { core::slice::from_raw_parts_mut(first.as_ptr(), len) })
-}
-
-/// Gives memory of [`take`] back; an empty slice stands for none.
-fn give_back<T: Blank>(slice: &'static mut [T]) {
-    if slice.is_empty() {
-        return;
-    }
-    // SAFETY: the reference is exclusive and comes from `take`; the values need no drop.
-    unsafe { raw::aoe_shim_mem_free(slice.as_mut_ptr().cast()) }
-}
-
-/// Memory for the I/O of a target whose disk is open; sleeps until there is some.
-pub(crate) fn take_io_storage() -> Option<IoStorage<'static>> {
-    let frames = take(limits::DEFAULT_FRAMES, true)?;
-    let Some(ios) = take(limits::DEFAULT_IOS, true) else {
-        give_back(frames);
-        return None;
-    };
-    Some(IoStorage { frames, ios })
-}
-
-pub(crate) fn give_io_back(io: IoStorage<'static>) {
-    give_back(io.frames);
-    give_back(io.ios);
-}
-
-fn give_target_back(target: Target<'static>) {
-    let storage = target.reclaim();
-    give_back(core::slice::from_mut(storage.info));
-    give_back(storage.paths);
-    give_back(storage.config);
-    if let Some(io) = storage.io {
-        give_io_back(io);
-    }
-}
-
-/// A buffer that comes from the module's malloc type, without waiting for it.
-pub(crate) struct Buffer(&'static mut [u8]);
-
-impl Buffer {
-    pub(crate) fn try_new(len: usize) -> Option<Self> {
-        // SAFETY: allocates without sleeping; the memory is zeroed.
-        let memory = unsafe { raw::aoe_shim_mem_alloc(len, 0) };
-        let first = NonNull::new(memory)?.cast::<u8>();
-        // SAFETY: `len` zeroed bytes that nobody else knows of.
-        Some(Self(unsafe {
-            core::slice::from_raw_parts_mut(first.as_ptr(), len)
-        }))
-    }
-}
-
-impl Deref for Buffer {
-    type Target = [u8];
-    fn deref(&self) -> &[u8] {
-        self.0
-    }
-}
-
-impl DerefMut for Buffer {
-    fn deref_mut(&mut self) -> &mut [u8] {
-        self.0
-    }
-}
-
-impl Drop for Buffer {
-    fn drop(&mut self) {
-        // SAFETY: from `try_new`, and nobody can refer to it any more.
-        unsafe { raw::aoe_shim_mem_free(self.0.as_mut_ptr().cast()) }
-    }
-}
+pub(crate) use memory::{Buffer, give_io_back, take_io_storage};
+use memory::{give_back, give_target_back, take};
+pub(crate) use table::{find, for_each, list, unlist};
 
 /// A value behind one of the module's own locks.
 pub(crate) struct Guarded<T> {
@@ -441,77 +344,6 @@ impl Unlisted {
             give_target_back(inner.target);
             raw::aoe_shim_mem_free(place.cast());
             raw::aoe_shim_cell_destroy(shim);
-        }
-    }
-}
-
-/// With as many targets as may be (65,536) eight in each: a few comparisons beside the two thousand
-/// instructions of a frame.
-const BUCKET_BITS: u32 = 13;
-const BUCKETS: usize = 1 << BUCKET_BITS;
-static TABLE: [AtomicPtr<Cell>; BUCKETS] =
-    [const { AtomicPtr::new(core::ptr::null_mut()) }; BUCKETS];
-
-fn bucket(addr: TargetAddr) -> &'static AtomicPtr<Cell> {
-    // Multiplication by 2^32 over the golden ratio (Knuth, TAOCP 6.4): runs of shelves and slots, as
-    // operators number them, are spread evenly.
-    let key = u32::from(addr.shelf()) << 8 | u32::from(addr.slot());
-    let hash = key.wrapping_mul(0x9E37_79B1) >> (u32::BITS - BUCKET_BITS);
-    &TABLE[hash as usize % BUCKETS]
-}
-
-/// Finds a target. Takes no lock.
-pub(crate) fn find<'e>(addr: TargetAddr, _epoch: &Epoch<'e>) -> Option<&'e Cell> {
-    let mut next = bucket(addr).load(Ordering::Acquire);
-    // SAFETY: what is in the table, or was when the epoch was entered, stays until it ends.
-    while let Some(cell) = unsafe { next.as_ref() } {
-        if cell.addr == addr {
-            return Some(cell);
-        }
-        next = cell.next.load(Ordering::Acquire);
-    }
-    None
-}
-
-/// Puts a target into the table; from here on it is found. The hub's lock orders the changes.
-pub(crate) fn list<'e>(cell: Unlisted, _hub: &Guard<Hub>, _epoch: &Epoch<'e>) -> &'e Cell {
-    // SAFETY: the cell was written completely.
-    let cell_ref: &'e Cell = unsafe { &*cell.0.as_ptr() };
-    let head = bucket(cell_ref.addr);
-    cell_ref
-        .next
-        .store(head.load(Ordering::Relaxed), Ordering::Relaxed);
-    head.store(cell.0.as_ptr(), Ordering::Release);
-    cell_ref
-}
-
-/// Takes a target out of the table. Those who found it before may still use it.
-pub(crate) fn unlist(cell: &Cell, _config: &Guard<Config>, _hub: &Guard<Hub>) -> Unlisted {
-    let wanted = core::ptr::from_ref(cell).cast_mut();
-    let mut link = bucket(cell.addr);
-    loop {
-        let here = link.load(Ordering::Acquire);
-        if here == wanted {
-            link.store(cell.next.load(Ordering::Acquire), Ordering::Release);
-            break;
-        }
-        // SAFETY: targets in the table stay while the configuration is held.
-        match unsafe { here.as_ref() } {
-            Some(other) => link = &other.next,
-            None => break,
-        }
-    }
-    Unlisted(NonNull::from(cell))
-}
-
-/// Calls `visit` for every target. Targets leave only under the configuration lock.
-pub(crate) fn for_each(_config: &Guard<Config>, mut visit: impl FnMut(&Cell)) {
-    for head in &TABLE {
-        let mut next = head.load(Ordering::Acquire);
-        // SAFETY: targets in the table stay while the configuration is held.
-        while let Some(cell) = unsafe { next.as_ref() } {
-            next = cell.next.load(Ordering::Acquire);
-            visit(cell);
         }
     }
 }
