@@ -47,6 +47,7 @@ pub mod iflist;
 mod initiator;
 pub mod limits;
 mod link;
+pub mod lookup;
 mod request;
 mod target;
 mod time;

@@ -3,6 +3,7 @@
 
 use std::collections::VecDeque;
 
+use aoe_core::lookup::{self, BUCKETS, Entry, bucket};
 use aoe_core::{
     Completion, Event, Frame, Handled, Info, Instant, InterfaceChange, Io, IoStorage, Link, Links,
     NetifId, Op, Path, Payload, Received, Request, Target, Transmit, Tunables, limits,
@@ -17,6 +18,8 @@ const TARGET_MAC: [u8; 6] = [2, 0, 0, 0, 0, 1];
 const ROUND_TRIP: u64 = 100_000;
 /// Between two answers.
 const STEP: u64 = 1_000;
+/// Targets of many that are busy.
+const BUSY: usize = 16;
 
 /// The load.
 pub(crate) struct Load {
@@ -28,11 +31,14 @@ pub(crate) struct Load {
     pub(crate) requests: u64,
     /// Of so many frames one is lost on its way to the target; 0 for none.
     pub(crate) lose: u64,
+    /// Targets that are known. Some are busy, one after the other; the others do nothing.
+    pub(crate) targets: usize,
 }
 
 /// What went over the wire.
 #[derive(Default)]
 pub(crate) struct Run {
+    pub(crate) requests: u64,
     pub(crate) sent: u64,
     pub(crate) received: u64,
 }
@@ -48,6 +54,54 @@ impl Links for Cables {
             mac: MacAddr([2, 0, 0, 0, 1, id.0]),
         })
     }
+}
+
+/// A target in the table.
+struct Known {
+    addr: TargetAddr,
+    next: Option<&'static Self>,
+}
+
+impl Entry for &'static Known {
+    fn addr(self) -> TargetAddr {
+        self.addr
+    }
+
+    fn next(self) -> Option<Self> {
+        self.next
+    }
+}
+
+/// The table of targets, which lives as long as the program.
+struct Table {
+    chains: Vec<Option<&'static Known>>,
+}
+
+impl Table {
+    fn new(targets: usize) -> Self {
+        let mut chains = vec![None; BUCKETS];
+        for addr in (0..targets).map(address) {
+            let chain = &mut chains[bucket(addr)];
+            let next = chain.take();
+            *chain = Some(&*Box::leak(Box::new(Known { addr, next })));
+        }
+        Self { chains }
+    }
+}
+
+/// Addresses as they are given to the slots of one shelf after the other.
+fn address(number: usize) -> TargetAddr {
+    let shelf = u16::try_from(7 + number / 255);
+    let slot = u8::try_from(number % 255);
+    let addr = shelf.ok().zip(slot.ok());
+    addr.and_then(|(shelf, slot)| TargetAddr::new(shelf, slot))
+        .expect("no more targets than there are addresses")
+}
+
+/// The target that a frame is for is looked for.
+#[inline(never)]
+fn find(table: &Table, addr: TargetAddr) -> bool {
+    lookup::find(table.chains[bucket(addr) % BUCKETS], addr).is_some()
 }
 
 /// A request is handed over.
@@ -117,7 +171,8 @@ fn give_config_memory(target: &mut Target<'_>, bytes: usize, arg: &[u8]) {
 }
 
 /// The target's machine and the cables to it.
-struct World {
+struct World<'w> {
+    table: &'w Table,
     model: Model<MemStorage>,
     links: Cables,
     port: Port,
@@ -128,7 +183,7 @@ struct World {
     lose: u64,
 }
 
-impl World {
+impl World<'_> {
     /// Lets the engine send, and the target answer.
     fn exchange(&mut self, target: &mut Target<'_>) {
         send(target, self.now, &self.links, &mut self.out);
@@ -151,7 +206,21 @@ impl World {
 
 /// Runs the load to its end.
 pub(crate) fn run(load: &Load) -> Run {
-    after(load, |_, world| world.run)
+    let table = Table::new(load.targets);
+    let busy = load.targets.min(BUSY);
+    let share = Load {
+        requests: load.requests / busy as u64,
+        ..*load
+    };
+    let mut all = Run::default();
+    for number in 0..busy {
+        let addr = address(number * load.targets / busy);
+        let run = after(&share, addr, &table, |_, world| world.run);
+        all.requests += share.requests;
+        all.sent += run.sent;
+        all.received += run.received;
+    }
+    all
 }
 
 /// Bytes that a target has: its own, and all that it was lent. First at rest after the load, the disk being
@@ -165,22 +234,29 @@ pub(crate) fn memory(load: &Load) -> (usize, usize) {
         let rest = size_of_val(lent.info) + size_of_val(lent.paths) + size_of_val(lent.config);
         size_of::<Target<'_>>() + rest + io
     };
-    let idle = after(load, |mut target, world| {
+    let (addr, table) = (address(0), Table::new(1));
+    let idle = after(load, addr, &table, |mut target, world| {
         target.set_in_use(world.now, false);
         let events = std::iter::from_fn(|| target.poll_event());
         assert!(events.into_iter().any(|event| event == Event::Unused));
         assert!(target.take_back().is_some(), "nothing came back");
         held(target)
     });
-    (idle, after(load, |target, _| held(target)))
+    let open = after(load, addr, &table, |target, _| held(target));
+    (idle, open)
 }
 
 /// What `look` says of a target on which the load has run to its end, its disk being open.
-fn after<R>(load: &Load, look: impl FnOnce(Target<'_>, World) -> R) -> R {
+fn after<R>(
+    load: &Load,
+    addr: TargetAddr,
+    table: &Table,
+    look: impl FnOnce(Target<'_>, World<'_>) -> R,
+) -> R {
     let mut info = Info::EMPTY;
     let mut frames = vec![Frame::EMPTY; limits::DEFAULT_FRAMES];
     let mut ios = vec![Io::EMPTY; limits::DEFAULT_IOS];
-    let (mut target, mut world) = begin(load, &mut info);
+    let (mut target, mut world) = begin(load, addr, table, &mut info);
     open(&mut target, &mut world, &mut frames, &mut ios);
     keep_busy(load, &mut world, &mut target);
     look(target, world)
@@ -188,7 +264,7 @@ fn after<R>(load: &Load, look: impl FnOnce(Target<'_>, World) -> R) -> R {
 
 fn open<'s>(
     target: &mut Target<'s>,
-    world: &mut World,
+    world: &mut World<'_>,
     frames: &'s mut [Frame],
     ios: &'s mut [Io],
 ) {
@@ -199,17 +275,22 @@ fn open<'s>(
 }
 
 /// A target that was identified on each of its paths.
-fn begin<'s>(load: &Load, info: &'s mut Info) -> (Target<'s>, World) {
-    let addr = TargetAddr::new(7, 0).expect("an address");
+fn begin<'s, 'w>(
+    load: &Load,
+    addr: TargetAddr,
+    table: &'w Table,
+    info: &'s mut Info,
+) -> (Target<'s>, World<'w>) {
     let mut target = Target::new(addr, 1, Tunables::default(), info);
     let mut profile = Profile::vblade();
     profile.buffer_count = limits::MAX_WINDOW;
+    let address = Address {
+        shelf: addr.shelf(),
+        slot: addr.slot(),
+    };
     let mut world = World {
-        model: Model::new(
-            profile,
-            Address { shelf: 7, slot: 0 },
-            MemStorage::new(DISK),
-        ),
+        table,
+        model: Model::new(profile, address, MemStorage::new(DISK)),
         links: Cables { mtu: load.mtu },
         port: Port {
             mac: TARGET_MAC,
@@ -226,7 +307,7 @@ fn begin<'s>(load: &Load, info: &'s mut Info) -> (Target<'s>, World) {
 }
 
 /// Announces the target on every interface until it is identified there.
-fn introduce(load: &Load, world: &mut World, target: &mut Target<'_>) {
+fn introduce(load: &Load, world: &mut World<'_>, target: &mut Target<'_>) {
     for netif in 0..load.paths {
         target.handle_interface(world.now, NetifId(netif), InterfaceChange::Up);
         for announcement in world.model.advertisement(&world.port) {
@@ -241,7 +322,7 @@ fn introduce(load: &Load, world: &mut World, target: &mut Target<'_>) {
     assert!(target.sectors() > 0, "the target was not identified");
 }
 
-fn keep_busy(load: &Load, world: &mut World, target: &mut Target<'_>) {
+fn keep_busy(load: &Load, world: &mut World<'_>, target: &mut Target<'_>) {
     let op = if load.writes { Op::Write } else { Op::Read };
     let (mut begun, mut ended) = (0, 0);
     let mut next = |target: &mut Target<'_>, now| {
@@ -272,6 +353,9 @@ fn keep_busy(load: &Load, world: &mut World, target: &mut Target<'_>) {
             Some((netif, answer)) => {
                 world.now = world.now.after(STEP);
                 world.run.received += 1;
+                let header = Header::split(&answer).map(|(header, _)| header);
+                let addr = header.ok().and_then(|header| header.addr());
+                assert!(addr.is_some_and(|addr| find(world.table, addr)));
                 let (done, _, deadline) = receive(target, world.now, netif, &answer);
                 if let Some(done) = done {
                     assert!(done.result.is_ok(), "a request failed");

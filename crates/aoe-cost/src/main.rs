@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSD-2-Clause
-//! Runs the engine under a steady load, for `scripts/cost` to count instructions in `accept`, `send` and
-//! `receive` of [`load`]: the three things that the kernel asks of it.
+//! Runs the engine under a steady load, for `scripts/cost` to count instructions in `accept`, `send`, `find`
+//! and `receive` of [`load`]: what the kernel asks of it.
 #![forbid(unsafe_code)]
 
 mod load;
@@ -34,6 +34,9 @@ struct Args {
     /// Of so many frames one is lost on its way to the target; 0 for none
     #[arg(long, default_value_t = 0)]
     lose: u64,
+    /// Targets that are known
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=65_536))]
+    targets: u32,
     /// Say how many bytes the target has, at rest and with its disk open
     #[arg(long)]
     memory: bool,
@@ -55,12 +58,17 @@ fn main() {
         paths: args.paths,
         requests: args.requests,
         lose: args.lose,
+        targets: args.targets as usize,
     };
     if args.memory {
         let (idle, busy) = load::memory(&load);
         println!("idle {idle} open {busy}");
         return;
     }
-    let Run { sent, received } = load::run(&load);
-    println!("requests {} sent {sent} received {received}", args.requests);
+    let Run {
+        requests,
+        sent,
+        received,
+    } = load::run(&load);
+    println!("requests {requests} sent {sent} received {received}");
 }

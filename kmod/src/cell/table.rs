@@ -5,45 +5,52 @@
 use core::ptr::NonNull;
 use core::sync::atomic::{AtomicPtr, Ordering};
 
+use aoe_core::lookup::{self, BUCKETS, Entry, bucket};
 use aoe_wire::TargetAddr;
 
 use super::{Cell, Epoch, Guard, Unlisted};
 use crate::hub::Hub;
 use crate::netifs::Config;
 
-/// With as many targets as may be (65,536) eight in each: a few comparisons beside the two thousand
-/// instructions of a frame.
-const BUCKET_BITS: u32 = 13;
-const BUCKETS: usize = 1 << BUCKET_BITS;
 static TABLE: [AtomicPtr<Cell>; BUCKETS] =
     [const { AtomicPtr::new(core::ptr::null_mut()) }; BUCKETS];
 
-fn bucket(addr: TargetAddr) -> &'static AtomicPtr<Cell> {
-    // Multiplication by 2^32 over the golden ratio (Knuth, TAOCP 6.4): runs of shelves and slots, as
-    // operators number them, are spread evenly.
-    let key = u32::from(addr.shelf()) << 8 | u32::from(addr.slot());
-    let hash = key.wrapping_mul(0x9E37_79B1) >> (u32::BITS - BUCKET_BITS);
-    &TABLE[hash as usize % BUCKETS]
+fn chain(addr: TargetAddr) -> &'static AtomicPtr<Cell> {
+    &TABLE[bucket(addr) % BUCKETS]
+}
+
+/// A target that was found in the table, for as long as the epoch lasts.
+#[derive(Copy, Clone)]
+struct Listed<'e>(&'e Cell);
+
+impl<'e> Listed<'e> {
+    fn load(link: &AtomicPtr<Cell>, _epoch: &Epoch<'e>) -> Option<Self> {
+        // SAFETY: what is in the table, or was when the epoch was entered, stays until it ends.
+        unsafe { link.load(Ordering::Acquire).as_ref() }.map(Self)
+    }
+}
+
+impl Entry for Listed<'_> {
+    fn addr(self) -> TargetAddr {
+        self.0.addr
+    }
+
+    fn next(self) -> Option<Self> {
+        // SAFETY: as in `load`; the epoch in which this was found has not ended yet.
+        unsafe { self.0.next.load(Ordering::Acquire).as_ref() }.map(Self)
+    }
 }
 
 /// Finds a target. Takes no lock.
-pub(crate) fn find<'e>(addr: TargetAddr, _epoch: &Epoch<'e>) -> Option<&'e Cell> {
-    let mut next = bucket(addr).load(Ordering::Acquire);
-    // SAFETY: what is in the table, or was when the epoch was entered, stays until it ends.
-    while let Some(cell) = unsafe { next.as_ref() } {
-        if cell.addr == addr {
-            return Some(cell);
-        }
-        next = cell.next.load(Ordering::Acquire);
-    }
-    None
+pub(crate) fn find<'e>(addr: TargetAddr, epoch: &Epoch<'e>) -> Option<&'e Cell> {
+    lookup::find(Listed::load(chain(addr), epoch), addr).map(|Listed(cell)| cell)
 }
 
 /// Puts a target into the table; from here on it is found. The hub's lock orders the changes.
 pub(crate) fn list<'e>(cell: Unlisted, _hub: &Guard<Hub>, _epoch: &Epoch<'e>) -> &'e Cell {
     // SAFETY: the cell was written completely.
     let cell_ref: &'e Cell = unsafe { &*cell.0.as_ptr() };
-    let head = bucket(cell_ref.addr);
+    let head = chain(cell_ref.addr);
     cell_ref
         .next
         .store(head.load(Ordering::Relaxed), Ordering::Relaxed);
@@ -54,7 +61,7 @@ pub(crate) fn list<'e>(cell: Unlisted, _hub: &Guard<Hub>, _epoch: &Epoch<'e>) ->
 /// Takes a target out of the table. Those who found it before may still use it.
 pub(crate) fn unlist(cell: &Cell, _config: &Guard<Config>, _hub: &Guard<Hub>) -> Unlisted {
     let wanted = core::ptr::from_ref(cell).cast_mut();
-    let mut link = bucket(cell.addr);
+    let mut link = chain(cell.addr);
     loop {
         let here = link.load(Ordering::Acquire);
         if here == wanted {
