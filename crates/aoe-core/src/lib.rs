@@ -12,6 +12,8 @@
 //!   that announces itself may become a target.
 //! * [`Target`] is one shelf.slot: its paths, its identity, and every I/O in flight.
 //!
+//! The caller keeps the targets in a table, in which [`lookup`] finds the one that a frame is for.
+//!
 //! # The order of calls
 //!
 //! After any `handle_*` or command on a [`Target`], drain it in this order until each is empty:
