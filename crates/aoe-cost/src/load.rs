@@ -73,8 +73,9 @@ impl Entry for &'static Known {
 }
 
 /// The table of targets, which lives as long as the program.
+#[derive(Copy, Clone)]
 struct Table {
-    chains: Vec<Option<&'static Known>>,
+    chains: &'static [Option<&'static Known>],
 }
 
 impl Table {
@@ -85,7 +86,9 @@ impl Table {
             let next = chain.take();
             *chain = Some(&*Box::leak(Box::new(Known { addr, next })));
         }
-        Self { chains }
+        Self {
+            chains: chains.leak(),
+        }
     }
 }
 
@@ -100,7 +103,7 @@ fn address(number: usize) -> TargetAddr {
 
 /// The target that a frame is for is looked for.
 #[inline(never)]
-fn find(table: &Table, addr: TargetAddr) -> bool {
+fn find(table: Table, addr: TargetAddr) -> bool {
     lookup::find(table.chains[bucket(addr) % BUCKETS], addr).is_some()
 }
 
@@ -171,8 +174,8 @@ fn give_config_memory(target: &mut Target<'_>, bytes: usize, arg: &[u8]) {
 }
 
 /// The target's machine and the cables to it.
-struct World<'w> {
-    table: &'w Table,
+struct World {
+    table: Table,
     model: Model<MemStorage>,
     links: Cables,
     port: Port,
@@ -183,7 +186,7 @@ struct World<'w> {
     lose: u64,
 }
 
-impl World<'_> {
+impl World {
     /// Lets the engine send, and the target answer.
     fn exchange(&mut self, target: &mut Target<'_>) {
         send(target, self.now, &self.links, &mut self.out);
@@ -215,7 +218,7 @@ pub(crate) fn run(load: &Load) -> Run {
     let mut all = Run::default();
     for number in 0..busy {
         let addr = address(number * load.targets / busy);
-        let run = after(&share, addr, &table, |_, world| world.run);
+        let run = after(&share, addr, table, |_, world| world.run);
         all.requests += share.requests;
         all.sent += run.sent;
         all.received += run.received;
@@ -235,14 +238,14 @@ pub(crate) fn memory(load: &Load) -> (usize, usize) {
         size_of::<Target<'_>>() + rest + io
     };
     let (addr, table) = (address(0), Table::new(1));
-    let idle = after(load, addr, &table, |mut target, world| {
+    let idle = after(load, addr, table, |mut target, world| {
         target.set_in_use(world.now, false);
         let events = std::iter::from_fn(|| target.poll_event());
         assert!(events.into_iter().any(|event| event == Event::Unused));
         assert!(target.take_back().is_some(), "nothing came back");
         held(target)
     });
-    let open = after(load, addr, &table, |target, _| held(target));
+    let open = after(load, addr, table, |target, _| held(target));
     (idle, open)
 }
 
@@ -250,8 +253,8 @@ pub(crate) fn memory(load: &Load) -> (usize, usize) {
 fn after<R>(
     load: &Load,
     addr: TargetAddr,
-    table: &Table,
-    look: impl FnOnce(Target<'_>, World<'_>) -> R,
+    table: Table,
+    look: impl FnOnce(Target<'_>, World) -> R,
 ) -> R {
     let mut info = Info::EMPTY;
     let mut frames = vec![Frame::EMPTY; limits::DEFAULT_FRAMES];
@@ -264,7 +267,7 @@ fn after<R>(
 
 fn open<'s>(
     target: &mut Target<'s>,
-    world: &mut World<'_>,
+    world: &mut World,
     frames: &'s mut [Frame],
     ios: &'s mut [Io],
 ) {
@@ -275,12 +278,12 @@ fn open<'s>(
 }
 
 /// A target that was identified on each of its paths.
-fn begin<'s, 'w>(
+fn begin<'s>(
     load: &Load,
     addr: TargetAddr,
-    table: &'w Table,
+    table: Table,
     info: &'s mut Info,
-) -> (Target<'s>, World<'w>) {
+) -> (Target<'s>, World) {
     let mut target = Target::new(addr, 1, Tunables::default(), info);
     let mut profile = Profile::vblade();
     profile.buffer_count = limits::MAX_WINDOW;
@@ -307,7 +310,7 @@ fn begin<'s, 'w>(
 }
 
 /// Announces the target on every interface until it is identified there.
-fn introduce(load: &Load, world: &mut World<'_>, target: &mut Target<'_>) {
+fn introduce(load: &Load, world: &mut World, target: &mut Target<'_>) {
     for netif in 0..load.paths {
         target.handle_interface(world.now, NetifId(netif), InterfaceChange::Up);
         for announcement in world.model.advertisement(&world.port) {
@@ -322,7 +325,7 @@ fn introduce(load: &Load, world: &mut World<'_>, target: &mut Target<'_>) {
     assert!(target.sectors() > 0, "the target was not identified");
 }
 
-fn keep_busy(load: &Load, world: &mut World<'_>, target: &mut Target<'_>) {
+fn keep_busy(load: &Load, world: &mut World, target: &mut Target<'_>) {
     let op = if load.writes { Op::Write } else { Op::Read };
     let (mut begun, mut ended) = (0, 0);
     let mut next = |target: &mut Target<'_>, now| {
