@@ -7,6 +7,7 @@ import time
 
 from lib.case import MIB, MODULE, Group
 from lib.frames import BROADCAST, CMD_CONFIG, config_arg, frame
+from lib.guest import forever
 from lib.target import pattern
 from lib.util import need, same, wait_until
 
@@ -22,7 +23,7 @@ def attached(t, seg=0, ifname="em0", **kw):
 
 def reader(t):
     """A read of the whole disk that goes past the buffer cache, again and again until a file says stop."""
-    return t.guest.spawn("rm -f /tmp/stop; while ! test -e /tmp/stop; do dd if=/dev/aoe7.0 of=/dev/null bs=64k || exit 1; done")
+    return t.guest.spawn("rm -f /tmp/stop; " + forever("dd if=/dev/aoe7.0 of=/dev/null bs=64k || exit 1"))
 
 
 def reader_is_well(t, job):

@@ -11,6 +11,7 @@ import time
 from cases.c_files import compare, disk_size, fill_and_check, whole_afterwards
 from lib.case import MIB, Group
 from lib.frames import BROADCAST, CMD_CONFIG, config_arg, frame
+from lib.guest import forever
 from lib.target import file_hash
 from lib.util import need, same, wait_until
 from lib.wire import Sniffer
@@ -278,7 +279,7 @@ def blackouts_under_a_file_system(t):
     disk = t.wait_disk()
     t.guest.run(f"newfs -U {disk} && mkdir -p /mnt/a && mount {disk} /mnt/a", 120)
     # Over and over: on a host with nothing else to do one copy is over before the last fault.
-    job = t.guest.spawn("rm -f /tmp/stop; until test -e /tmp/stop; do tar xf /dev/vtbd2 -C /mnt/a || exit 1; done; sync")
+    job = t.guest.spawn(forever("tar xf /dev/vtbd2 -C /mnt/a || exit 1") + "; sync")
     relay.set("both", "delay=300us")
     for fault in ("cut=3s", "cut=0.4s", "clog=2s", "cut=5s"):
         need(job.running(), f"the copy failed before {fault}")
@@ -395,7 +396,7 @@ def both_up(t, timeout=15):
 
 def one_by_one(t):
     """Reads of 4 KiB, one after the other, until told to stop."""
-    return t.guest.spawn("rm -f /tmp/stop; while ! test -e /tmp/stop; do dd if=/dev/aoe7.0 of=/dev/null bs=4k || exit 1; done")
+    return t.guest.spawn("rm -f /tmp/stop; " + forever("dd if=/dev/aoe7.0 of=/dev/null bs=4k || exit 1"))
 
 
 def gap_when(t, what, break_it, mend_it):

@@ -9,6 +9,7 @@ import re
 from cases.b_attach import documented
 from lib.case import MIB, Group
 from lib.config import TOP
+from lib.guest import forever
 from lib.target import file_hash
 from lib.util import TestSkipped, need, same, wait_until
 
@@ -253,7 +254,7 @@ def identify(t):
 def watch(t):
     """Two reports while the disk is read."""
     begin(t)
-    t.guest.spawn("while ! test -e /tmp/stop; do dd if=/dev/aoe7.0 of=/dev/null bs=64k count=256; done")
+    t.guest.spawn(forever("dd if=/dev/aoe7.0 of=/dev/null bs=64k count=256"))
     reports = documents(t, "watch --count 2 --interval 1 7.0", timeout=90)
     same(len(reports), 2, "reports")
     _, leaves, paths = table()
