@@ -137,18 +137,45 @@ aoe_sysctl_parent(void *parent)
 	return (SYSCTL_CHILDREN((struct sysctl_oid *)parent));
 }
 
-/* A node that is there already gets one more owner. */
+/*
+ * What was added to a context already is not added again: sysctl_add_oid()
+ * would add an entry to the context each time, and what is asked for often
+ * would grow it without bound.  Only one thread at a time changes a context;
+ * names and parents of its oids do not change, and sysctl(9) escapes nothing
+ * in these names.
+ */
+static struct sysctl_oid *
+aoe_sysctl_find(struct sysctl_ctx_list *ctx, struct sysctl_oid_list *parent,
+    const char *name)
+{
+	struct sysctl_ctx_entry *e;
+
+	TAILQ_FOREACH(e, ctx, link) {
+		if (e->entry->oid_parent == parent &&
+		    strcmp(e->entry->oid_name, name) == 0)
+			return (e->entry);
+	}
+	return (NULL);
+}
+
+/* A node that another context has already gets one more owner. */
 void *
 aoe_shim_sysctl_node(struct aoe_cell *cell, void *parent, const char *name,
     size_t len, const char *descr, size_t descr_len)
 {
 	char buf[AOE_SYSCTL_NAME], text[AOE_SYSCTL_DESCR];
+	struct sysctl_ctx_list *ctx = aoe_sysctl_context(cell);
+	struct sysctl_oid_list *above = aoe_sysctl_parent(parent);
+	struct sysctl_oid *oid;
 
 	snprintf(buf, sizeof(buf), "%.*s", (int)len, name);
 	snprintf(text, sizeof(text), "%.*s", (int)descr_len, descr);
-	return (sysctl_add_oid(aoe_sysctl_context(cell),
-	    aoe_sysctl_parent(parent), OID_AUTO, buf, CTLTYPE_NODE |
-	    CTLFLAG_RD | CTLFLAG_MPSAFE, NULL, 0, NULL, "N", text, NULL));
+	oid = aoe_sysctl_find(ctx, above, buf);
+	if (oid == NULL)
+		oid = sysctl_add_oid(ctx, above, OID_AUTO, buf, CTLTYPE_NODE |
+		    CTLFLAG_RD | CTLFLAG_MPSAFE, NULL, 0, NULL, "N", text,
+		    NULL);
+	return (oid);
 }
 
 int
@@ -157,6 +184,8 @@ aoe_shim_sysctl_leaf(struct aoe_cell *cell, void *parent, const char *name,
     int writable, uint32_t id)
 {
 	char buf[AOE_SYSCTL_NAME], text[AOE_SYSCTL_DESCR];
+	struct sysctl_ctx_list *ctx = aoe_sysctl_context(cell);
+	struct sysctl_oid_list *above = aoe_sysctl_parent(parent);
 	struct sysctl_oid *oid;
 	const char *format;
 	int kind;
@@ -177,10 +206,11 @@ aoe_shim_sysctl_leaf(struct aoe_cell *cell, void *parent, const char *name,
 	}
 	snprintf(buf, sizeof(buf), "%.*s", (int)len, name);
 	snprintf(text, sizeof(text), "%.*s", (int)descr_len, descr);
-	oid = sysctl_add_oid(aoe_sysctl_context(cell),
-	    aoe_sysctl_parent(parent), OID_AUTO, buf, kind | CTLFLAG_MPSAFE |
-	    (writable ? CTLFLAG_RW : CTLFLAG_RD), cell, id, aoe_sysctl_handle,
-	    format, text, NULL);
+	oid = aoe_sysctl_find(ctx, above, buf);
+	if (oid == NULL)
+		oid = sysctl_add_oid(ctx, above, OID_AUTO, buf, kind |
+		    CTLFLAG_MPSAFE | (writable ? CTLFLAG_RW : CTLFLAG_RD),
+		    cell, id, aoe_sysctl_handle, format, text, NULL);
 	return (oid != NULL ? 0 : ENOMEM);
 }
 
