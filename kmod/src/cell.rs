@@ -145,7 +145,7 @@ pub(crate) struct Inner {
     state: State,
     /// For which time the timer is set.
     armed: Option<Instant>,
-    /// Path nodes in the sysctl tree.
+    /// Numbers of paths that have nodes in the sysctl tree, a bit each.
     pub(crate) path_nodes: u32,
     /// The node of the target in the sysctl tree.
     pub(crate) node: Option<ffi::Node>,

@@ -4,7 +4,8 @@
 
 use core::fmt::{self, Write};
 
-use aoe_core::{DropReason, Path, Target, Tunables};
+use aoe_core::limits::MAX_PATHS;
+use aoe_core::{DropReason, Path, PathState, Target, Tunables};
 
 use crate::cell::{self, CONFIG, Cell, Guard, HUB};
 use crate::drive::drive;
@@ -207,13 +208,15 @@ const TARGET_LEAVES: [(&str, TargetLeaf); 29] = [
 /// A leaf of a path.
 #[derive(Copy, Clone)]
 enum PathLeaf {
+    Name,
     Interface,
     Mac,
     State,
     Number(fn(&Path) -> u64),
 }
 
-const PATH_LEAVES: [(&str, PathLeaf); 14] = [
+const PATH_LEAVES: [(&str, PathLeaf); 15] = [
+    ("name", PathLeaf::Name),
     ("interface", PathLeaf::Interface),
     ("mac", PathLeaf::Mac),
     ("state", PathLeaf::State),
@@ -247,7 +250,7 @@ const PATH_LEAVES: [(&str, PathLeaf); 14] = [
 enum Leaf {
     Module(ModuleLeaf),
     Target(TargetLeaf),
-    Path(usize, PathLeaf),
+    Path(u8, PathLeaf),
 }
 
 const CLASS_MODULE: u32 = 0;
@@ -266,9 +269,7 @@ impl Leaf {
         match u32::from(class) {
             CLASS_MODULE => MODULE_LEAVES.get(index).map(|leaf| Self::Module(leaf.1)),
             CLASS_TARGET => TARGET_LEAVES.get(index).map(|leaf| Self::Target(leaf.1)),
-            CLASS_PATH => PATH_LEAVES
-                .get(index)
-                .map(|leaf| Self::Path(usize::from(path), leaf.1)),
+            CLASS_PATH => PATH_LEAVES.get(index).map(|leaf| Self::Path(path, leaf.1)),
             CLASS_DROP => DropReason::ALL
                 .get(index)
                 .map(|reason| Self::Module(ModuleLeaf::Counter(drop_counter(*reason)))),
@@ -349,24 +350,28 @@ pub(crate) fn add_target(cell: &Cell, config: &Guard<Config>) {
     }
 }
 
-/// Makes nodes for paths that have none yet.
+/// Makes nodes for paths whose numbers have none yet. They stay as long as the target does: the next
+/// path with the number finds them.
 pub(crate) fn add_paths(cell: &Cell) {
-    let (node, first, end) = {
+    let (node, missing) = {
         let mut guard = cell.lock();
-        let end = u32::try_from(guard.target.paths().count()).unwrap_or(0);
-        let first = guard.path_nodes;
-        if guard.node.is_some() {
-            guard.path_nodes = first.max(end);
-        }
-        (guard.node, first, end)
+        let Some(node) = guard.node else { return };
+        let numbers = guard.target.numbered_paths();
+        let used = numbers.fold(0, |set, (number, _)| set | 1_u32 << number);
+        let missing = used & !guard.path_nodes;
+        guard.path_nodes |= missing;
+        (node, missing)
     };
-    let Some(node) = node else { return };
+    if missing == 0 {
+        return;
+    }
     let owner = cell.owner();
-    let paths = ffi::add_node(owner, Some(node), b"path", meaning(PATHS));
-    let Some(paths) = paths else { return };
-    for number in first..end {
+    let Some(paths) = ffi::add_node(owner, Some(node), b"path", meaning(PATHS)) else {
+        return;
+    };
+    for number in (0..MAX_PATHS as u32).filter(|number| missing & 1 << number != 0) {
         if let Some(path) = add_number_node(owner, paths, number, PATH_NODE) {
-            // As above.
+            // Without memory for its nodes the path works all the same.
             let _ = add_leaves(owner, path, PATH, |name| {
                 find_in(&PATH_LEAVES, CLASS_PATH, number, name)
             });
@@ -383,10 +388,9 @@ pub(crate) fn number(cell: Option<&Cell>, id: u32) -> Result<i64, Errno> {
         (Leaf::Module(leaf), _) => module_number(leaf),
         (Leaf::Target(Number(value)), Some(cell)) => Ok(value(&cell.lock().target) as i64),
         (Leaf::Target(TargetLeaf::Revalidate | TargetLeaf::Fail | TargetLeaf::Remove), _) => Ok(0),
-        (Leaf::Path(index, PathLeaf::Number(value)), Some(cell)) => {
+        (Leaf::Path(number, PathLeaf::Number(value)), Some(cell)) => {
             let guard = cell.lock();
-            let path = guard.target.paths().nth(index);
-            Ok(path.map_or(0, value) as i64)
+            Ok(guard.target.path(number).map_or(0, value) as i64)
         }
         _ => Err(errno::ENOENT),
     }
@@ -485,7 +489,7 @@ pub(crate) fn text(cell: Option<&Cell>, id: u32, to: &mut Text<'_>) -> fmt::Resu
     match (Leaf::from_id(id), cell) {
         (Some(Leaf::Module(leaf)), _) => module_text(leaf, to),
         (Some(Leaf::Target(leaf)), Some(cell)) => target_text(leaf, cell, to),
-        (Some(Leaf::Path(index, leaf)), Some(cell)) => path_text(leaf, cell, index, to),
+        (Some(Leaf::Path(number, leaf)), Some(cell)) => path_text(leaf, cell, number, to),
         _ => Ok(()),
     }
 }
@@ -517,14 +521,19 @@ fn target_text(leaf: TargetLeaf, cell: &Cell, to: &mut Text<'_>) -> fmt::Result 
     }
 }
 
-fn path_text(leaf: PathLeaf, cell: &Cell, index: usize, to: &mut Text<'_>) -> fmt::Result {
+fn path_text(leaf: PathLeaf, cell: &Cell, number: u8, to: &mut Text<'_>) -> fmt::Result {
     let config = CONFIG.lock();
     let guard = cell.lock();
-    let Some(path) = guard.target.paths().nth(index) else {
-        return Ok(());
+    let Some(path) = guard.target.path(number) else {
+        return match leaf {
+            PathLeaf::State => to.write_str(PathState::Unused.name()),
+            _ => Ok(()),
+        };
     };
+    let netif = config.netif_name(path.netif());
     match leaf {
-        PathLeaf::Interface => to.write_str(config.netif_name(path.netif())),
+        PathLeaf::Name => write!(to, "{netif}>{}", path.mac()),
+        PathLeaf::Interface => to.write_str(netif),
         PathLeaf::Mac => write!(to, "{}", path.mac()),
         PathLeaf::State => to.write_str(path.state().name()),
         PathLeaf::Number(_) => Ok(()),

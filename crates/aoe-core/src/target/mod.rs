@@ -503,9 +503,20 @@ impl<'s> Target<'s> {
 
     /// Its paths: those that carry I/O, did so, or must never. Mere candidates are left out.
     pub fn paths(&self) -> impl Iterator<Item = &Path> {
-        self.paths
-            .iter()
-            .filter(|path| path.state != PathState::New)
+        self.paths.iter().filter(|path| path.is_known())
+    }
+
+    /// The same with their numbers. A path keeps its number for its life; when it has gone, the number is
+    /// free for a path to come.
+    pub fn numbered_paths(&self) -> impl Iterator<Item = (u8, &Path)> {
+        self.paths.numbered().filter(|(_, path)| path.is_known())
+    }
+
+    /// The path with this number; `None` while no path of [`Target::paths`] has it.
+    #[must_use]
+    pub fn path(&self, number: u8) -> Option<&Path> {
+        let mut paths = self.numbered_paths();
+        paths.find(|(n, _)| *n == number).map(|(_, path)| path)
     }
 
     /// The path on which another disk was last seen under this address.

@@ -178,6 +178,11 @@ impl Path {
         self.state
     }
 
+    /// It is more than a candidate: something is known of the disk behind it.
+    pub(crate) const fn is_known(&self) -> bool {
+        !matches!(self.state, PathState::Unused | PathState::New)
+    }
+
     /// It carries I/O, or fell silent too short a time ago for that to be reported.
     #[must_use]
     pub const fn in_service(&self) -> bool {

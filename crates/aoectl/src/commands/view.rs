@@ -75,6 +75,7 @@ fn counters_json(counters: &Counters) -> Map<String, Value> {
 
 fn path_json(ports: &Ports, path: &Path) -> Map<String, Value> {
     object([
+        ("name", json!(path_name(ports, path))),
         ("interface", json!(ports.name(path.netif()))),
         ("mac", json!(path.mac().to_string())),
         ("state", json!(path.state().to_string())),
@@ -136,12 +137,17 @@ pub(crate) fn path_table(ports: &Ports, target: &Target<'_>) -> Table {
     table
 }
 
+/// A path as one text: `em0>00:11:22:33:44:55`.
+fn path_name(ports: &Ports, path: &Path) -> String {
+    format!("{}>{}", ports.name(path.netif()), path.mac())
+}
+
 /// The paths of a target on one line: `em0>00:11:22:33:44:55`, with what is not in use marked.
 pub(crate) fn path_list(ports: &Ports, target: &Target<'_>) -> String {
     let list: Vec<String> = target
         .paths()
         .map(|path| {
-            let name = format!("{}>{}", ports.name(path.netif()), path.mac());
+            let name = path_name(ports, path);
             match path.state() {
                 PathState::Up => name,
                 other => format!("{name}({other})"),

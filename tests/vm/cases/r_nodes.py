@@ -1,0 +1,132 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""The sysctl tree over time: nothing in it grows by what strangers send, a path's number means one path, values from
+outside have bounds, and removal says what it did."""
+
+import re
+import threading
+
+from cases.m_aoectl import PROGRAM
+from lib.case import MIB, Group
+from lib.frames import CMD_ATA, CMD_CONFIG, ata_arg, config_arg, frame, identify_data
+from lib.guest import forever
+from lib.util import need, same, wait_until
+
+G = Group("nodes", nics=("em", "vtnet"))
+IDENTIFY = 0xEC
+
+
+def oid_memory(t):
+    """Pieces of memory that the kernel's sysctl tree consists of, entries of contexts among them."""
+    return int(t.guest.run("vmstat -m | awk '$1 == \"sysctloid\" { print $2 }'"))
+
+
+class Strangers:
+    """Another disk under 7.0, at as many Ethernet addresses as one likes: each announces itself and answers IDENTIFY."""
+
+    def __init__(self, t, seg=0):
+        self.t, self.guest_mac, self.injector = t, t.machine.mac(seg), t.injector(seg)
+        self.disk = identify_data(8192, serial="stranger", model="stranger")
+        self.stopping = False
+        self.thread = threading.Thread(target=self._answer, daemon=True)
+        self.thread.start()
+        t.stack.callback(self.stop)
+
+    def _answer(self):
+        while not self.stopping:
+            asked = self.injector.receive(0.1)
+            ours = asked and not asked.response and asked.dst.startswith("02:aa:")
+            if ours and asked.ata_command == IDENTIFY:
+                self.injector.send(frame(asked.src, asked.dst, asked.shelf, asked.slot, CMD_ATA,
+                                         ata_arg(0, data=self.disk), tag=asked.tag))
+
+    def announce(self, number):
+        mac = f"02:aa:00:00:{number >> 8:02x}:{number & 255:02x}"
+        self.injector.send(frame(self.guest_mac, mac, 7, 0, CMD_CONFIG, config_arg()))
+        return mac
+
+    def stop(self):
+        self.stopping = True
+        self.thread.join(2)
+
+
+@G.test(limit=600)
+def strangers_do_not_make_the_tree_grow(t):
+    """Each new address of another disk is a conflict. The first ones need nodes, all others find them."""
+    t.vblade(seg=0)
+    t.load("em0")
+    t.wait_disk()
+    strangers = Strangers(t)
+
+    def meet(first, count):
+        for number in range(first, first + count):
+            before = int(t.leaf("conflicts"))
+            strangers.announce(number)
+            wait_until(f"conflict {number}", lambda b=before: int(t.leaf("conflicts")) > b, 10, 0.02)
+
+    # More than a target has paths.
+    meet(0, 12)
+    t.guest.run("sleep 1")
+    nodes = t.guest.run("sysctl -aN net.aoe | sort")
+    before = oid_memory(t)
+    count = 30 if t.config.quick else 150
+    meet(12, count)
+    t.guest.run("sleep 1")
+    same(t.guest.run("sysctl -aN net.aoe | sort"), nodes, "names in the tree")
+    same(oid_memory(t), before, f"pieces of memory of the tree after {count} conflicts")
+    same(t.leaf("state"), "up", "state")
+
+
+def path(t, number, leaf):
+    return t.leaf(f"path.{number}.{leaf}")
+
+
+@G.test(limit=600)
+def paths_keep_their_numbers(t):
+    """The first path goes and comes back: the second one has the same name, number and counters all the time."""
+    file = t.disk("shared.img", 64 * MIB, "numbers")
+    servers = {"em0": t.vblade(seg=0, file=file), "vtnet0": t.vblade(seg=1, file=file)}
+    t.load("em0")
+    t.wait_disk()
+    names = {netif: f"{netif}>{server.mac()}" for netif, server in servers.items()}
+    same(path(t, 0, "name"), names["em0"], "path 0")
+    t.guest.set_sysctl("net.aoe.iflist", "em0 vtnet0")
+    t.guest.wait_for("test \"$(sysctl -n net.aoe.target.7.0.path.1.state)\" = up", 20, "the second path is up")
+    t.guest.run("dd if=/dev/aoe7.0 of=/dev/null bs=64k count=64", 60)
+    sent = int(path(t, 1, "sent"))
+    need(sent > 0, "the second path was not used")
+    nodes = t.guest.run("sysctl -aN net.aoe.target.7.0 | sort")
+    for _ in range(3):
+        t.guest.set_sysctl("net.aoe.iflist", "vtnet0")
+        same([path(t, 0, leaf) for leaf in ("name", "interface", "mac", "state", "sent", "payload")],
+             ["", "", "", "unused", "0", "0"], "path 0 without its interface")
+        same((path(t, 1, "name"), path(t, 1, "interface"), path(t, 1, "mac"), path(t, 1, "state")),
+             (names["vtnet0"], "vtnet0", servers["vtnet0"].mac(), "up"), "path 1 beside it")
+        need(int(path(t, 1, "sent")) >= sent, "the counters of path 1 are another path's")
+        if t.config.aoectl:
+            shown = t.guest.run(f"{PROGRAM} stat 7.0")
+            need(names["vtnet0"] in shown and "em0" not in shown and "unused" not in shown, f"aoectl stat: {shown}")
+        t.guest.set_sysctl("net.aoe.iflist", "vtnet0 em0")
+        t.guest.wait_for("test \"$(sysctl -n net.aoe.target.7.0.path.0.state)\" = up", 20, "the first path is back")
+        same(path(t, 0, "name"), names["em0"], "path 0 after its interface came back")
+    same(t.guest.run("sysctl -aN net.aoe.target.7.0 | sort"), nodes, "nodes of the target")
+
+
+@G.test(limit=600)
+def a_paths_name_is_never_a_mixture(t):
+    """Two interfaces take turns: every reading of the name is one of the two paths, or none."""
+    file = t.disk("shared.img", 64 * MIB, "mixture")
+    servers = {"em0": t.vblade(seg=0, file=file), "vtnet0": t.vblade(seg=1, file=file)}
+    t.load("em0")
+    t.wait_disk()
+    reader = t.guest.spawn(forever("sysctl -n net.aoe.target.7.0.path.0.name") + " | sort | uniq -c")
+    for _ in range(4 if t.config.quick else 15):
+        for netif in ("vtnet0", "em0"):
+            t.guest.set_sysctl("net.aoe.iflist", netif)
+            t.guest.wait_for(f"test \"$(sysctl -n net.aoe.target.7.0.path.0.interface)\" = {netif}", 20,
+                             f"path 0 is by {netif}")
+    t.guest.run("touch /tmp/stop")
+    read = reader.succeed(60)
+    seen = set(re.findall(r"^ *\d+ (.*)$", read, re.M))
+    names = {f"{netif}>{server.mac()}" for netif, server in servers.items()}
+    need(names <= seen, f"not both paths were read: {read}")
+    need(seen <= names | {""}, f"a name that no path has: {read}")
