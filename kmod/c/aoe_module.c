@@ -15,6 +15,21 @@
 bool aoe_module_is_loaded;
 
 /*
+ * Fetches a tunable that is a number; false when it is not set.  Getting it as
+ * an int would make another number of one that is too large.
+ */
+static bool
+aoe_module_tunable(const char *name, int64_t *value)
+{
+	quad_t quad;
+
+	if (!testenv(name))
+		return (false);
+	*value = getenv_quad(name, &quad) ? quad : INT64_MIN;
+	return (true);
+}
+
+/*
  * Fetched here and not by the sysctl nodes, whose handlers would run before
  * anything else of the module is there.
  */
@@ -29,18 +44,19 @@ aoe_module_tunables(struct aoe_tunables *tunables)
 	tunables->at_boot_wait_secs = 30;
 	TUNABLE_STR_FETCH("net.aoe.iflist", tunables->at_iflist,
 	    sizeof(tunables->at_iflist));
-	TUNABLE_INT_FETCH("net.aoe.maxwait", &tunables->at_dead_secs);
-	TUNABLE_INT_FETCH("net.aoe.dead_secs", &tunables->at_dead_secs);
-	TUNABLE_INT_FETCH("net.aoe.quarantine_secs",
+	aoe_module_tunable("net.aoe.maxwait", &tunables->at_maxwait);
+	tunables->at_has_dead_secs = aoe_module_tunable("net.aoe.dead_secs",
+	    &tunables->at_dead_secs);
+	aoe_module_tunable("net.aoe.quarantine_secs",
 	    &tunables->at_quarantine_secs);
-	TUNABLE_INT_FETCH("net.aoe.wc", &tunables->at_wc);
-	TUNABLE_INT_FETCH("net.aoe.beacon_secs", &tunables->at_beacon_secs);
-	TUNABLE_INT_FETCH("net.aoe.fail_on_shutdown",
+	aoe_module_tunable("net.aoe.wc", &tunables->at_wc);
+	aoe_module_tunable("net.aoe.beacon_secs", &tunables->at_beacon_secs);
+	aoe_module_tunable("net.aoe.fail_on_shutdown",
 	    &tunables->at_fail_on_shutdown);
+	aoe_module_tunable("net.aoe.boot_wait_secs",
+	    &tunables->at_boot_wait_secs);
 	TUNABLE_STR_FETCH("net.aoe.boot_targets", tunables->at_boot_targets,
 	    sizeof(tunables->at_boot_targets));
-	TUNABLE_INT_FETCH("net.aoe.boot_wait_secs",
-	    &tunables->at_boot_wait_secs);
 }
 
 static void

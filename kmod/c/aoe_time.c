@@ -109,17 +109,30 @@ aoe_time_initiator(void *arg __unused)
 	NET_EPOCH_EXIT(et);
 }
 
+/*
+ * A time of the kernel has 31 bits for its seconds.  nstosbt() makes a time
+ * before boot of what is beyond, and a callout for such a time goes off at
+ * once, again and again.  What an operator may set ends well before that.
+ */
+static sbintime_t
+aoe_time_sbt(uint64_t at)
+{
+	const uint64_t end = (uint64_t)INT32_MAX * 1000000000;
+
+	return (nstosbt(MIN(at, end)));
+}
+
 void
 aoe_shim_time_arm_cell(struct aoe_cell *cell, uint64_t at)
 {
-	callout_reset_sbt(&cell->ac_callout, nstosbt(at), AOE_PRECISION,
+	callout_reset_sbt(&cell->ac_callout, aoe_time_sbt(at), AOE_PRECISION,
 	    aoe_time_cell, cell, C_ABSOLUTE);
 }
 
 void
 aoe_shim_time_arm_initiator(uint64_t at)
 {
-	callout_reset_sbt(&aoe_initiator_callout, nstosbt(at), AOE_PRECISION,
+	callout_reset_sbt(&aoe_initiator_callout, aoe_time_sbt(at), AOE_PRECISION,
 	    aoe_time_initiator, NULL, C_ABSOLUTE);
 }
 

@@ -68,6 +68,7 @@ enum aoe_cause {
 	AOE_CAUSE_REMOVED,
 	AOE_CAUSE_NETIF,
 	AOE_CAUSE_MODULE,
+	AOE_CAUSE_TUNABLE,	/* not limited: there are no more than tunables */
 	AOE_CAUSE_END
 };
 
@@ -127,15 +128,17 @@ struct aoe_disk_params {
 	char		ad_physpath[AOE_DISK_NAME];
 };
 
-/* Tunables, as the loader left them. */
+/* Tunables, as the loader left them.  INT64_MIN: a text that is no number. */
 struct aoe_tunables {
 	char		at_iflist[AOE_MAX_NETIFS * AOE_NAME_MAX];
-	int		at_dead_secs;
-	int		at_quarantine_secs;
-	int		at_wc;
-	int		at_beacon_secs;
-	int		at_fail_on_shutdown;
-	int		at_boot_wait_secs;
+	int64_t		at_maxwait;
+	int64_t		at_dead_secs;
+	int64_t		at_quarantine_secs;
+	int64_t		at_wc;
+	int64_t		at_beacon_secs;
+	int64_t		at_fail_on_shutdown;
+	int64_t		at_boot_wait_secs;
+	uint8_t		at_has_dead_secs;	/* it is set, maxwait or not */
 	char		at_boot_targets[AOE_BOOT_TARGETS];
 };
 

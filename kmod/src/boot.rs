@@ -7,6 +7,7 @@ use core::fmt::{self, Display};
 use core::sync::atomic::{AtomicBool, Ordering};
 
 use aoe_core::addrlist::AddrList;
+use aoe_core::limits::BOOT_WAIT_SECS;
 use aoe_core::{Instant, NetifId};
 use aoe_wire::TargetAddr;
 
@@ -30,12 +31,10 @@ pub(crate) struct Boot {
 }
 
 impl Boot {
-    pub(crate) const DEFAULT_WAIT_SECS: u32 = 30;
-
     pub(crate) const fn new() -> Self {
         Self {
             targets: AddrList::EMPTY,
-            wait_secs: Self::DEFAULT_WAIT_SECS,
+            wait_secs: BOOT_WAIT_SECS,
             held_until: None,
         }
     }

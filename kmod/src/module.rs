@@ -3,10 +3,10 @@
 
 use core::sync::atomic::{AtomicBool, Ordering};
 
-use aoe_core::limits::QUARANTINE_SECS;
-use aoe_core::{State, Tunables, addrlist};
+use aoe_core::limits::{BEACON_SECS, BOOT_WAIT_SECS, QUARANTINE_SECS};
+use aoe_core::{State, Tunables, addrlist, settings};
 
-use crate::boot::{self, Boot};
+use crate::boot;
 use crate::cell::{self, CONFIG, Cell, Guard, HUB};
 use crate::drive::drive;
 use crate::ffi::raw::aoe_tunables;
@@ -14,10 +14,6 @@ use crate::ffi::{self, Errno, errno};
 use crate::netifs::{self, Config};
 use crate::{hub, report, sysctl};
 
-/// Longest time between two beacons: a day.
-pub(crate) const MAX_BEACON_SECS: u32 = 86_400;
-/// Longest time for which a copy of a write may close its range.
-const MAX_QUARANTINE_SECS: u32 = 600;
 /// GEOM tastes new disks, which holds them open for a moment. An unload waits for so long.
 const TASTE_MSECS: u32 = 1_000;
 const TASTE_STEP_MSECS: u32 = 20;
@@ -39,49 +35,74 @@ pub(crate) fn is_shutting_down() -> bool {
 
 /// Starts, with what the loader was told.
 pub(crate) fn load(iflist: &str, boot_targets: &str, tunables: &aoe_tunables) -> Result<(), Errno> {
+    let set = tunables;
     let mut config = CONFIG.lock();
-    config.fail_on_shutdown = tunables.at_fail_on_shutdown != 0;
-    config.beacon_secs =
-        u32::try_from(tunables.at_beacon_secs).map_or(60, |secs| secs.min(MAX_BEACON_SECS));
+    config.fail_on_shutdown = tunable(
+        "fail_on_shutdown",
+        set.at_fail_on_shutdown,
+        settings::flag,
+        true,
+    );
+    config.beacon_secs = tunable(
+        "beacon_secs",
+        set.at_beacon_secs,
+        settings::beacon_secs,
+        BEACON_SECS,
+    );
+    config.boot.wait_secs = tunable(
+        "boot_wait_secs",
+        set.at_boot_wait_secs,
+        settings::boot_wait_secs,
+        BOOT_WAIT_SECS,
+    );
     hub::set_beacon_secs(config.beacon_secs);
-    HUB.lock().tunables = Tunables {
-        dead_secs: u32::try_from(tunables.at_dead_secs).unwrap_or(0),
-        write_cache: write_cache(tunables.at_wc).unwrap_or(None),
-        quarantine_secs: quarantine(tunables.at_quarantine_secs).unwrap_or(QUARANTINE_SECS),
-    };
-    config.boot.wait_secs =
-        u32::try_from(tunables.at_boot_wait_secs).unwrap_or(Boot::DEFAULT_WAIT_SECS);
+    HUB.lock().tunables = target_tunables(set);
     match addrlist::parse(boot_targets) {
         Ok(list) => config.boot.targets = list,
-        Err(_) => report::module(format_args!(
+        Err(_) => report::tunable(format_args!(
             "net.aoe.boot_targets=\"{boot_targets}\" is not valid; ignored"
         )),
     }
     sysctl::create(&mut config)?;
     if netifs::set_list(&mut config, iflist).is_err() {
-        report::module(format_args!(
+        report::tunable(format_args!(
             "net.aoe.iflist=\"{iflist}\" is not valid; ignored"
         ));
     }
     Ok(())
 }
 
-/// The meaning of `net.aoe.quarantine_secs`. Zero would let a late copy overwrite newer data.
-pub(crate) fn quarantine(value: i32) -> Result<u32, Errno> {
-    match u32::try_from(value) {
-        Ok(secs @ 1..=MAX_QUARANTINE_SECS) => Ok(secs),
-        _ => Err(errno::EINVAL),
+/// What holds for every target.
+fn target_tunables(set: &aoe_tunables) -> Tunables {
+    let maxwait = tunable("maxwait", set.at_maxwait, settings::dead_secs, 0);
+    Tunables {
+        dead_secs: if set.at_has_dead_secs != 0 {
+            tunable("dead_secs", set.at_dead_secs, settings::dead_secs, 0)
+        } else {
+            maxwait
+        },
+        write_cache: tunable("wc", set.at_wc, settings::write_cache, None),
+        quarantine_secs: tunable(
+            "quarantine_secs",
+            set.at_quarantine_secs,
+            settings::quarantine_secs,
+            QUARANTINE_SECS,
+        ),
     }
 }
 
-/// The meaning of `net.aoe.wc`.
-pub(crate) const fn write_cache(value: i32) -> Result<Option<bool>, Errno> {
-    match value {
-        -1 => Ok(None),
-        0 => Ok(Some(false)),
-        1 => Ok(Some(true)),
-        _ => Err(errno::EINVAL),
-    }
+/// The meaning of a tunable. One that is not allowed is said, and the default taken in its place.
+fn tunable<T>(name: &str, value: i64, meaning: fn(i64) -> Option<T>, default: T) -> T {
+    meaning(value).unwrap_or_else(|| {
+        if value == i64::MIN {
+            report::tunable(format_args!("net.aoe.{name} is not a number; ignored"));
+        } else {
+            report::tunable(format_args!(
+                "net.aoe.{name}={value} is out of range; ignored"
+            ));
+        }
+        default
+    })
 }
 
 fn any_open(config: &Guard<Config>) -> bool {

@@ -3,7 +3,7 @@
 
 use core::fmt::{self, Display, Write};
 
-use aoe_core::limits::MAX_NETIFS;
+use aoe_core::limits::{BEACON_SECS, MAX_NETIFS};
 use aoe_core::{InterfaceChange, Link, NetifId, iflist};
 
 use crate::boot::{self, Boot};
@@ -29,7 +29,7 @@ impl Config {
     pub(crate) const fn new() -> Self {
         Self {
             netifs: [const { None }; MAX_NETIFS],
-            beacon_secs: 60,
+            beacon_secs: BEACON_SECS,
             fail_on_shutdown: true,
             closing: false,
             boot: Boot::new(),

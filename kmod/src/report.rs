@@ -9,7 +9,7 @@ use crate::cell::{Cell, Guard};
 use crate::ffi;
 use crate::ffi::raw::{
     AOE_CAUSE_EVENT, AOE_CAUSE_MODULE, AOE_CAUSE_NETIF, AOE_CAUSE_REMOVED, AOE_CAUSE_SHRINK,
-    AOE_CAUSE_TARGET,
+    AOE_CAUSE_TARGET, AOE_CAUSE_TUNABLE,
 };
 use crate::netifs::Config;
 use crate::notify;
@@ -33,6 +33,11 @@ fn print(cause: u32, line: Arguments<'_>) {
 /// About the module itself.
 pub(crate) fn module(line: Arguments<'_>) {
     print(AOE_CAUSE_MODULE, line);
+}
+
+/// About a tunable.
+pub(crate) fn tunable(line: Arguments<'_>) {
+    print(AOE_CAUSE_TUNABLE, line);
 }
 
 /// About an interface.

@@ -5,7 +5,7 @@
 use core::fmt::{self, Write};
 
 use aoe_core::limits::MAX_PATHS;
-use aoe_core::{DropReason, Path, PathState, Target, Tunables};
+use aoe_core::{DropReason, Path, PathState, Target, Tunables, settings};
 
 use crate::cell::{self, CONFIG, Cell, Guard, HUB};
 use crate::drive::drive;
@@ -17,7 +17,7 @@ use crate::ffi::raw::{
 use crate::ffi::{self, Errno, Node, Owner, errno};
 use crate::hub;
 use crate::input::drop_counter;
-use crate::module::{self, MAX_BEACON_SECS, quarantine, request_removal, write_cache};
+use crate::module::{self, request_removal};
 use crate::netifs::{self, Config};
 use crate::show;
 use crate::text::Text;
@@ -421,48 +421,53 @@ pub(crate) fn set_number(cell: Option<&Cell>, id: u32, value: i64) -> Result<(),
             drive(guard);
             Ok(())
         }
-        (Leaf::Target(TargetLeaf::Fail), Some(cell)) if value != 0 => {
-            module::fail_if_down(cell);
-            Ok(())
-        }
-        (Leaf::Target(TargetLeaf::Remove), Some(cell)) if value != 0 => {
-            if cell.lock().open {
-                return Err(errno::EBUSY);
+        (Leaf::Target(TargetLeaf::Fail), Some(cell)) => {
+            if valid(settings::flag(value))? {
+                module::fail_if_down(cell);
             }
-            request_removal(cell);
             Ok(())
         }
-        (Leaf::Target(TargetLeaf::Fail | TargetLeaf::Remove), Some(_)) => Ok(()),
+        (Leaf::Target(TargetLeaf::Remove), Some(cell)) => {
+            if valid(settings::flag(value))? {
+                if cell.lock().open {
+                    return Err(errno::EBUSY);
+                }
+                request_removal(cell);
+            }
+            Ok(())
+        }
         _ => Err(errno::ENOENT),
     }
+}
+
+/// What an operator may not set is refused.
+fn valid<T>(meaning: Option<T>) -> Result<T, Errno> {
+    meaning.ok_or(errno::EINVAL)
 }
 
 fn set_module_number(leaf: ModuleLeaf, value: i64) -> Result<(), Errno> {
     match leaf {
         ModuleLeaf::Discover => hub::discover(),
         ModuleLeaf::DeadSecs => {
-            let secs = u32::try_from(value).map_err(|_| errno::EINVAL)?;
+            let secs = valid(settings::dead_secs(value))?;
             set_tunables(|tunables| tunables.dead_secs = secs);
         }
         ModuleLeaf::QuarantineSecs => {
-            let value = i32::try_from(value).map_err(|_| errno::EINVAL)?;
-            let secs = quarantine(value)?;
+            let secs = valid(settings::quarantine_secs(value))?;
             set_tunables(|tunables| tunables.quarantine_secs = secs);
         }
         ModuleLeaf::WriteCache => {
-            let value = i32::try_from(value).map_err(|_| errno::EINVAL)?;
-            let wanted = write_cache(value)?;
+            let wanted = valid(settings::write_cache(value))?;
             set_tunables(|tunables| tunables.write_cache = wanted);
         }
         ModuleLeaf::BeaconSecs => {
-            let secs = u32::try_from(value).map_err(|_| errno::EINVAL)?;
-            if secs > MAX_BEACON_SECS {
-                return Err(errno::EINVAL);
-            }
+            let secs = valid(settings::beacon_secs(value))?;
             CONFIG.lock().beacon_secs = secs;
             hub::set_beacon_secs(secs);
         }
-        ModuleLeaf::FailOnShutdown => CONFIG.lock().fail_on_shutdown = value != 0,
+        ModuleLeaf::FailOnShutdown => {
+            CONFIG.lock().fail_on_shutdown = valid(settings::flag(value))?;
+        }
         _ => return Err(errno::ENOENT),
     }
     Ok(())

@@ -1,6 +1,6 @@
 //! The part that all targets share: the interfaces, the discover beacon, and who may become a target.
 
-use crate::limits::{MAX_NETIFS, MAX_TARGETS, MAX_UNIDENTIFIED};
+use crate::limits::{BEACON_SECS, MAX_NETIFS, MAX_TARGETS, MAX_UNIDENTIFIED};
 use crate::target::config_transmit;
 use crate::time::{MS, SEC};
 use crate::{DropReason, Instant, InterfaceChange, Links, NetifId, Received, Transmit};
@@ -52,7 +52,7 @@ impl Initiator {
     #[must_use]
     pub const fn new() -> Self {
         Self {
-            beacon_secs: 60,
+            beacon_secs: BEACON_SECS,
             next_beacon: None,
             follow_ups: 0,
             next_follow_up: None,

@@ -51,6 +51,7 @@ pub mod limits;
 mod link;
 pub mod lookup;
 mod request;
+pub mod settings;
 mod target;
 mod time;
 

@@ -107,6 +107,22 @@ pub const BUSY_RETRY_NS: u64 = 50 * MS;
 pub const MAX_REFUSALS: u8 = 20;
 /// Sectors that one 512-byte block of TRIM ranges can name: 64 entries of 65,535.
 pub const TRIM_BLOCK_SECTORS: u64 = 64 * 65_535;
+/// Longest time that an operator may set, in seconds: 31 years. Timers of FreeBSD count the seconds since boot
+/// in 31 bits, and a machine may have been up for as long again when a time begins.
+pub const MAX_SETTING_SECS: u32 = 1_000_000_000;
+/// Shortest time for which a copy of a write may keep its range closed: without any, a late copy could
+/// overwrite newer data.
+pub const MIN_QUARANTINE_SECS: u32 = 1;
+/// Longest such time. Nothing between two hosts holds a frame for longer than minutes.
+pub const MAX_QUARANTINE_SECS: u32 = 600;
+/// Time between two beacons, unless the operator says otherwise, in seconds.
+pub const BEACON_SECS: u32 = 60;
+/// Longest time between two beacons: a day. What is to be found later than that is found on demand.
+pub const MAX_BEACON_SECS: u32 = 86_400;
+/// How long the root mount waits for targets, unless the operator says otherwise, in seconds.
+pub const BOOT_WAIT_SECS: u32 = 30;
+/// Longest time that it may wait: a day. Whoever waits for longer is not booting.
+pub const MAX_BOOT_WAIT_SECS: u32 = 86_400;
 /// Targets one machine may have. The address space has 16 million; a forger could announce them all.
 pub const MAX_TARGETS: usize = 65_536;
 /// Targets that announced themselves and were not identified yet.

@@ -130,3 +130,94 @@ def a_paths_name_is_never_a_mixture(t):
     names = {f"{netif}>{server.mac()}" for netif, server in servers.items()}
     need(names <= seen, f"not both paths were read: {read}")
     need(seen <= names | {""}, f"a name that no path has: {read}")
+
+
+#: What each variable may be: the lowest and the highest value, and whether the one below can be written at all.
+RANGES = {"dead_secs": (0, 1000000000), "maxwait": (0, 1000000000), "quarantine_secs": (1, 600),
+          "beacon_secs": (0, 86400), "wc": (-1, 1), "fail_on_shutdown": (0, 1)}
+BEYOND_ALL = (-2147483648, 2147483647)
+
+
+@G.test(limit=600)
+def values_have_bounds(t):
+    """Each edge is taken, what is one beyond is refused, and a value that was refused has changed nothing."""
+    t.vblade(seg=0)
+    t.load("em0")
+    t.wait_disk()
+    for name, (least, most) in RANGES.items():
+        name = f"net.aoe.{name}"
+        before = t.guest.sysctl(name)
+        for edge in (least, most):
+            t.guest.set_sysctl(name, str(edge))
+            same(t.guest.sysctl(name), str(edge), name)
+        for beyond in (least - 1, most + 1, *BEYOND_ALL):
+            t.guest.fails(f"sysctl {name}={beyond}", "Invalid argument")
+            same(t.guest.sysctl(name), str(most), f"{name} after {beyond} was refused")
+        t.guest.set_sysctl(name, before)
+    for name in ("fail", "remove"):
+        for value in (-1, 2, *BEYOND_ALL):
+            t.guest.fails(f"sysctl net.aoe.target.7.0.{name}={value}", "Invalid argument")
+        t.guest.set_sysctl(f"net.aoe.target.7.0.{name}", "0")
+    for value in BEYOND_ALL:
+        t.guest.set_sysctl("net.aoe.discover", str(value))
+        t.guest.set_sysctl("net.aoe.target.7.0.revalidate", str(value))
+    same(t.leaf("state"), "up", "state after all that")
+
+
+def timer_interrupts(t, seconds=3):
+    """Interrupts of the processors' timers in a second."""
+    words = "vmstat -i | awk '/cpu[0-9]+:timer/ { n += $(NF - 1) } END { print n }'"
+    first = int(t.guest.run(words))
+    t.guest.run(f"sleep {seconds}")
+    return (int(t.guest.run(words)) - first) / seconds
+
+
+@G.test(limit=300)
+def the_longest_wait_does_not_spin(t):
+    """A target is away and dead_secs is as long as it may be: its one timer is quiet."""
+    server = t.vblade(seg=0)
+    t.load("em0")
+    t.wait_disk()
+    t.guest.set_sysctl("net.aoe.dead_secs", "1000000000")
+    server.pause()
+    job = t.guest.spawn("dd if=/dev/aoe7.0 of=/dev/null bs=4k count=1")
+    t.wait_state("down", timeout=60)
+    with_longest = timer_interrupts(t)
+    t.guest.set_sysctl("net.aoe.dead_secs", "0")
+    without = timer_interrupts(t)
+    t.say(f"timer interrupts a second: {without:.0f} with dead_secs=0, {with_longest:.0f} with the longest")
+    need(without > 0, "the timers are not counted")
+    need(with_longest < 2 * without + 200, f"{with_longest:.0f} timer interrupts a second, {without:.0f} without dead_secs")
+    server.resume()
+    job.succeed(60)
+
+
+@G.test(limit=300)
+def tunables_have_the_same_bounds(t):
+    """What is out of range is named on the console, and the default holds."""
+    bad = {"dead_secs": "1000000001", "quarantine_secs": "0", "beacon_secs": "86401", "boot_wait_secs": "-1", "wc": "2",
+           "fail_on_shutdown": "2", "maxwait": "4294967297"}
+    defaults = {"dead_secs": "0", "quarantine_secs": "15", "beacon_secs": "60", "boot_wait_secs": "30", "wc": "-1",
+                "fail_on_shutdown": "1", "maxwait": "0"}
+    good = {"dead_secs": "1000000000", "quarantine_secs": "600", "beacon_secs": "86400", "boot_wait_secs": "86400",
+            "wc": "1", "fail_on_shutdown": "0"}
+
+    def load_with(values):
+        for name, value in values.items():
+            t.guest.run(f"kenv net.aoe.{name}={value}")
+        t.load()
+        found = {name: t.guest.sysctl(f"net.aoe.{name}") for name in values}
+        t.unload()
+        for name in values:
+            t.guest.run(f"kenv -u net.aoe.{name}")
+        return found
+
+    t.defer("; ".join(f"kenv -q -u net.aoe.{name} || true" for name in bad))
+    same(load_with(bad), defaults, "values for tunables that are out of range")
+    for name, value in bad.items():
+        t.wait_console(rf"^aoe: net\.aoe\.{name}={value} is out of range; ignored$")
+    same(load_with(good), good, "values for tunables at their edges")
+    same(load_with({"maxwait": "180"}), {"maxwait": "180"}, "maxwait alone")
+    same(load_with({"maxwait": "180", "dead_secs": "0"})["dead_secs"], "0", "dead_secs beside maxwait")
+    same(load_with({"beacon_secs": "often"}), {"beacon_secs": "60"}, "a text for a number")
+    t.wait_console(r"^aoe: net\.aoe\.beacon_secs is not a number; ignored$")
