@@ -45,6 +45,8 @@
 extern crate std;
 
 pub mod addrlist;
+pub mod eventlog;
+mod failed;
 pub mod iflist;
 mod initiator;
 pub mod limits;
@@ -55,6 +57,7 @@ pub mod settings;
 mod target;
 mod time;
 
+pub use failed::{BadAnswer, FailedCommand};
 pub use initiator::{Admission, Initiator};
 pub use link::{InterfaceChange, Link, Links, NetifId};
 pub use request::{

@@ -107,6 +107,16 @@ pub const BUSY_RETRY_NS: u64 = 50 * MS;
 pub const MAX_REFUSALS: u8 = 20;
 /// Sectors that one 512-byte block of TRIM ranges can name: 64 entries of 65,535.
 pub const TRIM_BLOCK_SECTORS: u64 = 64 * 65_535;
+/// Events of a target that wait to be reported: all its paths lost at once, and what follows from that. The thread
+/// that reports is late by milliseconds.
+pub const EVENT_LOG_ROOM: usize = 12;
+/// What is wrong for every request is reported once in this time.
+pub const REPEAT_NS: u64 = 60 * SEC;
+/// Failed commands that differ in what they were, or in what the target said, that are reported in that time.
+pub const MAX_FAILURES_REPORTED: usize = 4;
+/// Events that whoever is on the wire can cause at will that are reported in that time: as many as a target may have
+/// paths.
+pub const MAX_OUTSIDE_EVENTS: u8 = 8;
 /// Longest time that an operator may set, in seconds: 31 years. Timers of FreeBSD count the seconds since boot
 /// in 31 bits, and a machine may have been up for as long again when a time begins.
 pub const MAX_SETTING_SECS: u32 = 1_000_000_000;

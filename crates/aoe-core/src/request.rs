@@ -17,6 +17,19 @@ pub enum Op {
     Trim,
 }
 
+impl Op {
+    /// Its name, as shown to people.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Read => "read",
+            Self::Write => "write",
+            Self::Flush => "flush",
+            Self::Trim => "trim",
+        }
+    }
+}
+
 /// A block request, as handed to [`crate::Target::submit`].
 #[derive(Copy, Clone, PartialEq, Eq, Debug)]
 pub struct Request {
@@ -308,11 +321,13 @@ pub enum Event {
     Unused,
     /// It was never identified, or has been silent and unused for long: it can be removed.
     Forget,
+    /// A command failed, and its request with it: [`crate::Target::failed_command`].
+    CommandFailed,
 }
 
 impl Event {
     /// Every event, in the order of [`Event::index`], which is the order they are reported in.
-    pub const ALL: [Self; 16] = [
+    pub const ALL: [Self; 17] = [
         Self::Identified,
         Self::Up,
         Self::Down,
@@ -329,6 +344,7 @@ impl Event {
         Self::PayloadReduced,
         Self::Unused,
         Self::Forget,
+        Self::CommandFailed,
     ];
 
     /// Its place in a table.

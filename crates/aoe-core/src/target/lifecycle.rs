@@ -73,9 +73,8 @@ impl Target<'_> {
 
     /// A path that is gone for good.
     pub(super) fn drop_path(&mut self, now: Instant, index: u8) {
-        let path = self.paths.get(index);
-        let was_used = matches!(path.state, PathState::Up | PathState::Checking);
-        let was_known = path.state != PathState::New && !path.reported;
+        // One that has just fallen silent is in service as far as was reported.
+        let was_in_service = self.paths.get(index).in_service();
         self.requeue_all(now, index);
         self.restart_quarantine(now, index, true);
         let path = self.paths.get(index);
@@ -83,7 +82,7 @@ impl Target<'_> {
             self.info.conflict = None;
         }
         self.paths.clear(index);
-        if was_used && was_known {
+        if was_in_service {
             self.events.add(Event::PathDown);
         }
         self.refresh_state(now);

@@ -25,8 +25,10 @@ pub(crate) mod transmit;
 mod window;
 
 use crate::limits::{self, TRIM_BLOCK_SECTORS};
-use crate::{Completion, Event, Full, Instant, IoError, NetifId, Op, Request, Ticket};
-use aoe_wire::{ConfigReply, Identify, MacAddr, TargetAddr};
+use crate::{
+    Completion, Event, FailedCommand, Full, Instant, IoError, NetifId, Op, Request, Ticket,
+};
+use aoe_wire::{ConfigReply, Identify, MacAddr, TargetAddr, opcode};
 
 use frames::{Frames, List};
 use io::Ios;
@@ -87,6 +89,7 @@ pub struct Counters {
 pub struct Info {
     identity: Option<Identify>,
     conflict: Option<(NetifId, MacAddr)>,
+    failed: Option<FailedCommand>,
     counters: Counters,
 }
 
@@ -95,6 +98,7 @@ impl Info {
     pub const EMPTY: Self = Self {
         identity: None,
         conflict: None,
+        failed: None,
         counters: Counters {
             reads: 0,
             writes: 0,
@@ -456,6 +460,22 @@ impl<'s> Target<'s> {
     #[must_use]
     pub fn can_flush(&self) -> bool {
         self.flush != FlushMode::None
+    }
+
+    /// The ATA command that makes its cache durable; `None` when it has none.
+    #[must_use]
+    pub const fn flush_command(&self) -> Option<u8> {
+        match self.flush {
+            FlushMode::None => None,
+            FlushMode::Standard => Some(opcode::FLUSH),
+            FlushMode::Ext => Some(opcode::FLUSH_EXT),
+        }
+    }
+
+    /// The command that failed last, as the target said it.
+    #[must_use]
+    pub const fn failed_command(&self) -> Option<FailedCommand> {
+        self.info.failed
     }
 
     /// It takes TRIM.

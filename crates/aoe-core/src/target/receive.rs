@@ -5,7 +5,10 @@ use super::paths::PathState;
 use super::probe::ProbeKind;
 use super::{FlushMode, Target};
 use crate::limits::{MAX_FRAMES, MAX_PROBE_NS, MAX_REFUSALS};
-use crate::{Claim, DropReason, Event, Handled, Instant, IoError, Op, Received, Ticket};
+use crate::{
+    BadAnswer, Claim, DropReason, Event, FailedCommand, Handled, Instant, IoError, Op, Received,
+    Ticket,
+};
 use aoe_wire::{ATA_HEADER_LEN, AoeError, AtaFault, AtaReply, Command, SECTOR_SIZE, opcode};
 
 use super::tag::{Tag, generation_bits};
@@ -97,7 +100,10 @@ impl Target<'_> {
                     self.note_done(now, answered.index, answered.path, op)
                 }
             }
-            Verdict::Refused(refusal) => self.hear_refusal(now, path, answered, refusal),
+            Verdict::Refused(refusal) => {
+                let answer = BadAnswer::of(rx.header, rx.arg);
+                self.hear_refusal(now, path, answered, refusal, answer)
+            }
             Verdict::Mismatch(reason) => self.note_mismatch(now, answered.index, reason),
         }
     }
@@ -111,6 +117,7 @@ impl Target<'_> {
         path: u8,
         answered: Answered,
         refusal: Refusal,
+        answer: BadAnswer,
     ) -> Handled {
         let mut refusal = refusal;
         if matches!(refusal, Refusal::Failed(_) | Refusal::Again) {
@@ -123,7 +130,7 @@ impl Target<'_> {
             }
         }
         self.note_answered(now, path, answered);
-        self.bear_refusal(now, answered.index, refusal);
+        self.bear_refusal(now, answered.index, refusal, answer);
         self.release_proven(now, answered.path);
         Handled::Done
     }
@@ -247,11 +254,8 @@ impl Target<'_> {
         Handled::Done
     }
 
-    const fn flush_opcode(&self) -> u8 {
-        match self.flush {
-            FlushMode::Ext => opcode::FLUSH_EXT,
-            FlushMode::Standard | FlushMode::None => opcode::FLUSH,
-        }
+    fn flush_opcode(&self) -> u8 {
+        self.flush_command().unwrap_or(opcode::FLUSH)
     }
 
     #[cold]
@@ -278,6 +282,7 @@ impl Target<'_> {
         frame.refusals = frame.refusals.saturating_add(1);
         let io = frame.io;
         if frame.refusals > MAX_REFUSALS {
+            self.note_failed_command(index, IoError::Failed, BadAnswer::Mismatch);
             self.fail_request(io, IoError::Failed);
             self.wake_waiting(now);
         }
@@ -368,12 +373,13 @@ impl Target<'_> {
     }
 
     /// Does what a refusal asks for. The frame is in no list.
-    fn bear_refusal(&mut self, now: Instant, index: u16, refusal: Refusal) {
+    fn bear_refusal(&mut self, now: Instant, index: u16, refusal: Refusal, answer: BadAnswer) {
         match refusal {
             Refusal::Failed(error) => {
                 let frame = self.frames.get(index);
                 let (io, path) = (frame.io, frame.path);
                 self.note_failure(now, self.ios.get(io).op, error, path);
+                self.note_failed_command(index, error, answer);
                 if self.fail_part(now, index, error) {
                     return;
                 }
@@ -391,19 +397,20 @@ impl Target<'_> {
                 self.frames.at(index).sign = Sign::None;
                 self.enqueue(index);
             }
-            Refusal::Later => self.refuse(now, index, None),
-            Refusal::Recheck(kind) => self.refuse(now, index, Some(kind)),
+            Refusal::Later => self.refuse(now, index, None, answer),
+            Refusal::Recheck(kind) => self.refuse(now, index, Some(kind), answer),
         }
     }
 
     /// The target would not do it now; how often it may say so is bounded.
-    fn refuse(&mut self, now: Instant, index: u16, recheck: Option<ProbeKind>) {
+    fn refuse(&mut self, now: Instant, index: u16, recheck: Option<ProbeKind>, answer: BadAnswer) {
         self.info.counters.refusals += 1;
         let frame = self.frames.at(index);
         frame.refusals = frame.refusals.saturating_add(1);
         frame.sign = Sign::None;
         let (io, path, refusals) = (frame.io, frame.path, frame.refusals);
         if refusals > MAX_REFUSALS {
+            self.note_failed_command(index, IoError::Failed, answer);
             self.retire(index);
             self.fail_request(io, IoError::Failed);
             self.wake_waiting(now);
@@ -423,6 +430,24 @@ impl Target<'_> {
         } else {
             self.lose_path(now, path);
             self.paths.at(path).probe.due = Some(now.after(MAX_PROBE_NS));
+        }
+    }
+
+    /// Keeps what a target said to the command of a frame that fails its request, or its part of it.
+    fn note_failed_command(&mut self, index: u16, error: IoError, answer: BadAnswer) {
+        if error == IoError::Failed && self.has_several_parts(index) {
+            // Each of them is asked for alone.
+            return;
+        }
+        let frame = self.frames.get(index);
+        self.info.failed = Some(FailedCommand {
+            op: self.ios.get(frame.io).op,
+            lba: frame.lba,
+            sectors: frame.sectors,
+            answer,
+        });
+        if error == IoError::Failed {
+            self.events.add(Event::CommandFailed);
         }
     }
 

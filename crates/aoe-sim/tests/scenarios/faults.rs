@@ -2,6 +2,8 @@
 //! Errors, loss, order, and limits.
 
 use crate::common::*;
+use aoe_core::{BadAnswer, FailedCommand};
+use aoe_wire::AoeError;
 
 fn aoe_error(world: &mut World<'_>, code: u8, times: u32) {
     let fault = AoeFault {
@@ -145,6 +147,94 @@ fn an_unreadable_sector_fails_its_request_only() {
         );
         good(world, Op::Read, 0, 8);
         good(world, Op::Write, 8, 8);
+    });
+}
+
+/// What the target said of the command that failed last.
+fn failed(world: &World<'_>) -> Option<FailedCommand> {
+    world.slot(ADDR).unwrap().target().failed_command()
+}
+
+/// How often a failed command was reported.
+fn reported(world: &World<'_>) -> usize {
+    let events = &world.slot(ADDR).unwrap().events;
+    let failed = events.iter().filter(|(_, e)| *e == Event::CommandFailed);
+    failed.count()
+}
+
+#[test]
+fn a_failed_command_is_kept_with_its_place_and_what_the_target_said() {
+    let mut options = with(Profile::ideal());
+    options.allowed.push(IoError::Failed);
+    scenario(options, |world| {
+        up(world);
+        assert_eq!(failed(world), None);
+        world.servers[0].model_mut().add_bad_sector(77);
+        bad(world, Op::Read, 64, 32, IoError::Failed);
+        let what = failed(world).unwrap();
+        assert!(
+            what.op == Op::Read && what.lba <= 77 && 77 < what.lba + u64::from(what.sectors),
+            "{what:?}"
+        );
+        assert!(what.sectors < 32, "the frame and not the request: {what:?}");
+        let BadAnswer::Ata { status, error } = what.answer else {
+            panic!("{what:?}");
+        };
+        assert!(status & 1 != 0 && error == 0x40, "{what:?}");
+        assert_eq!(reported(world), 1);
+        // What succeeds changes nothing.
+        good(world, Op::Write, 0, 8);
+        assert_eq!(failed(world), Some(what));
+    });
+}
+
+#[test]
+fn an_error_that_is_said_once_is_no_failed_command() {
+    scenario(Options::simple(1), |world| {
+        up(world);
+        ata_error(world, Which::Reads, 0x51, 0x40, 1);
+        good(world, Op::Read, 0, 2);
+        aoe_error(world, 1, 1);
+        good(world, Op::Read, 0, 2);
+        assert_eq!((failed(world), reported(world)), (None, 0));
+    });
+}
+
+#[test]
+fn every_way_to_fail_says_why() {
+    scenario(allowing(IoError::Failed), |world| {
+        up(world);
+        for (code, times) in [(1, 2), (5, 2), (99, 2), (2, u32::MAX)] {
+            aoe_error(world, code, times);
+            bad(world, Op::Write, 6, 2, IoError::Failed);
+            let what = failed(world).unwrap();
+            assert_eq!((what.op, what.lba, what.sectors), (Op::Write, 6, 2));
+            assert_eq!(what.answer, BadAnswer::Aoe(AoeError(code)), "{what:?}");
+            world.servers[0].model_mut().set_aoe_fault(None);
+        }
+        let before = reported(world);
+        assert_eq!(before, 4);
+        // Asked again and again, and busy every time.
+        ata_error(world, Which::Reads, 0x80, 0, u32::MAX);
+        bad(world, Op::Read, 0, 2, IoError::Failed);
+        let (status, error) = (0x80, 0);
+        assert_eq!(
+            failed(world).unwrap().answer,
+            BadAnswer::Ata { status, error }
+        );
+        assert_eq!(reported(world), before + 1);
+    });
+}
+
+#[test]
+fn what_has_an_event_of_its_own_is_kept_but_not_reported_twice() {
+    let mut options = allowing(IoError::ReadOnly);
+    options.server().profile.read_only = true;
+    scenario(options, |world| {
+        up(world);
+        bad(world, Op::Write, 0, 8, IoError::ReadOnly);
+        assert_eq!(failed(world).unwrap().op, Op::Write);
+        assert_eq!(reported(world), 0);
     });
 }
 
