@@ -63,7 +63,7 @@ enum aoe_verdict {
 /* The causes of console messages; each is limited in its rate by itself. */
 enum aoe_cause {
 	AOE_CAUSE_EVENT,	/* + the engine's event number */
-	AOE_CAUSE_SHRINK = AOE_CAUSE_EVENT + 16,
+	AOE_CAUSE_SHRINK = AOE_CAUSE_EVENT + 32,
 	AOE_CAUSE_TARGET,
 	AOE_CAUSE_REMOVED,
 	AOE_CAUSE_NETIF,
@@ -126,6 +126,7 @@ struct aoe_disk_params {
 	char		ad_ident[AOE_DISK_NAME];
 	char		ad_descr[AOE_DISK_NAME];
 	char		ad_physpath[AOE_DISK_NAME];
+	char		ad_lunid[AOE_DISK_NAME];	/* a WWN, or empty */
 };
 
 /* Tunables, as the loader left them.  INT64_MIN: a text that is no number. */
@@ -232,6 +233,8 @@ void	aoe_shim_time_stop_initiator(void);
 int	aoe_shim_disk_create(struct aoe_cell *cell,
 	    const struct aoe_disk_params *params);
 void	aoe_shim_disk_resize(struct aoe_cell *cell, int64_t mediasize);
+void	aoe_shim_disk_restrict(struct aoe_cell *cell, int can_flush,
+	    int can_delete);				/* no lock may be held */
 void	aoe_shim_disk_gone(struct aoe_cell *cell);
 void	aoe_shim_disk_destroy(struct aoe_cell *cell);
 void	aoe_shim_bio_done(struct aoe_cell *cell, uint64_t bio, int error);

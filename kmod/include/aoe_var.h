@@ -55,6 +55,7 @@ struct aoe_cell {
 	struct disk		*ac_disk;	/* (t) */
 	char			ac_name[AOE_DISK_NAME];		/* (t) */
 	char			ac_physpath[AOE_DISK_NAME];	/* (t) */
+	char			ac_lunid[AOE_DISK_NAME];	/* (t) */
 };
 
 /* aoe_cell.c */

@@ -11,6 +11,7 @@ use core::ops::{Deref, DerefMut};
 use core::ptr::NonNull;
 use core::sync::atomic::AtomicPtr;
 
+use aoe_core::eventlog::{EventLog, EventSet, Report};
 use aoe_core::{Instant, State, Target, Tunables};
 use aoe_wire::TargetAddr;
 
@@ -18,7 +19,6 @@ use crate::batch::{BATCH, Batch};
 use crate::ffi::{self, Errno, Mbuf, Owner, raw};
 use crate::hub::Hub;
 use crate::netifs::Config;
-use crate::notify::ToldPaths;
 
 pub(crate) use memory::{Buffer, give_io_back, take_io_storage};
 use memory::{give_back, give_target_back, take};
@@ -123,8 +123,8 @@ pub(crate) enum Disk {
 /// What a target's lock guards.
 pub(crate) struct Inner {
     pub(crate) target: Target<'static>,
-    /// Events of the engine that the work thread has not seen yet, by [`aoe_core::Event::index`].
-    pub(crate) events: u32,
+    /// Events of the engine that the work thread has not acted on yet.
+    pub(crate) events: EventSet,
     pub(crate) disk: Disk,
     /// The size that GEOM knows, in sectors.
     pub(crate) shown_sectors: u64,
@@ -136,11 +136,6 @@ pub(crate) struct Inner {
     pub(crate) remove: bool,
     /// The engine's books were found broken, and that was said.
     pub(crate) broken: bool,
-    /// What was said of things that go on, by [`aoe_core::Event::index`], since `said_since`.
-    pub(crate) said: u32,
-    pub(crate) said_since: Instant,
-    /// Paths of which devd(8) was told.
-    pub(crate) told_paths: ToldPaths,
     /// The state that the probe of its changes has seen.
     state: State,
     /// For which time the timer is set.
@@ -161,10 +156,11 @@ pub(crate) struct Cell {
     shim: NonNull<raw::aoe_cell>,
     next: AtomicPtr<Self>,
     inner: UnsafeCell<Inner>,
+    log: UnsafeCell<EventLog>,
     batch: UnsafeCell<Batch<BATCH>>,
 }
 
-// SAFETY: `inner` is reached with the target's lock only, `batch` by the one thread that made
+// SAFETY: `inner` and `log` are reached with the target's lock only, `batch` by the one thread that made
 // itself the sender under it; the rest is constant or atomic.
 unsafe impl Sync for Cell {}
 
@@ -210,18 +206,16 @@ impl Cell {
             (&raw mut (*cell).shim).write(shim);
             (&raw mut (*cell).next).write(AtomicPtr::new(core::ptr::null_mut()));
             (&raw mut (*cell).batch).write(UnsafeCell::new(Batch::new()));
+            (&raw mut (*cell).log).write(UnsafeCell::new(EventLog::EMPTY));
             (&raw mut (*cell).inner).write(UnsafeCell::new(Inner {
                 target,
-                events: 0,
+                events: EventSet::NONE,
                 disk: Disk::None,
                 shown_sectors: 0,
                 open: false,
                 closing: false,
                 remove: false,
                 broken: false,
-                said: 0,
-                said_since: Instant::from_nanos(0),
-                told_paths: ToldPaths::NONE,
                 state: State::Probing,
                 armed: None,
                 path_nodes: 0,
@@ -293,6 +287,15 @@ impl Cell {
     pub(crate) fn resize_disk(&self, bytes: i64) {
         // SAFETY: in the work thread, and the disk was created.
         unsafe { raw::aoe_shim_disk_resize(self.shim.as_ptr(), bytes) }
+    }
+
+    /// Tells GEOM what the disk cannot do any more; in the work thread only, without locks, while
+    /// the disk is shown.
+    pub(crate) fn restrict_disk(&self, can_flush: bool, can_delete: bool) {
+        // SAFETY: in the work thread, and the disk was created.
+        unsafe {
+            raw::aoe_shim_disk_restrict(self.shim.as_ptr(), can_flush.into(), can_delete.into());
+        }
     }
 
     /// Withdraws the disk; in the work thread only.
@@ -413,6 +416,22 @@ impl<'a> CellGuard<'a> {
         };
         give_back(self.target.keep_config(room, arg));
         true
+    }
+
+    /// Takes events of the engine in: for the work thread, and what is to be reported of them.
+    #[cold]
+    pub(crate) fn note_events(&mut self, events: EventSet) {
+        // SAFETY: the lock is held, and the guard is borrowed exclusively; nothing else lends the log.
+        let log = unsafe { &mut *self.cell.log.get() };
+        log.note(self.clock, &self.target, events);
+        self.events.add_all(events);
+    }
+
+    /// The next thing to report.
+    pub(crate) fn next_report(&mut self) -> Option<Report> {
+        // SAFETY: as in `note_events`.
+        let log = unsafe { &mut *self.cell.log.get() };
+        log.pop(&self.target)
     }
 
     /// Shows a change of state to who traces it.

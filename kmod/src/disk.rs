@@ -221,5 +221,8 @@ pub(crate) fn describe(target: &Target<'_>, params: &mut aoe_disk_params) -> boo
     );
     fill_c_string(&mut params.ad_descr, format_args!("{}", identify.model));
     fill_c_string(&mut params.ad_physpath, format_args!("aoe/{addr}"));
+    if let Some(wwn) = identify.wwn {
+        fill_c_string(&mut params.ad_lunid, format_args!("{wwn:016x}"));
+    }
     true
 }

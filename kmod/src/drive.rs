@@ -3,6 +3,7 @@
 
 use core::cell;
 
+use aoe_core::eventlog::EventSet;
 use aoe_core::{Link, Links, NetifId, Target};
 
 use crate::batch::BATCH;
@@ -144,12 +145,15 @@ fn settle(guard: &mut CellGuard<'_>, teller: Teller) {
         guard.tell_later();
     }
     guard.trace_state();
-    let known = guard.events;
+    let mut events = EventSet::NONE;
     while let Some(event) = guard.target.poll_event() {
-        guard.events |= 1 << event.index();
+        events.add(event);
+    }
+    if !events.is_empty() {
+        guard.note_events(events);
     }
     let broken = guard.target.is_broken() && !guard.broken;
-    if guard.events != known || broken {
+    if !events.is_empty() || broken {
         guard.cell().ask_work();
     }
 }

@@ -413,6 +413,7 @@ pub(crate) const NO_DISK: aoe_disk_params = aoe_disk_params {
     ad_ident: [0; NAME],
     ad_descr: [0; NAME],
     ad_physpath: [0; NAME],
+    ad_lunid: [0; NAME],
 };
 
 const NAME: usize = raw::AOE_DISK_NAME as usize;

@@ -38,12 +38,6 @@ impl Config {
         }
     }
 
-    /// The name of an interface, filled up with zeros.
-    pub(crate) fn netif_name_bytes(&self, id: NetifId) -> [u8; NAME] {
-        let netif = self.netifs.get(usize::from(id.0)).and_then(Option::as_ref);
-        netif.map_or([0; _], Netif::name_bytes)
-    }
-
     /// The name of an interface, for people.
     pub(crate) fn netif_name(&self, id: NetifId) -> &str {
         self.netifs
@@ -244,6 +238,8 @@ fn detach(config: &mut Guard<Config>, id: NetifId) {
 
 fn remove(config: &mut Guard<Config>, id: NetifId) {
     detach(config, id);
+    // As long as the interface has its name here.
+    cell::for_each(config, |cell| report::events(config, cell));
     if let Some(slot) = config.netifs.get_mut(usize::from(id.0)) {
         *slot = None;
     }

@@ -2,25 +2,12 @@
 //! What a target's events call for, in a thread that may sleep.
 
 use aoe_core::Event;
+use aoe_core::eventlog::EventSet;
 
 use crate::cell::{self, CONFIG, Cell, Disk, Guard, HUB, Unlisted};
 use crate::drive::{drive, go_on};
 use crate::netifs::Config;
 use crate::{boot, disk, ffi, module, report, sysctl};
-
-/// The events that came up since the last time.
-#[derive(Copy, Clone)]
-pub(crate) struct Events(u32);
-
-impl Events {
-    pub(crate) const fn has(self, event: Event) -> bool {
-        self.0 & (1 << event.index()) != 0
-    }
-
-    pub(crate) const fn is_empty(self) -> bool {
-        self.0 == 0
-    }
-}
 
 /// Works for one target. Returns it when it is to be destroyed, which has to happen without locks.
 pub(crate) fn run(cell: &Cell) -> Option<Unlisted> {
@@ -31,14 +18,14 @@ pub(crate) fn run(cell: &Cell) -> Option<Unlisted> {
         report::removed(cell);
         return Some(leave(cell, &config));
     }
-    if !events.is_empty() && !remove {
-        report::events(&config, cell, events);
+    if !remove {
+        report::events(&config, cell);
     }
     if disk == Disk::None && events.has(Event::Identified) && !remove && !config.closing {
         show(cell, &config);
         boot::check(&mut config);
     }
-    if events.has(Event::PathUp) || events.has(Event::Conflict) {
+    if events.has_any(&[Event::PathUp, Event::Conflict]) {
         sysctl::add_paths(cell);
     }
     if disk == Disk::Shown {
@@ -53,17 +40,22 @@ pub(crate) fn run(cell: &Cell) -> Option<Unlisted> {
     if remove || events.has(Event::Forget) {
         return withdraw(cell, &config);
     }
+    if disk == Disk::Shown && events.has(Event::FeatureLost) {
+        // GEOM's own lock, which may be held for long, is waited for without ours.
+        drop(config);
+        restrict(cell);
+    }
     None
 }
 
 /// Takes the events, and looks what there is to do.
-fn look(cell: &Cell) -> (Events, Disk, bool) {
+fn look(cell: &Cell) -> (EventSet, Disk, bool) {
     let mut guard = cell.lock();
     if guard.target.is_broken() && !guard.broken {
         guard.broken = true;
         report::broken(cell);
     }
-    let events = Events(core::mem::take(&mut guard.events));
+    let events = core::mem::take(&mut guard.events);
     (events, guard.disk, guard.remove)
 }
 
@@ -115,6 +107,15 @@ fn resize(cell: &Cell, news: bool) {
     } else {
         cell.resize_disk(disk::bytes(new));
     }
+}
+
+/// Tells GEOM of what the target has turned out not to do.
+fn restrict(cell: &Cell) {
+    let (can_flush, can_delete) = {
+        let guard = cell.lock();
+        (guard.target.can_flush(), guard.target.can_trim())
+    };
+    cell.restrict_disk(can_flush, can_delete);
 }
 
 /// Removes a target that nobody has open. With a disk it goes on when GEOM has let go.

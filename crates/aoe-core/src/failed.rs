@@ -99,11 +99,17 @@ impl fmt::Display for BadAnswer {
 
 impl fmt::Display for FailedCommand {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.op.name())?;
-        if self.op != Op::Flush {
-            write!(f, " of {} sectors at LBA {}", self.sectors, self.lba)?;
+        let Self {
+            op,
+            lba,
+            sectors,
+            answer,
+        } = self;
+        if *op == Op::Flush {
+            return write!(f, "flush failed: {answer}");
         }
-        write!(f, " failed: {}", self.answer)
+        let op = op.name();
+        write!(f, "{op} of {sectors} sectors at LBA {lba} failed: {answer}")
     }
 }
 

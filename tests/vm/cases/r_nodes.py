@@ -6,6 +6,7 @@ import re
 import threading
 
 from cases.m_aoectl import PROGRAM
+from cases.o_events import Events
 from lib.case import MIB, Group
 from lib.frames import CMD_ATA, CMD_CONFIG, ata_arg, config_arg, frame, identify_data
 from lib.guest import forever
@@ -221,3 +222,130 @@ def tunables_have_the_same_bounds(t):
     same(load_with({"maxwait": "180", "dead_secs": "0"})["dead_secs"], "0", "dead_secs beside maxwait")
     same(load_with({"beacon_secs": "often"}), {"beacon_secs": "60"}, "a text for a number")
     t.wait_console(r"^aoe: net\.aoe\.beacon_secs is not a number; ignored$")
+
+
+def lines(t, pattern):
+    """Lines of the console about 7.0, without what they begin with."""
+    return [line for line in re.findall(r"^aoe: aoe7\.0: (.*)$", t.console(), re.M) if re.match(pattern, line)]
+
+
+@G.test(limit=600)
+def lines_say_what_was_true_at_the_event(t):
+    """Two paths that come and go: the number in each line follows from the lines before it, and each names its path."""
+    file = t.disk("shared.img", 64 * MIB, "lines")
+    servers = {"em0": t.vblade(seg=0, file=file), "vtnet0": t.vblade(seg=1, file=file)}
+    paths = {netif: f"{netif}>{server.mac()}" for netif, server in servers.items()}
+    t.load("em0")
+    t.wait_disk()
+    for _ in range(3 if t.config.quick else 8):
+        for netifs in ("em0 vtnet0", "vtnet0", "vtnet0 em0", "em0"):
+            t.guest.set_sysctl("net.aoe.iflist", netifs)
+            t.guest.wait_for("test $(sysctl -n net.aoe.devices | grep -o '=up' | wc -l) -eq "
+                             f"{len(netifs.split())}", 20, f"paths by {netifs}", "0.2")
+    t.guest.run("sleep 1")
+    found = lines(t, "path ")
+    # The first path comes with the disk, which has a line of its own.
+    there = {paths["em0"]}
+    for line in found:
+        words = re.fullmatch(r"path (\S+) (came up|lost), paths in use: (\d+)", line)
+        need(words and words[1] in paths.values(), f"no path of ours: {line}")
+        (there.add if words[2] == "came up" else there.discard)(words[1])
+        same(int(words[3]), len(there), f"paths in use in {line!r}, after {found}")
+    need(len(found) >= 12, f"only {found}")
+    same(there, {paths["em0"]}, "paths after the last line")
+
+
+@G.test(limit=600)
+def what_was_held_is_said_when_it_was(t):
+    """A target that comes back with I/O waiting, and one that comes back without any."""
+    server = t.vblade(seg=0)
+    t.load("em0")
+    t.wait_disk()
+    server.pause()
+    job = t.guest.spawn("dd if=/dev/aoe7.0 of=/dev/null bs=64k count=1")
+    t.wait_state("down", timeout=60)
+    server.resume()
+    job.succeed(60)
+    t.wait_state("up")
+    same(lines(t, "answers"), ["answers again; requests held: 1"], "lines after I/O was held")
+    t.guest.run("sleep 1")
+    server.kill()
+    # Nobody has a use for the disk: its silence is found by a question.
+    t.wait_state("down", timeout=90)
+    server.start()
+    t.wait_state("up", timeout=60)
+    same(lines(t, "answers"), ["answers again; requests held: 1", "answers again"], "lines without I/O")
+    same(lines(t, "does not answer"), ["does not answer, I/O is held"] * 2, "lines of its silence")
+
+
+@G.test(limit=600)
+def failed_commands_say_where_and_why(t):
+    """A sector that cannot be read, twenty times: one line, one event. A server without its disk: its error's name."""
+    events = Events(t)
+    t.aoe_target(seg=0, size=16 * MIB, options=("--bad-sector", "2048"))
+    t.load("em0")
+    t.wait_disk()
+    t.guest.run("for i in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20; do "
+                "dd if=/dev/aoe7.0 of=/dev/null bs=512 skip=2048 count=1 2>/dev/null && exit 1; done; true", 60)
+    t.wait_console("LBA 2048")
+    (line,) = lines(t, ".* failed: ")
+    need(re.fullmatch(r"read of [12] sectors at LBA 2048 failed: ATA status [0-9a-f]{2} \(.*\bERR\), error 40 \(UNC\)",
+                      line), f"the line is {line!r}")
+    events.wait("COMMAND_FAILED", target="7.0", operation="read", lba=2048, ata_error="0x40")
+    same([kind for kind, _ in events.all()].count("COMMAND_FAILED"), 1, "events COMMAND_FAILED")
+    same(t.leaf("errors"), "20", "errors")
+    need(t.leaf("state") == "up", "the target is not up")
+
+
+@G.test(limit=300)
+def an_aoe_error_has_its_name(t):
+    """Every command of the disk but IDENTIFY is refused by the server."""
+    t.aoe_target(seg=0, size=16 * MIB, options=("--aoe-error", "1"))
+    t.load("em0")
+    t.wait_disk()
+    t.guest.fails("dd if=/dev/aoe7.0 of=/dev/null bs=512 count=1", "Input/output error")
+    t.wait_console(r"^aoe: aoe7\.0: read of \d+ sectors at LBA \d+ failed: AoE error 1 \(unrecognised command\)$")
+
+
+def flags(t):
+    """What GEOM believes the disk can do."""
+    return re.search(r"<([^>]*)>", t.guest.run("sysctl -n 'kern.geom.disk.aoe7%250.flags'"))[1].split(",")
+
+
+@G.test(limit=300)
+def geom_learns_what_a_target_refuses(t):
+    """TRIM and flush are announced and refused: each is tried once, and then GEOM does not ask any more."""
+    t.aoe_target(seg=0, size=16 * MIB, options=("--claim-trim", "--ata-error", "flush:41:04"))
+    t.load("em0")
+    t.wait_disk()
+    need({"CANDELETE", "CANFLUSHCACHE"} <= set(flags(t)), f"flags at first: {flags(t)}")
+    t.guest.fails("trim -f /dev/aoe7.0", timeout=60)
+    t.wait_console(r"^aoe: aoe7\.0: refuses TRIM; TRIM is off$")
+    t.guest.wait_for("! sysctl -n 'kern.geom.disk.aoe7%250.flags' | grep -q CANDELETE", 15, "GEOM knows of TRIM")
+    need("CANFLUSHCACHE" in flags(t), f"flags after TRIM was refused: {flags(t)}")
+    # It writes, and flushes after each block.
+    t.guest.try_run("diskinfo -wS /dev/aoe7.0", 120)
+    t.wait_console(r"^aoe: aoe7\.0: refuses to flush its cache; flushing is off$")
+    t.guest.wait_for("! sysctl -n 'kern.geom.disk.aoe7%250.flags' | grep -q CANFLUSHCACHE", 15, "GEOM knows of flush")
+    same(len(lines(t, "refuses")), 2, f"lines: {lines(t, 'refuses')}")
+    # The disk works as before.
+    t.guest.run("dd if=/dev/zero of=/dev/aoe7.0 bs=64k count=4 && dd if=/dev/aoe7.0 of=/dev/null bs=64k", 60)
+
+
+@G.test(limit=300)
+def geom_shows_the_world_wide_name(t):
+    """lunid and lunname are those of IDENTIFY; a target that has no such name shows none."""
+    t.aoe_target(seg=0, size=16 * MIB)
+    t.vblade(seg=0, port=1, slot=1, size=16 * MIB)
+    t.load("em0")
+    t.wait_disk()
+    t.wait_disk(slot=1)
+    shown = t.guest.run("geom disk list aoe7.0")
+    name = re.search(r"^ +lunid: ([0-9a-f]{16})$", shown, re.M)
+    need(name and re.search(rf"^ +lunname: naa\.{name[1]}$", shown, re.M), f"geom disk list: {shown}")
+    need("lunid" not in t.guest.run("geom disk list aoe7.1"), "a name from nowhere")
+    # NAA 3: assigned locally.
+    need(name[1].startswith("3"), f"aoe-target's name is {name[1]}")
+    if t.config.aoectl:
+        said = t.guest.run(f"{PROGRAM} identify -i em0 7.0 --libxo=json", 60)
+        need(f'"0x{name[1]}"' in said, f"aoectl identify says another name: {said}")

@@ -317,8 +317,12 @@ fn explain(driver: &Driver, plan: &Plan, at: u64, error: IoError) -> Failure {
             plan.dead
         ));
     }
+    let target = driver.target(*addr);
     let why = match error {
-        IoError::Failed => "the target reported an error",
+        IoError::Failed => match target.and_then(|t| t.failed_command()) {
+            Some(command) => &format!("the target reported an error: {command}"),
+            None => "the target reported an error",
+        },
         IoError::Reserved => "the target is reserved by another initiator",
         IoError::ReadOnly => "the target refuses writes",
         IoError::Unsupported => "the target cannot do this",
