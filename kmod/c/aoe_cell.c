@@ -197,6 +197,27 @@ aoe_shim_netif_work(void)
 	taskqueue_enqueue(aoe_work_queue, &aoe_netif_task);
 }
 
+/* Work for the work thread, some time from now. */
+void
+aoe_cell_init_later(struct timeout_task *task, task_fn_t *work)
+{
+	TIMEOUT_TASK_INIT(aoe_work_queue, task, 0, work, NULL);
+}
+
+void
+aoe_cell_work_later(struct timeout_task *task, int ticks)
+{
+	taskqueue_enqueue_timeout(aoe_work_queue, task, ticks);
+}
+
+/* Waits for it if it is being done. */
+void
+aoe_cell_cancel_later(struct timeout_task *task)
+{
+	while (taskqueue_cancel_timeout(aoe_work_queue, task, NULL) != 0)
+		taskqueue_drain_timeout(aoe_work_queue, task);
+}
+
 void
 aoe_shim_pause(uint32_t msecs)
 {

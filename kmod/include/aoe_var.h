@@ -29,6 +29,7 @@
 
 MALLOC_DECLARE(M_AOE);
 
+struct aoe_nodes;
 struct disk;
 
 /*
@@ -50,8 +51,7 @@ struct aoe_cell {
 	struct bio_queue	ac_done;	/* (m) ended, not yet told */
 	TAILQ_ENTRY(aoe_cell)	ac_work_link;	/* (w) */
 	bool			ac_work_queued;	/* (w) */
-	bool			ac_has_sysctl;	/* (t) */
-	struct sysctl_ctx_list	ac_sysctl;	/* (t) */
+	struct aoe_nodes	*ac_nodes;	/* (t) its sysctl nodes */
 	struct disk		*ac_disk;	/* (t) */
 	char			ac_name[AOE_DISK_NAME];		/* (t) */
 	char			ac_physpath[AOE_DISK_NAME];	/* (t) */
@@ -61,6 +61,9 @@ struct aoe_cell {
 /* aoe_cell.c */
 int	aoe_cell_init(void);
 void	aoe_cell_fini(void);
+void	aoe_cell_init_later(struct timeout_task *task, task_fn_t *work);
+void	aoe_cell_work_later(struct timeout_task *task, int ticks);
+void	aoe_cell_cancel_later(struct timeout_task *task);
 
 /* aoe_disk.c */
 void	aoe_disk_read(uint64_t bio, u_int offset, u_int len, char *to);

@@ -155,6 +155,20 @@ pub(crate) fn request_removal(cell: &Cell) {
     cell.ask_work();
 }
 
+/// Has the work thread remove a target whose disk is not open. From here on nobody opens it.
+pub(crate) fn remove_unused(cell: &Cell) -> Result<(), Errno> {
+    {
+        let mut guard = cell.lock();
+        if guard.open {
+            return Err(errno::EBUSY);
+        }
+        guard.closing = true;
+        guard.remove = true;
+    }
+    cell.ask_work();
+    Ok(())
+}
+
 /// The machine goes down. Disks stay, since file systems, mirrors and swap have yet to let go; but
 /// what waits for a target that is away now fails, or the machine would wait too.
 pub(crate) fn shutdown() {

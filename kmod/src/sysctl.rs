@@ -17,7 +17,7 @@ use crate::ffi::raw::{
 use crate::ffi::{self, Errno, Node, Owner, errno};
 use crate::hub;
 use crate::input::drop_counter;
-use crate::module::{self, request_removal};
+use crate::module;
 use crate::netifs::{self, Config};
 use crate::show;
 use crate::text::Text;
@@ -429,10 +429,7 @@ pub(crate) fn set_number(cell: Option<&Cell>, id: u32, value: i64) -> Result<(),
         }
         (Leaf::Target(TargetLeaf::Remove), Some(cell)) => {
             if valid(settings::flag(value))? {
-                if cell.lock().open {
-                    return Err(errno::EBUSY);
-                }
-                request_removal(cell);
+                module::remove_unused(cell)?;
             }
             Ok(())
         }
@@ -511,14 +508,18 @@ fn module_text(leaf: ModuleLeaf, to: &mut Text<'_>) -> fmt::Result {
 }
 
 fn target_text(leaf: TargetLeaf, cell: &Cell, to: &mut Text<'_>) -> fmt::Result {
-    let config = CONFIG.lock();
+    // The configuration may be held for long, and the state is wanted most when something hangs: only
+    // names of interfaces need it.
+    if let TargetLeaf::Conflict = leaf {
+        let config = CONFIG.lock();
+        return show::conflict(to, &config, cell.lock().target.conflict());
+    }
     let guard = cell.lock();
     let target = &guard.target;
     let identity = target.identity();
     match leaf {
         TargetLeaf::State => to.write_str(target.state().name()),
         TargetLeaf::Config => to.push_escaped(target.config_string()),
-        TargetLeaf::Conflict => show::conflict(to, &config, target.conflict()),
         TargetLeaf::Model => identity.map_or(Ok(()), |disk| write!(to, "{}", disk.model)),
         TargetLeaf::Serial => identity.map_or(Ok(()), |disk| write!(to, "{}", disk.serial)),
         TargetLeaf::Firmware => identity.map_or(Ok(()), |disk| write!(to, "{}", disk.firmware)),

@@ -239,9 +239,15 @@ fn unmixed(
     Ok(None)
 }
 
-/// The addresses of the targets.
+/// The addresses of the targets. One that was just removed has its node for a moment longer, without a state.
 pub(crate) fn addresses() -> Result<Vec<TargetAddr>, Failure> {
-    Ok(list()?.into_keys().collect())
+    let mut there = Vec::new();
+    for addr in list()?.into_keys() {
+        if state(addr)?.is_some() {
+            there.push(addr);
+        }
+    }
+    Ok(there)
 }
 
 /// The state of a target; `None` if the module does not have it.

@@ -349,3 +349,72 @@ def geom_shows_the_world_wide_name(t):
     if t.config.aoectl:
         said = t.guest.run(f"{PROGRAM} identify -i em0 7.0 --libxo=json", 60)
         need(f'"0x{name[1]}"' in said, f"aoectl identify says another name: {said}")
+
+
+REMOVE = "sysctl net.aoe.target.7.0.remove=1"
+
+
+@G.test(limit=900)
+def removal_says_what_it_did(t):
+    """Exit 0 when the target was removed, and it is; EBUSY when the disk is open, and it stays. Again and again, also
+    when the target comes back at once."""
+    server = t.vblade(seg=0)
+    t.load("em0")
+    t.wait_disk()
+    holder = t.guest.spawn("exec 3</dev/aoe7.0; echo open; while [ ! -e /tmp/close ]; do sleep 0.1; done")
+    t.guest.wait_for(f"grep -q open {holder.path}.out", 30, "the disk is open")
+    t.guest.fails(REMOVE, "Device busy")
+    t.guest.run("touch /tmp/close")
+    holder.succeed(30)
+    same(t.leaf("state"), "up", "state after a removal that was refused")
+    server.pause()
+    memory = None
+    rounds = 5 if t.config.quick else 30
+    for turn in range(rounds):
+        # What does not answer stays away; every other time the next one comes while the old nodes are there.
+        said = t.guest.run(REMOVE)
+        same(said, "net.aoe.target.7.0.remove: 0 -> 0", "what sysctl says")
+        t.wait_gone()
+        state = t.guest.try_run("sysctl -n net.aoe.target.7.0.state", 10).out.strip()
+        need(state == "" or "unknown oid" in state, f"the state of a target that was removed: {state}")
+        if turn % 2:
+            t.guest.wait_for("! sysctl -N net.aoe.target.7.0", 30, "the nodes go")
+        server.resume()
+        t.guest.set_sysctl("net.aoe.discover", "1")
+        t.wait_disk(timeout=30)
+        t.wait_state("up")
+        same(t.guest.run("dd if=/dev/aoe7.0 of=/dev/null bs=4k count=1 2>/dev/null; sysctl -n net.aoe.target.7.0.reads"),
+             t.leaf("reads"), "the new target's counters")
+        same(path(t, 0, "state"), "up", "the new target's path")
+        server.pause()
+        if turn == 2:
+            memory = oid_memory(t)
+    need("re-use a leaf" not in t.console() and "failed attempt" not in t.console(), "the tree was used wrongly")
+    t.guest.run(REMOVE)
+    server.resume()
+    t.guest.set_sysctl("net.aoe.discover", "1")
+    t.wait_disk(timeout=30)
+    same(oid_memory(t), memory, f"pieces of memory of the tree after {rounds} removals")
+    # The module goes while nodes of a removed target are still there.
+    server.pause()
+    t.guest.run(f"{REMOVE} && kldunload aoe", 60)
+    t.guest.fails("sysctl net.aoe", "unknown oid")
+
+
+@G.test(limit=300)
+def a_removed_target_cannot_be_opened(t):
+    """Whoever opens races who removes: the open succeeds and the removal is refused, or the other way round."""
+    server = t.vblade(seg=0)
+    t.load("em0")
+    for turn in range(5 if t.config.quick else 20):
+        t.wait_disk(timeout=30)
+        done = t.guest.run("( sleep 0.0$(( RANDOM_ % 5 )); dd if=/dev/aoe7.0 of=/dev/null bs=512 count=1 >/tmp/dd 2>&1; "
+                           f"echo $? >/tmp/dd.rc ) & {REMOVE} >/tmp/rm 2>&1; echo $?; wait".replace("RANDOM_", str(turn)))
+        removed = done.splitlines()[-1] == "0"
+        read = t.guest.run("cat /tmp/dd.rc") == "0"
+        t.say(f"removed: {removed}, read: {read}")
+        need(removed or read, f"neither: {t.guest.run('cat /tmp/dd /tmp/rm')}")
+        if removed:
+            t.wait_gone()
+        t.guest.set_sysctl("net.aoe.discover", "1")
+    need(server.alive(), "vblade ended")
