@@ -63,7 +63,7 @@ enum aoe_verdict {
 /* The causes of console messages; each is limited in its rate by itself. */
 enum aoe_cause {
 	AOE_CAUSE_EVENT,	/* + the engine's event number */
-	AOE_CAUSE_SHRINK = AOE_CAUSE_EVENT + 16,
+	AOE_CAUSE_SHRINK = AOE_CAUSE_EVENT + 32,
 	AOE_CAUSE_TARGET,
 	AOE_CAUSE_REMOVED,
 	AOE_CAUSE_NETIF,

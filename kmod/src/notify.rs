@@ -27,6 +27,8 @@ const fn kind(event: Event) -> Option<&'static str> {
         Event::FeatureLost => Some("FEATURE_LOST"),
         Event::PayloadRefused => Some("PAYLOAD_REFUSED"),
         Event::PayloadReduced => Some("PAYLOAD_REDUCED"),
+        Event::Stalled => Some("STALLED"),
+        Event::Resumed => Some("RESUMED"),
         Event::PathUp | Event::PathDown | Event::Unused | Event::Forget => None,
     }
 }

@@ -3,7 +3,7 @@
 
 use core::fmt::{self, Arguments, Display, Write};
 
-use aoe_core::{Event, PathState, State, Target};
+use aoe_core::{Event, Instant, PathState, State, Target};
 
 use crate::cell::{Cell, Guard};
 use crate::ffi;
@@ -122,9 +122,9 @@ fn say(config: &Guard<Config>, cell: &Cell, event: Event, all: Events) {
         let mut room = [0; LINE];
         let mut text = Text::new(&mut room);
         {
-            let guard = cell.lock();
+            let (guard, now) = cell.lock_timed();
             // Text has no error but being full.
-            let _ = describe(&mut text, config, &guard.target, event);
+            let _ = describe(&mut text, config, &guard.target, event, now);
         }
         ffi::print(AOE_CAUSE_EVENT + event.index() as u32, text.as_bytes());
     }
@@ -149,6 +149,7 @@ fn describe(
     config: &Guard<Config>,
     target: &Target<'_>,
     event: Event,
+    now: Instant,
 ) -> fmt::Result {
     write!(text, "aoe{}: ", target.addr())?;
     match event {
@@ -184,8 +185,21 @@ fn describe(
         Event::PayloadReduced => {
             text.write_str("large frames are lost on the way; using smaller ones")
         }
+        Event::Stalled => stalled(text, target, now),
+        Event::Resumed => text.write_str("answers requests again"),
         Event::ConfigChanged | Event::Unused | Event::Forget => Ok(()),
     }
+}
+
+/// A target that is there and does not do what it is asked for.
+fn stalled(text: &mut Text<'_>, target: &Target<'_>, now: Instant) -> fmt::Result {
+    let waiting = target.waiting(now);
+    write!(
+        text,
+        "is up, but {} requests wait, the oldest for {} s",
+        waiting.requests,
+        waiting.oldest_ns / 1_000_000_000
+    )
 }
 
 /// A change of paths, with those that are left.

@@ -31,6 +31,9 @@ pub struct Request {
     /// A full barrier: everything accepted earlier completes before it starts, and nothing accepted
     /// later starts before it completes.
     pub ordered: bool,
+    /// Seconds after which it fails if it was not done; 0: it waits as [`crate::Tunables`] say. For
+    /// requests that somebody waits for who must not be held for ever, whatever the operator decided.
+    pub wait_secs: u8,
 }
 
 /// The table of requests is full: nothing was accepted. Submit it again, in order, after a completion.
@@ -306,13 +309,17 @@ pub enum Event {
     /// Its disk is not open any more, and nothing of it is in flight: [`crate::Target::take_back`] gives
     /// the memory of its I/O back.
     Unused,
+    /// It answers questions, but a request has been unanswered for long: [`crate::Target::waiting`].
+    Stalled,
+    /// Requests are answered again.
+    Resumed,
     /// It was never identified, or has been silent and unused for long: it can be removed.
     Forget,
 }
 
 impl Event {
     /// Every event, in the order of [`Event::index`], which is the order they are reported in.
-    pub const ALL: [Self; 16] = [
+    pub const ALL: [Self; 18] = [
         Self::Identified,
         Self::Up,
         Self::Down,
@@ -328,6 +335,8 @@ impl Event {
         Self::PayloadRefused,
         Self::PayloadReduced,
         Self::Unused,
+        Self::Stalled,
+        Self::Resumed,
         Self::Forget,
     ];
 

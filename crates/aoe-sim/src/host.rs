@@ -92,7 +92,9 @@ fn wire_addr(addr: Addr) -> Option<TargetAddr> {
 }
 
 impl<'p> World<'p> {
-    pub(crate) fn instant(&self) -> Instant {
+    /// Now, as the engine is told.
+    #[must_use]
+    pub fn instant(&self) -> Instant {
         Instant::from_nanos(self.now)
     }
 

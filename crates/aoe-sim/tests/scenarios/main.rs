@@ -9,4 +9,5 @@ mod loss;
 mod memory;
 mod paths;
 mod payload;
+mod stall;
 mod transfer;
