@@ -4,7 +4,7 @@
 use core::sync::atomic::{AtomicBool, Ordering};
 
 use aoe_core::limits::QUARANTINE_SECS;
-use aoe_core::{State, Tunables, addrlist};
+use aoe_core::{Tunables, addrlist};
 
 use crate::boot::{self, Boot};
 use crate::cell::{self, CONFIG, Cell, Guard, HUB};
@@ -21,6 +21,9 @@ const MAX_QUARANTINE_SECS: u32 = 600;
 /// GEOM tastes new disks, which holds them open for a moment. An unload waits for so long.
 const TASTE_MSECS: u32 = 1_000;
 const TASTE_STEP_MSECS: u32 = 20;
+/// When the machine goes down, a request that has been unanswered for so long fails: as long as da(4) waits
+/// for a disk. Disks that spin up answer within this time.
+pub(crate) const SHUTDOWN_STALL_NS: u64 = 60_000_000_000;
 /// How long an unload waits for the targets to go. Nothing is open then, so it is a moment.
 const GONE_SECS: i32 = 60;
 
@@ -134,7 +137,7 @@ pub(crate) fn request_removal(cell: &Cell) {
     cell.ask_work();
 }
 
-/// The machine goes down. Disks stay, since file systems, mirrors and swap have yet to let go; but
+/// The machine goes down; called again every second from then on. Disks stay, since file systems, mirrors and swap have yet to let go; but
 /// what waits for a target that is away now fails, or the machine would wait too.
 pub(crate) fn shutdown() {
     let config = CONFIG.lock();
@@ -142,15 +145,13 @@ pub(crate) fn shutdown() {
         return;
     }
     SHUTTING_DOWN.store(true, Ordering::Release);
-    cell::for_each(&config, fail_if_down);
+    cell::for_each(&config, |cell| fail_unanswered(cell, SHUTDOWN_STALL_NS));
 }
 
-/// Ends a target's wait for an answer: what it holds fails, and what comes until it answers.
-pub(crate) fn fail_if_down(cell: &Cell) {
-    let mut guard = cell.lock();
-    if guard.target.state() == State::Down {
-        let now = guard.now();
-        guard.target.fail_held(now);
-        drive(guard);
-    }
+/// Ends a target's wait for an answer if it is down, or has left a request unanswered for so long: what it
+/// holds fails, and what comes until it answers.
+pub(crate) fn fail_unanswered(cell: &Cell, longest_ns: u64) {
+    let (mut guard, now) = cell.lock_timed();
+    guard.target.fail_unanswered(now, longest_ns);
+    drive(guard);
 }

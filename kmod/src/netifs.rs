@@ -296,7 +296,7 @@ pub(crate) fn refresh_all() {
     }
     boot::tick();
     // The kernel announces a shutdown only after init has synced, which may wait for a target.
-    if !module::is_shutting_down() && ffi::init_syncs() {
+    if module::is_shutting_down() || ffi::init_syncs() {
         module::shutdown();
     }
 }

@@ -4,6 +4,7 @@
 
 use core::fmt::{self, Write};
 
+use aoe_core::limits::DOWN_AFTER_NS;
 use aoe_core::{DropReason, Path, Target, Tunables};
 
 use crate::cell::{self, CONFIG, Cell, Guard, HUB};
@@ -418,7 +419,7 @@ pub(crate) fn set_number(cell: Option<&Cell>, id: u32, value: i64) -> Result<(),
             Ok(())
         }
         (Leaf::Target(TargetLeaf::Fail), Some(cell)) if value != 0 => {
-            module::fail_if_down(cell);
+            module::fail_unanswered(cell, DOWN_AFTER_NS);
             Ok(())
         }
         (Leaf::Target(TargetLeaf::Remove), Some(cell)) if value != 0 => {

@@ -48,7 +48,7 @@ pub(crate) fn run(cell: &Cell) -> Option<Unlisted> {
         take_back(cell);
     }
     if events.has(Event::Down) && module::is_shutting_down() {
-        module::fail_if_down(cell);
+        module::fail_unanswered(cell, module::SHUTDOWN_STALL_NS);
     }
     if remove || events.has(Event::Forget) {
         return withdraw(cell, &config);

@@ -280,7 +280,7 @@ impl Target<'_> {
             self.become_state(State::Down, Some(Event::Down));
         }
         if self.dead_at().is_some_and(|at| at <= now) {
-            self.fail_held(now);
+            self.fail_unanswered(now, 0);
         }
         if self.forget_at().is_some_and(|at| at <= now) {
             self.forgotten = true;

@@ -120,16 +120,21 @@ impl Target<'_> {
     }
 
     /// Ends waiting: what is held fails now, as if `dead_secs` had passed. Nothing happens while a path
-    /// answers and every frame was answered within two seconds.
+    /// answers and every frame was answered within two seconds, or did so two seconds ago.
     pub fn fail_held(&mut self, now: Instant) {
         self.fail_unanswered(now, DOWN_AFTER_NS);
     }
 
-    /// Ends waiting if no path answers, or what is unanswered for longest has been so for `longest`
+    /// Ends waiting if the target is down, or what is unanswered for longest has been so for `longest`
     /// nanoseconds: what is held fails now, and what comes until the target answers. True if it did.
     pub fn fail_unanswered(&mut self, now: Instant, longest: u64) -> bool {
         self.refresh_state(now);
-        if !self.no_path {
+        if self.no_path {
+            let silent_for = now.since(self.no_path_changed);
+            if self.state == State::Up && silent_for < longest.min(DOWN_AFTER_NS) {
+                return false;
+            }
+        } else {
             self.look_at_oldest(now);
             if self.stall.oldest.is_none() || now.since(self.stall.stuck_since) < longest {
                 return false;
