@@ -21,9 +21,11 @@ pub struct Timing {
     pub shuffle: bool,
     /// Frames of one port that may be waiting or in work; `None`: the profile's buffer count.
     pub queue: Option<usize>,
-    /// Shortest and longest time that the disk takes for a command, one after the other, while the target
-    /// goes on answering questions (Config, IDENTIFY); `None`: no more than any frame.
+    /// Shortest and longest time that the disk takes for a command, while the target goes on answering
+    /// questions (Config, IDENTIFY); `None`: no more than any frame.
     pub disk_ns: Option<(u64, u64)>,
+    /// Commands that the disk works on at a time.
+    pub disk_workers: usize,
 }
 
 impl Timing {
@@ -36,6 +38,7 @@ impl Timing {
             shuffle: false,
             queue: None,
             disk_ns: None,
+            disk_workers: 1,
         }
     }
 
@@ -48,6 +51,7 @@ impl Timing {
             shuffle: true,
             queue: None,
             disk_ns: None,
+            disk_workers: 1,
         }
     }
 }
@@ -82,10 +86,9 @@ pub struct Server<S> {
     rng: Rng,
     waiting: VecDeque<Job>,
     running: Vec<Running>,
-    /// Commands for the disk, in their order.
+    /// Commands for the disk, in their order, and those that it works on.
     for_disk: VecDeque<Job>,
-    /// When the disk has done the first of them.
-    disk_until: u64,
+    in_disk: Vec<Running>,
     /// The disk does nothing.
     hung: bool,
     outgoing: VecDeque<Outgoing>,
@@ -106,7 +109,7 @@ impl<S: Storage> Server<S> {
             waiting: VecDeque::new(),
             running: Vec::new(),
             for_disk: VecDeque::new(),
-            disk_until: 0,
+            in_disk: Vec::new(),
             hung: false,
             outgoing: VecDeque::new(),
             stalled_until: 0,
@@ -168,7 +171,7 @@ impl<S: Storage> Server<S> {
     /// Frames taken in and not carried out.
     #[must_use]
     pub fn queued(&self) -> usize {
-        self.waiting.len() + self.running.len() + self.for_disk.len()
+        self.waiting.len() + self.running.len() + self.for_disk.len() + self.in_disk.len()
     }
 
     /// Sends the unsolicited config answers.
@@ -191,10 +194,8 @@ impl<S: Storage> Server<S> {
     /// The disk behind it does nothing, or works again; the target itself goes on answering questions and
     /// keeps the commands that come in.
     pub fn hang(&mut self, now: u64, hung: bool) {
-        if self.hung && !hung {
-            self.start_disk(now);
-        }
         self.hung = hung;
+        self.feed_disk(now);
     }
 
     /// The process is killed: what it has taken in is lost.
@@ -203,6 +204,7 @@ impl<S: Storage> Server<S> {
         self.waiting.clear();
         self.running.clear();
         self.for_disk.clear();
+        self.in_disk.clear();
         self.outgoing.clear();
     }
 
@@ -275,19 +277,19 @@ impl<S: Storage> Server<S> {
         if !self.outgoing.is_empty() {
             return Some(0);
         }
-        let disk = (!self.hung && !self.for_disk.is_empty()).then_some(self.disk_until);
+        let disk = self.in_disk.iter().filter(|_| !self.hung);
         self.running
             .iter()
-            .map(|running| running.until)
             .chain(disk)
-            .map(|until| until.max(self.stalled_until))
+            .map(|running| running.until.max(self.stalled_until))
             .min()
     }
 
     /// Whether a command is for the disk, and not a question that is answered without it.
     fn needs_disk(&self, frame: &[u8]) -> bool {
         let is_command = frame.get(19) == Some(&0) && frame.get(27) != Some(&IDENTIFY);
-        is_command && (self.hung || self.timing.disk_ns.is_some() || !self.for_disk.is_empty())
+        let is_idle = self.for_disk.is_empty() && self.in_disk.is_empty();
+        is_command && (self.hung || self.timing.disk_ns.is_some() || !is_idle)
     }
 
     /// Commands wait for the disk in a queue of their own, so that questions find room.
@@ -296,26 +298,30 @@ impl<S: Storage> Server<S> {
             self.dropped += 1;
             return;
         }
-        let idle = self.for_disk.is_empty();
         self.for_disk.push_back(job);
-        if idle {
-            self.start_disk(now);
-        }
+        self.feed_disk(now);
     }
 
-    /// The disk begins with the first of its commands.
-    fn start_disk(&mut self, now: u64) {
+    /// The disk begins with as many of its commands as it works on at a time.
+    fn feed_disk(&mut self, now: u64) {
         let (low, high) = self.timing.disk_ns.unwrap_or_default();
-        self.disk_until = now + self.rng.between(low, high);
+        while !self.hung && self.in_disk.len() < self.timing.disk_workers.max(1) {
+            let Some(job) = self.for_disk.pop_front() else {
+                return;
+            };
+            let until = now + self.rng.between(low, high);
+            self.in_disk.push(Running { job, until });
+        }
     }
 
     /// The command that the disk has done by now.
     fn take_from_disk(&mut self, now: u64) -> Option<Job> {
-        if self.hung || self.disk_until > now {
+        if self.hung {
             return None;
         }
-        let job = self.for_disk.pop_front()?;
-        self.start_disk(now);
+        let at = self.in_disk.iter().position(|done| done.until <= now)?;
+        let job = self.in_disk.remove(at).job;
+        self.feed_disk(now);
         Some(job)
     }
 

@@ -3,7 +3,6 @@
 spins up. aoe-target is used, as ggaoed: a vblade does one thing after the other, so that it could not."""
 
 import os
-import re
 import time
 
 from lib.case import MIB, Group
@@ -112,7 +111,7 @@ def half_a_minute_of_spinning_up_loses_nothing(t):
 
 @G.test(limit=300)
 def twenty_seconds_for_each_read(t):
-    t.aoe_target(seg=1, options=(*KIND, "--disk", "20000000"))
+    t.aoe_target(seg=1, options=(*KIND, "--disk", "20000000", "--disk-workers", "64"))
     t.load()
     # GEOM tastes the disk at this pace, too: some reads, one after the other.
     t.guest.set_sysctl("net.aoe.iflist", "vtnet0")
