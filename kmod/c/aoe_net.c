@@ -49,10 +49,6 @@
 static struct aoe_netif {
 	volatile uintptr_t an_ifp;
 	bool		an_unlocked;	/* its driver hands frames in so */
-	struct mtx	an_lock;	/* of what follows */
-	struct mbuf	*an_reserve;	/* linked by m_nextpkt */
-	u_int		an_reserved;	/* chains there */
-	u_int		an_room;	/* bytes that each of them holds */
 } aoe_netifs[AOE_MAX_NETIFS];
 
 static pfil_hook_t aoe_net_hook;
@@ -158,18 +154,11 @@ aoe_shim_mbuf_copy(struct mbuf *m, uint32_t from, uint32_t len, uint8_t *to)
 
 /* A chain from the interface's reserve, or NULL. */
 static struct mbuf *
-aoe_net_reserved(struct aoe_netif *an, u_int len)
+aoe_net_reserved(uint32_t netif, u_int len)
 {
 	struct mbuf *m;
 
-	mtx_lock(&an->an_lock);
-	m = an->an_room >= len ? an->an_reserve : NULL;
-	if (m != NULL) {
-		an->an_reserve = m->m_nextpkt;
-		an->an_reserved--;
-		m->m_nextpkt = NULL;
-	}
-	mtx_unlock(&an->an_lock);
+	m = aoe_reserve_take(netif, len);
 	if (m == NULL) {
 		aoe_shim_counter_add(AOE_COUNT_MBUF_FAILURES, 1);
 		return (NULL);
@@ -233,8 +222,7 @@ aoe_net_build(const struct aoe_frame *frame)
 	total = MAX(total, ETHER_MIN_LEN - ETHER_CRC_LEN);
 	m = m_getm2(NULL, AOE_LEAD + total, M_NOWAIT, MT_DATA, M_PKTHDR);
 	if (m == NULL)
-		m = aoe_net_reserved(&aoe_netifs[frame->af_netif],
-		    AOE_LEAD + total);
+		m = aoe_net_reserved(frame->af_netif, AOE_LEAD + total);
 	if (m == NULL)
 		return (NULL);
 	aoe_net_fill(m, frame, total);
@@ -349,23 +337,6 @@ aoe_shim_net_attach(uint32_t netif, struct ifnet *ifp)
 	aoe_shim_net_refill(netif);
 }
 
-static void
-aoe_net_empty_reserve(struct aoe_netif *an)
-{
-	struct mbuf *m, *next;
-
-	mtx_lock(&an->an_lock);
-	m = an->an_reserve;
-	an->an_reserve = NULL;
-	an->an_reserved = an->an_room = 0;
-	mtx_unlock(&an->an_lock);
-	for (; m != NULL; m = next) {
-		next = m->m_nextpkt;
-		m->m_nextpkt = NULL;
-		m_freem(m);
-	}
-}
-
 /* On return nobody uses the interface any more. */
 void
 aoe_shim_net_detach(uint32_t netif)
@@ -377,7 +348,7 @@ aoe_shim_net_detach(uint32_t netif)
 		return;
 	atomic_store_rel_ptr(&aoe_netifs[netif].an_ifp, 0);
 	NET_EPOCH_WAIT();
-	aoe_net_empty_reserve(&aoe_netifs[netif]);
+	aoe_reserve_empty(netif);
 	if_rele(ifp);
 }
 
@@ -436,36 +407,16 @@ aoe_shim_net_flush(uint32_t netif)
 	CURVNET_RESTORE();
 }
 
-/*
- * Fills the interface's reserve up.  Does not wait for memory: when there is
- * none now, the next call will find some.
- */
+/* Fills the interface's reserve up, as its MTU of the moment asks for. */
 void
 aoe_shim_net_refill(uint32_t netif)
 {
-	struct aoe_netif *an = &aoe_netifs[netif];
 	struct aoe_link link;
-	struct mbuf *m;
-	u_int room;
-	bool full;
 
 	aoe_shim_net_link(netif, &link);
-	if (link.al_mtu == 0)
-		return;
-	room = AOE_LEAD + ETHER_HDR_LEN + link.al_mtu;
-	if (an->an_room != room)
-		aoe_net_empty_reserve(an);
-	do {
-		m = m_getm2(NULL, room, M_NOWAIT, MT_DATA, M_PKTHDR);
-		if (m == NULL)
-			break;
-		mtx_lock(&an->an_lock);
-		an->an_room = room;
-		m->m_nextpkt = an->an_reserve;
-		an->an_reserve = m;
-		full = ++an->an_reserved >= AOE_RESERVE_FRAMES;
-		mtx_unlock(&an->an_lock);
-	} while (!full);
+	if (link.al_mtu != 0)
+		aoe_reserve_refill(netif, AOE_LEAD + ETHER_HDR_LEN +
+		    link.al_mtu);
 }
 
 void
@@ -479,10 +430,8 @@ aoe_net_init(void)
 		.pa_modname = "aoe",
 		.pa_rulname = "default",
 	};
-	uint32_t i;
 
-	for (i = 0; i < AOE_MAX_NETIFS; i++)
-		mtx_init(&aoe_netifs[i].an_lock, "aoe reserve", NULL, MTX_DEF);
+	aoe_reserve_init();
 	CURVNET_SET(vnet0);
 	aoe_net_hook = pfil_add_hook(&args);
 	CURVNET_RESTORE();
@@ -491,12 +440,9 @@ aoe_net_init(void)
 void
 aoe_net_fini(void)
 {
-	uint32_t i;
-
 	CURVNET_SET(vnet0);
 	pfil_remove_hook(aoe_net_hook);
 	CURVNET_RESTORE();
 	NET_EPOCH_WAIT();
-	for (i = 0; i < AOE_MAX_NETIFS; i++)
-		mtx_destroy(&aoe_netifs[i].an_lock);
+	aoe_reserve_fini();
 }

@@ -270,11 +270,14 @@ void	aoe_shim_net_detach(uint32_t netif);			/* sleeps */
 int	aoe_shim_net_is(uint32_t netif, const struct ifnet *ifp);
 void	aoe_shim_net_link(uint32_t netif, struct aoe_link *link);
 void	aoe_shim_net_flush(uint32_t netif);	/* what it has queued */
-void	aoe_shim_net_refill(uint32_t netif);	/* its reserve; sleeps */
+void	aoe_shim_net_refill(uint32_t netif);	/* its reserve */
 int	aoe_shim_net_hook(int on);		/* sleeps */
 void	aoe_shim_net_send(const struct aoe_frame *frames, uint32_t n);
 void	aoe_shim_mbuf_copy(struct mbuf *m, uint32_t from, uint32_t len,
 	    uint8_t *to);
+
+/* aoe_reserve.c */
+uint64_t aoe_shim_reserve_count(void);	/* chains, of all interfaces */
 
 /* aoe_sysctl.c; a node of `cell`, or of the module where it is NULL */
 void	*aoe_shim_sysctl_node(struct aoe_cell *cell, void *parent,

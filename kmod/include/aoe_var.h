@@ -96,6 +96,13 @@ SDT_PROBE_DECLARE(aoe, , , frame__sent);
 SDT_PROBE_DECLARE(aoe, , , frame__retransmitted);
 SDT_PROBE_DECLARE(aoe, , , frame__received);
 
+/* aoe_reserve.c */
+void	aoe_reserve_init(void);
+void	aoe_reserve_fini(void);
+struct mbuf *aoe_reserve_take(u_int netif, int len);
+void	aoe_reserve_refill(u_int netif, int room);
+void	aoe_reserve_empty(u_int netif);
+
 /* aoe_sysctl.c */
 void	aoe_sysctl_init(void);
 

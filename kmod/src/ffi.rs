@@ -243,6 +243,12 @@ pub(crate) fn refill_netif(id: NetifId) {
     }
 }
 
+/// The frames for which buffers are kept back, of all interfaces.
+pub(crate) fn reserve_count() -> u64 {
+    // SAFETY: no arguments, callable anywhere.
+    unsafe { raw::aoe_shim_reserve_count() }
+}
+
 /// The interface as it is now; `None` when nothing may be sent on it.
 pub(crate) fn netif_link(id: NetifId) -> Option<Link> {
     if usize::from(id.0) >= MAX_NETIFS {

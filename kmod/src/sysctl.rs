@@ -98,10 +98,11 @@ enum ModuleLeaf {
     BootTargets,
     BootWaitSecs,
     Version,
+    Reserve,
     Counter(u32),
 }
 
-const MODULE_LEAVES: [(&str, ModuleLeaf); 21] = [
+const MODULE_LEAVES: [(&str, ModuleLeaf); 22] = [
     ("iflist", ModuleLeaf::Iflist),
     ("interfaces", ModuleLeaf::Interfaces),
     ("devices", ModuleLeaf::Devices),
@@ -115,6 +116,7 @@ const MODULE_LEAVES: [(&str, ModuleLeaf); 21] = [
     ("boot_targets", ModuleLeaf::BootTargets),
     ("boot_wait_secs", ModuleLeaf::BootWaitSecs),
     ("version", ModuleLeaf::Version),
+    ("reserve", ModuleLeaf::Reserve),
     ("frames_in", ModuleLeaf::Counter(AOE_COUNT_FRAMES_IN)),
     ("frames_out", ModuleLeaf::Counter(AOE_COUNT_FRAMES_OUT)),
     ("send_errors", ModuleLeaf::Counter(AOE_COUNT_SEND_ERRORS)),
@@ -401,6 +403,7 @@ fn module_number(leaf: ModuleLeaf) -> Result<i64, Errno> {
         ModuleLeaf::BeaconSecs => i64::from(CONFIG.lock().beacon_secs),
         ModuleLeaf::FailOnShutdown => i64::from(CONFIG.lock().fail_on_shutdown),
         ModuleLeaf::BootWaitSecs => i64::from(CONFIG.lock().boot.wait_secs),
+        ModuleLeaf::Reserve => ffi::reserve_count() as i64,
         ModuleLeaf::Counter(counter) => ffi::counted(counter) as i64,
         _ => return Err(errno::ENOENT),
     })
