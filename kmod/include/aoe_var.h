@@ -73,6 +73,18 @@ void	aoe_done_fini(void);
 void	aoe_event_init(void);
 void	aoe_event_fini(void);
 
+/* aoe_ifnet.c */
+int	aoe_ifnet_init(void);
+void	aoe_ifnet_fini(void);
+void	aoe_ifnet_enqueue(struct task *task);
+struct ifnet *aoe_ifnet_enter(volatile uintptr_t *where);
+void	aoe_ifnet_leave(void);
+void	aoe_ifnet_wait(struct ifnet *ifp);
+void	aoe_ifnet_qflush(struct ifnet *ifp);
+void	aoe_ifnet_reinit(struct ifnet *ifp);
+bool	aoe_ifnet_is_iflib(struct ifnet *ifp);
+bool	aoe_ifnet_is_deaf(struct ifnet *ifp);
+
 /* aoe_lock.c */
 void	aoe_lock_init(void);
 void	aoe_lock_fini(void);
@@ -85,7 +97,7 @@ void	aoe_mem_fini(void);
 extern bool aoe_module_is_loaded;	/* Rust may be called */
 
 /* aoe_net.c */
-void	aoe_net_init(void);
+int	aoe_net_init(void);
 void	aoe_net_fini(void);
 
 /* aoe_probe.c */
