@@ -154,8 +154,8 @@ impl Netif {
     pub(crate) const fn state(&self) -> &'static str {
         match (self.present, self.told) {
             (false, _) => "pending",
-            (true, None) => "down",
-            (true, Some(_)) => "up",
+            (true, Some(_)) if !self.emptying => "up",
+            (true, _) => "down",
         }
     }
 }
