@@ -116,9 +116,18 @@ aoe_event_shutdown(void *arg __unused, int howto)
 }
 
 /*
- * init(8) calls sync(2) once in its life: when the machine goes down, before
- * it calls reboot(2), and with that before the kernel announces anything.  A
- * file system whose disk does not answer holds it there for ever.
+ * Whether init(8) waits in sync(2).  It calls that once in its life: when the
+ * machine goes down and all processes have been killed, just before reboot(2)
+ * (single_user() in sbin/init/init.c).  A file system whose disk does not
+ * answer holds it there for ever.
+ *
+ * The kernel announces a shutdown only in reboot(2): kern_reboot() invokes
+ * shutdown_pre_sync.  No event handler tells of the signal that asks init to
+ * end the system, and none of a system call.  A script in rc.d could tell the
+ * module, but rc.shutdown(8) does not run, or is killed, in some shutdowns,
+ * and runs no script of a module that the boot loader loaded.  So the code of
+ * init's last system call, which stays until the next one, is looked at once a
+ * second, with the lock of the process.
  */
 int
 aoe_shim_init_syncs(void)
