@@ -162,8 +162,10 @@ aoe_ifnet_reinit(struct ifnet *ifp)
  * Whether the interface's driver is one of iflib(9).  Two things are known of
  * those and of no others: they hand frames in without a lock (iflib_rxeof()),
  * and if_init empties their rings (iflib_stop()); the if_init of most others
- * does nothing to an interface that runs.  iflib gives each of its devices a
- * sysctl node of this name.  May wait for memory.
+ * does nothing to an interface that runs.  Nothing in struct ifnet tells of
+ * iflib, but each of its devices has a sysctl node of this name: the answer
+ * to a question for the value of a node that only has others below it is
+ * EISDIR.  May wait for memory.
  */
 bool
 aoe_ifnet_is_iflib(struct ifnet *ifp)
@@ -171,10 +173,10 @@ aoe_ifnet_is_iflib(struct ifnet *ifp)
 	char name[64];
 	size_t size;
 
-	snprintf(name, sizeof(name), "dev.%s.%d.iflib.driver_version",
-	    if_getdname(ifp), if_getdunit(ifp));
+	snprintf(name, sizeof(name), "dev.%s.%d.iflib", if_getdname(ifp),
+	    if_getdunit(ifp));
 	return (kernel_sysctlbyname(curthread, name, NULL, NULL, NULL, 0,
-	    &size, 0) == 0);
+	    &size, 0) == EISDIR);
 }
 
 /*
