@@ -31,6 +31,9 @@ const GONE_SECS: i32 = 60;
 static CLOSING: AtomicBool = AtomicBool::new(false);
 /// The machine goes down: targets that do not answer fail their I/O instead of holding it.
 static SHUTTING_DOWN: AtomicBool = AtomicBool::new(false);
+/// Whether they are to. Not behind the configuration lock, whose holder may wait for memory that only
+/// the end of I/O gives back.
+static FAIL_ON_SHUTDOWN: AtomicBool = AtomicBool::new(true);
 
 pub(crate) fn is_closing() -> bool {
     CLOSING.load(Ordering::Acquire)
@@ -40,10 +43,18 @@ pub(crate) fn is_shutting_down() -> bool {
     SHUTTING_DOWN.load(Ordering::Acquire)
 }
 
+pub(crate) fn fail_on_shutdown() -> bool {
+    FAIL_ON_SHUTDOWN.load(Ordering::Acquire)
+}
+
+pub(crate) fn set_fail_on_shutdown(on: bool) {
+    FAIL_ON_SHUTDOWN.store(on, Ordering::Release);
+}
+
 /// Starts, with what the loader was told.
 pub(crate) fn load(iflist: &str, boot_targets: &str, tunables: &aoe_tunables) -> Result<(), Errno> {
     let mut config = CONFIG.lock();
-    config.fail_on_shutdown = tunables.at_fail_on_shutdown != 0;
+    set_fail_on_shutdown(tunables.at_fail_on_shutdown != 0);
     config.beacon_secs =
         u32::try_from(tunables.at_beacon_secs).map_or(60, |secs| secs.min(MAX_BEACON_SECS));
     hub::set_beacon_secs(config.beacon_secs);
@@ -137,15 +148,22 @@ pub(crate) fn request_removal(cell: &Cell) {
     cell.ask_work();
 }
 
-/// The machine goes down; called again every second from then on. Disks stay, since file systems, mirrors and swap have yet to let go; but
-/// what waits for a target that is away now fails, or the machine would wait too.
+/// The machine goes down; called again every second from then on. Disks stay, since file systems, mirrors
+/// and swap have yet to let go; but what waits for a target that is away now fails, or the machine would
+/// wait too.
 pub(crate) fn shutdown() {
-    let config = CONFIG.lock();
-    if !config.fail_on_shutdown {
-        return;
+    if fail_on_shutdown() {
+        SHUTTING_DOWN.store(true, Ordering::Release);
+        cell::for_each_in_epoch(|cell| fail_unanswered(cell, SHUTDOWN_STALL_NS));
     }
-    SHUTTING_DOWN.store(true, Ordering::Release);
-    cell::for_each(&config, |cell| fail_unanswered(cell, SHUTDOWN_STALL_NS));
+}
+
+/// The kernel announces a shutdown only after init has called sync(2), which may wait for a target. So
+/// init is looked at, once a second.
+pub(crate) fn watch_init() {
+    if is_shutting_down() || ffi::init_syncs() {
+        shutdown();
+    }
 }
 
 /// Ends a target's wait for an answer if it is down, or has left a request unanswered for so long: what it

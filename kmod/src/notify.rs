@@ -7,9 +7,9 @@ use aoe_core::limits::MAX_PATHS;
 use aoe_core::{Event, NetifId, Target};
 use aoe_wire::{MacAddr, TargetAddr};
 
-use crate::cell::{Cell, Guard};
+use crate::cell::Cell;
 use crate::ffi::{self, raw};
-use crate::netifs::{self, Config};
+use crate::netifs::{self, Netifs};
 use crate::text::Text;
 
 /// The type of an event's notice. Paths have notices of their own.
@@ -69,7 +69,7 @@ fn send(addr: TargetAddr, kind: &str, more: impl FnOnce(&mut Text<'_>) -> fmt::R
 
 /// One of the engine's events.
 #[inline(never)]
-pub(crate) fn event(config: &Guard<Config>, cell: &Cell, event: Event) {
+pub(crate) fn event(netifs: &Netifs, cell: &Cell, event: Event) {
     let Some(kind) = kind(event) else { return };
     send(cell.addr(), kind, |text| {
         let guard = cell.lock();
@@ -82,7 +82,7 @@ pub(crate) fn event(config: &Guard<Config>, cell: &Cell, event: Event) {
                 bytes(guard.shown_sectors)
             ),
             Event::Conflict => match guard.target.conflict() {
-                Some((netif, mac)) => path(text, config.netif_name(netif), mac),
+                Some((netif, mac)) => path(text, netifs.name(netif), mac),
                 None => Ok(()),
             },
             _ => Ok(()),
@@ -139,7 +139,7 @@ impl ToldPaths {
 
     /// Compares with the paths that are there now. Returns one that devd must be told of, and
     /// whether it is there.
-    fn next(&mut self, config: &Guard<Config>, target: &Target<'_>) -> Option<(ToldPath, bool)> {
+    fn next(&mut self, netifs: &Netifs, target: &Target<'_>) -> Option<(ToldPath, bool)> {
         let is = |told: &ToldPath, netif, mac| told.netif == netif && told.mac == mac;
         for place in &mut self.0 {
             if let Some(told) = *place
@@ -159,7 +159,7 @@ impl ToldPaths {
         let told = ToldPath {
             netif: new.netif(),
             mac: new.mac(),
-            name: config.netif_name_bytes(new.netif()),
+            name: netifs.name_bytes(new.netif()),
         };
         // There are as many places as paths.
         *self.0.iter_mut().find(|place| place.is_none())? = Some(told);
@@ -170,12 +170,12 @@ impl ToldPaths {
 /// Tells of every path that came or went since the last time. Events say that there was a change,
 /// and several changes may be one event.
 #[inline(never)]
-pub(crate) fn paths(config: &Guard<Config>, cell: &Cell) {
+pub(crate) fn paths(netifs: &Netifs, cell: &Cell) {
     loop {
         let next = {
             let mut guard = cell.lock();
             let mut told = guard.told_paths;
-            let next = told.next(config, &guard.target);
+            let next = told.next(netifs, &guard.target);
             guard.told_paths = told;
             next
         };

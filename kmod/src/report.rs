@@ -5,13 +5,13 @@ use core::fmt::{self, Arguments, Display, Write};
 
 use aoe_core::{Event, Instant, PathState, State, Target};
 
-use crate::cell::{Cell, Guard};
+use crate::cell::Cell;
 use crate::ffi;
 use crate::ffi::raw::{
     AOE_CAUSE_EVENT, AOE_CAUSE_MODULE, AOE_CAUSE_NETIF, AOE_CAUSE_REMOVED, AOE_CAUSE_SHRINK,
     AOE_CAUSE_TARGET,
 };
-use crate::netifs::Config;
+use crate::netifs::Netifs;
 use crate::notify;
 use crate::show::Size;
 use crate::text::Text;
@@ -73,7 +73,7 @@ pub(crate) fn removed(cell: &Cell) {
 }
 
 /// What happened to a target. The one place from which the world outside is told of it.
-pub(crate) fn events(config: &Guard<Config>, cell: &Cell, events: Events) {
+pub(crate) fn events(netifs: &Netifs, cell: &Cell, events: Events) {
     // What is true now is said last.
     let came_back = events.has(Event::Up)
         && (events.has(Event::Down) || events.has(Event::Dead))
@@ -83,17 +83,17 @@ pub(crate) fn events(config: &Guard<Config>, cell: &Cell, events: Events) {
             continue;
         }
         if events.has(event) && may_say(cell, event) {
-            say(config, cell, event, events);
+            say(netifs, cell, event, events);
         }
     }
     if came_back {
-        say(config, cell, Event::Up, events);
+        say(netifs, cell, Event::Up, events);
     }
     if [Event::PathUp, Event::PathDown, Event::Conflict]
         .into_iter()
         .any(|event| events.has(event))
     {
-        notify::paths(config, cell);
+        notify::paths(netifs, cell);
     }
 }
 
@@ -117,19 +117,19 @@ fn may_say(cell: &Cell, event: Event) -> bool {
     new
 }
 
-fn say(config: &Guard<Config>, cell: &Cell, event: Event, all: Events) {
+fn say(netifs: &Netifs, cell: &Cell, event: Event, all: Events) {
     if is_news(event, all) {
         let mut room = [0; LINE];
         let mut text = Text::new(&mut room);
         {
             let (guard, now) = cell.lock_timed();
             // Text has no error but being full.
-            let _ = describe(&mut text, config, &guard.target, event, now);
+            let _ = describe(&mut text, netifs, &guard.target, event, now);
         }
         ffi::print(AOE_CAUSE_EVENT + event.index() as u32, text.as_bytes());
     }
     if !(event == Event::ConfigChanged && all.has(Event::Identified)) {
-        notify::event(config, cell, event);
+        notify::event(netifs, cell, event);
     }
 }
 
@@ -146,7 +146,7 @@ const fn is_news(event: Event, all: Events) -> bool {
 
 fn describe(
     text: &mut Text<'_>,
-    config: &Guard<Config>,
+    netifs: &Netifs,
     target: &Target<'_>,
     event: Event,
     now: Instant,
@@ -172,12 +172,12 @@ fn describe(
             Some((netif, mac)) => write!(
                 text,
                 "another disk under this address at {mac} on {}; not used",
-                config.netif_name(netif)
+                netifs.name(netif)
             ),
             None => text.write_str("another disk under this address; not used"),
         },
-        Event::PathUp => paths(text, config, target, "path came up"),
-        Event::PathDown => paths(text, config, target, "path lost"),
+        Event::PathUp => paths(text, netifs, target, "path came up"),
+        Event::PathDown => paths(text, netifs, target, "path lost"),
         Event::Reserved => text.write_str("is reserved by another host"),
         Event::ReadOnly => text.write_str("refuses writes"),
         Event::FeatureLost => text.write_str("does not support what it said it does"),
@@ -203,17 +203,12 @@ fn stalled(text: &mut Text<'_>, target: &Target<'_>, now: Instant) -> fmt::Resul
 }
 
 /// A change of paths, with those that are left.
-fn paths(
-    text: &mut Text<'_>,
-    config: &Guard<Config>,
-    target: &Target<'_>,
-    what: &str,
-) -> fmt::Result {
+fn paths(text: &mut Text<'_>, netifs: &Netifs, target: &Target<'_>, what: &str) -> fmt::Result {
     write!(text, "{what}, now")?;
     let mut some = false;
     for path in target.paths().filter(|path| path.state() == PathState::Up) {
         some = true;
-        write!(text, " {}>{}", config.netif_name(path.netif()), path.mac())?;
+        write!(text, " {}>{}", netifs.name(path.netif()), path.mac())?;
     }
     if some {
         Ok(())

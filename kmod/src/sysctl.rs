@@ -7,7 +7,7 @@ use core::fmt::{self, Write};
 use aoe_core::limits::DOWN_AFTER_NS;
 use aoe_core::{DropReason, Path, Target, Tunables};
 
-use crate::cell::{self, CONFIG, Cell, Guard, HUB};
+use crate::cell::{self, CONFIG, Cell, Guard, HUB, NETIFS};
 use crate::drive::drive;
 use crate::ffi::raw::{
     AOE_COUNT_FRAMES_IN, AOE_COUNT_FRAMES_OUT, AOE_COUNT_MBUF_FAILURES, AOE_COUNT_NO_INTERFACE,
@@ -99,10 +99,11 @@ enum ModuleLeaf {
     BootTargets,
     BootWaitSecs,
     Version,
+    Reserve,
     Counter(u32),
 }
 
-const MODULE_LEAVES: [(&str, ModuleLeaf); 21] = [
+const MODULE_LEAVES: [(&str, ModuleLeaf); 22] = [
     ("iflist", ModuleLeaf::Iflist),
     ("interfaces", ModuleLeaf::Interfaces),
     ("devices", ModuleLeaf::Devices),
@@ -116,6 +117,7 @@ const MODULE_LEAVES: [(&str, ModuleLeaf); 21] = [
     ("boot_targets", ModuleLeaf::BootTargets),
     ("boot_wait_secs", ModuleLeaf::BootWaitSecs),
     ("version", ModuleLeaf::Version),
+    ("reserve", ModuleLeaf::Reserve),
     ("frames_in", ModuleLeaf::Counter(AOE_COUNT_FRAMES_IN)),
     ("frames_out", ModuleLeaf::Counter(AOE_COUNT_FRAMES_OUT)),
     ("send_errors", ModuleLeaf::Counter(AOE_COUNT_SEND_ERRORS)),
@@ -400,8 +402,9 @@ fn module_number(leaf: ModuleLeaf) -> Result<i64, Errno> {
         ModuleLeaf::QuarantineSecs => i64::from(HUB.lock().tunables.quarantine_secs),
         ModuleLeaf::WriteCache => HUB.lock().tunables.write_cache.map_or(-1, i64::from),
         ModuleLeaf::BeaconSecs => i64::from(CONFIG.lock().beacon_secs),
-        ModuleLeaf::FailOnShutdown => i64::from(CONFIG.lock().fail_on_shutdown),
+        ModuleLeaf::FailOnShutdown => i64::from(module::fail_on_shutdown()),
         ModuleLeaf::BootWaitSecs => i64::from(CONFIG.lock().boot.wait_secs),
+        ModuleLeaf::Reserve => ffi::reserve_count() as i64,
         ModuleLeaf::Counter(counter) => ffi::counted(counter) as i64,
         _ => return Err(errno::ENOENT),
     })
@@ -459,7 +462,7 @@ fn set_module_number(leaf: ModuleLeaf, value: i64) -> Result<(), Errno> {
             CONFIG.lock().beacon_secs = secs;
             hub::set_beacon_secs(secs);
         }
-        ModuleLeaf::FailOnShutdown => CONFIG.lock().fail_on_shutdown = value != 0,
+        ModuleLeaf::FailOnShutdown => module::set_fail_on_shutdown(value != 0),
         _ => return Err(errno::ENOENT),
     }
     Ok(())
@@ -493,8 +496,8 @@ pub(crate) fn text(cell: Option<&Cell>, id: u32, to: &mut Text<'_>) -> fmt::Resu
 
 fn module_text(leaf: ModuleLeaf, to: &mut Text<'_>) -> fmt::Result {
     match leaf {
-        ModuleLeaf::Iflist => CONFIG.lock().write_list(to),
-        ModuleLeaf::Interfaces => show::interfaces(to, &CONFIG.lock()),
+        ModuleLeaf::Iflist => NETIFS.lock().write_list(to),
+        ModuleLeaf::Interfaces => show::interfaces(to, &NETIFS.lock()),
         ModuleLeaf::Devices => show::devices(to, &CONFIG.lock()),
         ModuleLeaf::BootTargets => show::boot_targets(to, &CONFIG.lock()),
         ModuleLeaf::Version => to.write_str(env!("CARGO_PKG_VERSION")),
@@ -503,14 +506,14 @@ fn module_text(leaf: ModuleLeaf, to: &mut Text<'_>) -> fmt::Result {
 }
 
 fn target_text(leaf: TargetLeaf, cell: &Cell, to: &mut Text<'_>) -> fmt::Result {
-    let config = CONFIG.lock();
+    let netifs = NETIFS.lock();
     let guard = cell.lock();
     let target = &guard.target;
     let identity = target.identity();
     match leaf {
         TargetLeaf::State => to.write_str(target.state().name()),
         TargetLeaf::Config => to.push_escaped(target.config_string()),
-        TargetLeaf::Conflict => show::conflict(to, &config, target.conflict()),
+        TargetLeaf::Conflict => show::conflict(to, &netifs, target.conflict()),
         TargetLeaf::Model => identity.map_or(Ok(()), |disk| write!(to, "{}", disk.model)),
         TargetLeaf::Serial => identity.map_or(Ok(()), |disk| write!(to, "{}", disk.serial)),
         TargetLeaf::Firmware => identity.map_or(Ok(()), |disk| write!(to, "{}", disk.firmware)),
@@ -519,13 +522,13 @@ fn target_text(leaf: TargetLeaf, cell: &Cell, to: &mut Text<'_>) -> fmt::Result 
 }
 
 fn path_text(leaf: PathLeaf, cell: &Cell, index: usize, to: &mut Text<'_>) -> fmt::Result {
-    let config = CONFIG.lock();
+    let netifs = NETIFS.lock();
     let guard = cell.lock();
     let Some(path) = guard.target.paths().nth(index) else {
         return Ok(());
     };
     match leaf {
-        PathLeaf::Interface => to.write_str(config.netif_name(path.netif())),
+        PathLeaf::Interface => to.write_str(netifs.name(path.netif())),
         PathLeaf::Mac => write!(to, "{}", path.mac()),
         PathLeaf::State => to.write_str(path.state().name()),
         PathLeaf::Number(_) => Ok(()),

@@ -3,7 +3,7 @@
 
 use aoe_core::Event;
 
-use crate::cell::{self, CONFIG, Cell, Disk, Guard, HUB, Unlisted};
+use crate::cell::{self, CONFIG, Cell, Disk, Guard, HUB, NETIFS, Unlisted};
 use crate::drive::{drive, go_on};
 use crate::netifs::Config;
 use crate::{boot, disk, ffi, module, report, sysctl};
@@ -32,7 +32,7 @@ pub(crate) fn run(cell: &Cell) -> Option<Unlisted> {
         return Some(leave(cell, &config));
     }
     if !events.is_empty() && !remove {
-        report::events(&config, cell, events);
+        report::events(&NETIFS.lock(), cell, events);
     }
     if disk == Disk::None && events.has(Event::Identified) && !remove && !config.closing {
         show(cell, &config);

@@ -118,6 +118,12 @@ pub const BUSY_RETRY_NS: u64 = 50 * MS;
 pub const MAX_REFUSALS: u8 = 20;
 /// Sectors that one 512-byte block of TRIM ranges can name: 64 entries of 65,535.
 pub const TRIM_BLOCK_SECTORS: u64 = 64 * 65_535;
+/// Most time between two beacons on an interface on which nothing was heard since it came up. A switch or a
+/// driver may drop every frame for longer than the link says; a disk is to be there within three seconds of the
+/// first frame that passes.
+pub const SILENT_BEACON_NS: u64 = 2 * SEC;
+/// How long an interface is asked that often. After that there is nobody, or they announce themselves.
+pub const SILENT_NS: u64 = 60 * SEC;
 /// Targets one machine may have. The address space has 16 million; a forger could announce them all.
 pub const MAX_TARGETS: usize = 65_536;
 /// Targets that announced themselves and were not identified yet.

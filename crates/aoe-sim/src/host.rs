@@ -150,6 +150,10 @@ impl<'p> World<'p> {
             len: frame.len(),
         };
         self.watch_in(addr, &header, frame);
+        let now = self.instant();
+        if self.initiator.note_answer(now, id) {
+            self.drain_initiator();
+        }
         if !self.slots.contains_key(&addr) && (self.ending || !self.admit(addr, &received)) {
             return;
         }

@@ -18,7 +18,7 @@
 
 use super::frames::{Frame, FrameState};
 use super::paths::{Path, PathState};
-use super::{Instant, Target};
+use super::{Instant, NetifId, Target};
 use crate::limits::QUESTION_ROUNDS;
 use crate::time::{MS, SEC};
 use aoe_wire::MacAddr;
@@ -226,6 +226,25 @@ impl Target<'_> {
     /// When to look again whether time alone has proven a ghost dead.
     pub(super) fn quarantine_deadline(&self) -> Option<Instant> {
         self.ghosts.head().map(|_| self.ghosts_checked.after(SEC))
+    }
+
+    /// A copy of a write may be in the queues of this interface: one that was sent by it was not answered, or
+    /// nothing is answered by it at all, so that a copy may be there for longer than it counts.
+    #[must_use]
+    pub fn may_hold_writes(&self, id: NetifId) -> bool {
+        let mut used = 0;
+        for (index, path) in self.paths.numbered().filter(|(_, path)| path.netif == id) {
+            if matches!(path.state, PathState::Lost | PathState::Checking) {
+                return true;
+            }
+            used |= 1 << index;
+        }
+        used != 0
+            && self.frames.indices().any(|index| {
+                let frame = self.frames.get(index);
+                let by_it = frame.paths_used & used != 0 || frame.is_orphaned();
+                frame.state != FrameState::Free && frame.modifies() && by_it && !frame.is_answered()
+            })
     }
 
     /// Copies that a path's interface held may have left until now.

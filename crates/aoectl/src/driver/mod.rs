@@ -287,10 +287,11 @@ impl Driver {
             };
             return self.count_drop(reason);
         };
+        let now = now();
+        self.initiator.note_answer(now, netif);
         if !self.targets.contains_key(&addr) && !self.admit(addr, &received) {
             return;
         }
-        let now = now();
         let Some(entry) = self.targets.get_mut(&addr) else {
             return;
         };
