@@ -79,7 +79,13 @@ aoe_module_load(void)
 	aoe_mem_init();
 	aoe_lock_init();
 	aoe_time_init();
-	aoe_net_init();
+	error = aoe_net_init();
+	if (error != 0) {
+		aoe_time_fini();
+		aoe_lock_fini();
+		aoe_mem_fini();
+		return (error);
+	}
 	error = aoe_cell_init();
 	if (error != 0) {
 		aoe_net_fini();

@@ -79,6 +79,13 @@ struct aoe_link {
 	uint8_t		al_usable;	/* up, running, link not down */
 };
 
+/* What is wrong with an interface, as far as people can mend it. */
+enum aoe_flaw {
+	AOE_FLAW_NONE,
+	AOE_FLAW_DOWN,		/* nobody set it up */
+	AOE_FLAW_DEAF		/* its bridge takes the frames to it */
+};
+
 /* What follows the header of a frame. */
 enum aoe_payload {
 	AOE_PAYLOAD_NONE,
@@ -159,6 +166,7 @@ void	aoe_rs_module_boot(void);	/* the root is about to be mounted */
 int	aoe_rs_module_check(void);	/* EBUSY while a disk is open */
 int	aoe_rs_module_unload(void);
 void	aoe_rs_module_shutdown(void);
+void	aoe_rs_module_work(void);		/* may wait for memory */
 
 void	aoe_rs_initiator_timeout(void);
 void	aoe_rs_target_timeout(void *rs);
@@ -179,10 +187,10 @@ enum aoe_verdict aoe_rs_frame_input(uint32_t netif, const uint8_t *data,
 	    size_t contiguous, size_t len, struct mbuf *m, int unlocked);
 void	aoe_rs_frame_trim(uint64_t lba, uint64_t sectors, uint8_t *block);
 
-void	aoe_rs_netif_arrive(struct ifnet *ifp, const char *name, size_t len,
-	    int renamed);			/* may sleep */
-void	aoe_rs_netif_depart(struct ifnet *ifp);	/* may sleep */
-void	aoe_rs_netif_work(void);		/* may sleep */
+void	aoe_rs_netif_rename(struct ifnet *ifp, const char *name,
+	    size_t len);			/* sleeps, not for memory */
+void	aoe_rs_netif_depart(struct ifnet *ifp);	/* sleeps, not for memory */
+void	aoe_rs_netif_work(void);		/* sleeps, not for memory */
 
 int	aoe_rs_sysctl_number(void *rs, uint32_t id, int64_t *value);
 int	aoe_rs_sysctl_set_number(void *rs, uint32_t id, int64_t value);
@@ -206,11 +214,14 @@ void	aoe_shim_panic(const char *text, size_t len) __dead2;
 /* aoe_lock.c */
 void	aoe_shim_lock_config(void);
 void	aoe_shim_unlock_config(void);
+void	aoe_shim_lock_netifs(void);
+void	aoe_shim_unlock_netifs(void);
 void	aoe_shim_lock_initiator(void);
 void	aoe_shim_unlock_initiator(void);
 void	aoe_shim_lock_cell(struct aoe_cell *cell);
 void	aoe_shim_unlock_cell(struct aoe_cell *cell);
 void	aoe_shim_epoch_wait(void);
+void	aoe_shim_epoch_run(void (*function)(void *), void *arg);
 
 /* aoe_cell.c */
 struct aoe_cell *aoe_shim_cell_create(void *rs, uint16_t shelf,
@@ -220,6 +231,7 @@ void	aoe_shim_cell_destroy(struct aoe_cell *cell);
 void	aoe_shim_cell_send(struct aoe_cell *cell);	/* ask for _send */
 void	aoe_shim_cell_work(struct aoe_cell *cell);	/* ask for _work */
 int	aoe_shim_cell_wait_none(int seconds);		/* all destroyed? */
+void	aoe_shim_module_work(void);			/* ask for _work */
 void	aoe_shim_netif_work(void);			/* ask for _work */
 void	aoe_shim_pause(uint32_t msecs);
 
@@ -275,12 +287,18 @@ void	aoe_shim_net_attach(uint32_t netif, struct ifnet *ifp);	/* takes ref. */
 void	aoe_shim_net_detach(uint32_t netif);			/* sleeps */
 int	aoe_shim_net_is(uint32_t netif, const struct ifnet *ifp);
 void	aoe_shim_net_link(uint32_t netif, struct aoe_link *link);
-void	aoe_shim_net_flush(uint32_t netif);	/* what it has queued */
-void	aoe_shim_net_refill(uint32_t netif);	/* its reserve; sleeps */
+enum aoe_flaw aoe_shim_net_flaw(uint32_t netif);
+void	aoe_shim_net_flush(uint32_t netif);	/* its queues of software */
+int	aoe_shim_net_reinit(uint32_t netif);	/* its rings, later */
+int	aoe_shim_net_is_reinit_pending(uint32_t netif);
+void	aoe_shim_net_refill(uint32_t netif);	/* its reserve */
 int	aoe_shim_net_hook(int on);		/* sleeps */
 void	aoe_shim_net_send(const struct aoe_frame *frames, uint32_t n);
 void	aoe_shim_mbuf_copy(struct mbuf *m, uint32_t from, uint32_t len,
 	    uint8_t *to);
+
+/* aoe_reserve.c */
+uint64_t aoe_shim_reserve_count(void);	/* chains, of all interfaces */
 
 /* aoe_sysctl.c; a node of `cell`, or of the module where it is NULL */
 void	*aoe_shim_sysctl_node(struct aoe_cell *cell, void *parent,

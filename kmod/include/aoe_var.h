@@ -77,6 +77,18 @@ void	aoe_done_fini(void);
 void	aoe_event_init(void);
 void	aoe_event_fini(void);
 
+/* aoe_ifnet.c */
+int	aoe_ifnet_init(void);
+void	aoe_ifnet_fini(void);
+void	aoe_ifnet_enqueue(struct task *task);
+struct ifnet *aoe_ifnet_enter(volatile uintptr_t *where);
+void	aoe_ifnet_leave(void);
+void	aoe_ifnet_wait(struct ifnet *ifp);
+void	aoe_ifnet_qflush(struct ifnet *ifp);
+void	aoe_ifnet_reinit(struct ifnet *ifp);
+bool	aoe_ifnet_is_iflib(struct ifnet *ifp);
+bool	aoe_ifnet_is_deaf(struct ifnet *ifp);
+
 /* aoe_lock.c */
 void	aoe_lock_init(void);
 void	aoe_lock_fini(void);
@@ -89,7 +101,7 @@ void	aoe_mem_fini(void);
 extern bool aoe_module_is_loaded;	/* Rust may be called */
 
 /* aoe_net.c */
-void	aoe_net_init(void);
+int	aoe_net_init(void);
 void	aoe_net_fini(void);
 
 /* aoe_probe.c */
@@ -99,6 +111,13 @@ SDT_PROBE_DECLARE(aoe, , , complete);
 SDT_PROBE_DECLARE(aoe, , , frame__sent);
 SDT_PROBE_DECLARE(aoe, , , frame__retransmitted);
 SDT_PROBE_DECLARE(aoe, , , frame__received);
+
+/* aoe_reserve.c */
+void	aoe_reserve_init(void);
+void	aoe_reserve_fini(void);
+struct mbuf *aoe_reserve_take(u_int netif, int len);
+void	aoe_reserve_refill(u_int netif, int room);
+void	aoe_reserve_empty(u_int netif);
 
 /* aoe_sysctl.c */
 void	aoe_sysctl_init(void);

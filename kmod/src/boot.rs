@@ -6,13 +6,13 @@
 use core::fmt::{self, Display};
 use core::sync::atomic::{AtomicBool, Ordering};
 
+use aoe_core::Instant;
 use aoe_core::addrlist::AddrList;
 use aoe_core::limits::BOOT_WAIT_SECS;
-use aoe_core::{Instant, NetifId};
 use aoe_wire::TargetAddr;
 
-use crate::cell::{self, CONFIG, Disk, Guard};
-use crate::ffi::{self, Ifnet};
+use crate::cell::{self, CONFIG, Disk, Guard, NETIFS};
+use crate::ffi;
 use crate::netifs::{self, Config};
 use crate::{hub, report};
 
@@ -48,7 +48,7 @@ pub(crate) fn start() {
     if config.boot.targets.is_empty() || config.boot.wait_secs == 0 {
         return;
     }
-    if config.netifs.iter().all(Option::is_none) {
+    if NETIFS.lock().iter().next().is_none() {
         report::module(format_args!(
             "net.aoe.boot_targets is set, net.aoe.iflist is not; not waiting"
         ));
@@ -61,9 +61,13 @@ pub(crate) fn start() {
     hub::discover();
 }
 
+pub(crate) fn is_booting() -> bool {
+    BOOTING.load(Ordering::Acquire)
+}
+
 /// A second has passed, or an interface changed; in the work thread, without locks.
 pub(crate) fn tick() {
-    if !BOOTING.load(Ordering::Acquire) {
+    if !is_booting() {
         return;
     }
     if ffi::boot_is_over() {
@@ -112,7 +116,8 @@ fn release(config: &mut Guard<Config>) {
 /// Sets the listed interfaces up. Drivers have locks of their own, so it is done without ours.
 fn raise(say: bool) {
     for id in netifs::ids() {
-        let Some((name, ifp)) = present(id) else {
+        let present = NETIFS.lock().present(id);
+        let Some((name, ifp)) = present else {
             continue;
         };
         if let Err(errno) = ifp.raise()
@@ -123,13 +128,6 @@ fn raise(say: bool) {
             report::netif(name, &format_args!("does not come up, error {errno}"));
         }
     }
-}
-
-fn present(id: NetifId) -> Option<([u8; netifs::NAME], Ifnet)> {
-    let config = CONFIG.lock();
-    let netif = config.netifs.get(usize::from(id.0))?.as_ref()?;
-    let ifp = Ifnet::find(netif.name().as_bytes())?;
-    netif.present.then_some((netif.name_bytes(), ifp))
 }
 
 /// The targets without a disk.

@@ -18,11 +18,11 @@ use aoe_wire::TargetAddr;
 use crate::batch::{BATCH, Batch};
 use crate::ffi::{self, Errno, Mbuf, Owner, raw};
 use crate::hub::Hub;
-use crate::netifs::Config;
+use crate::netifs::{Config, Netifs};
 
 pub(crate) use memory::{Buffer, give_io_back, take_io_storage};
 use memory::{give_back, give_target_back, take};
-pub(crate) use table::{find, for_each, list, unlist};
+pub(crate) use table::{find, for_each, for_each_in_epoch, list, unlist};
 
 /// A value behind one of the module's own locks.
 pub(crate) struct Guarded<T> {
@@ -74,14 +74,21 @@ impl<T> Drop for Guard<T> {
     }
 }
 
-/// The configuration. First of the locks; its holder may sleep.
+/// The configuration. First of the locks; its holder may sleep, for memory too.
 pub(crate) static CONFIG: Guarded<Config> = Guarded {
     lock: raw::aoe_shim_lock_config,
     unlock: raw::aoe_shim_unlock_config,
     value: UnsafeCell::new(Config::new()),
 };
 
-/// The initiator. Second of the locks.
+/// The list of interfaces. Second of the locks; its holder may sleep, but never for memory.
+pub(crate) static NETIFS: Guarded<Netifs> = Guarded {
+    lock: raw::aoe_shim_lock_netifs,
+    unlock: raw::aoe_shim_unlock_netifs,
+    value: UnsafeCell::new(Netifs::new()),
+};
+
+/// The initiator. Third of the locks.
 pub(crate) static HUB: Guarded<Hub> = Guarded {
     lock: raw::aoe_shim_lock_initiator,
     unlock: raw::aoe_shim_unlock_initiator,
@@ -96,6 +103,18 @@ impl Epoch<'_> {
     /// The caller must be in the net epoch for the lifetime of the value.
     pub(crate) const unsafe fn entered() -> Self {
         Self(PhantomData)
+    }
+
+    /// Calls `body` in the net epoch, where nothing may sleep.
+    pub(crate) fn run(mut body: &mut dyn FnMut(&Epoch<'_>)) {
+        type Body<'b> = &'b mut dyn FnMut(&Epoch<'_>);
+        unsafe extern "C" fn inside(body: *mut core::ffi::c_void) {
+            // SAFETY: C hands back the pointer given to it below, and is in the epoch.
+            let (body, epoch) = unsafe { (&mut *body.cast::<Body<'_>>(), Epoch::entered()) };
+            body(&epoch);
+        }
+        // SAFETY: C calls the function once, before it returns.
+        unsafe { raw::aoe_shim_epoch_run(Some(inside), (&raw mut body).cast()) }
     }
 }
 

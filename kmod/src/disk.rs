@@ -44,6 +44,7 @@ fn translate(request: &aoe_request) -> Result<Request, Errno> {
         lba,
         sectors,
         ordered,
+        wait_secs: 0,
     })
 }
 

@@ -186,12 +186,7 @@ unsafe extern "C" fn aoe_rs_frame_trim(lba: u64, sectors: u64, block: *mut u8) {
 /// # Safety
 /// `ifp` exists during the call; `name` and `len` are a slice. Sleeping is allowed.
 #[unsafe(no_mangle)]
-unsafe extern "C" fn aoe_rs_netif_arrive(
-    ifp: *mut ifnet,
-    name: *const c_char,
-    len: usize,
-    renamed: c_int,
-) {
+unsafe extern "C" fn aoe_rs_netif_rename(ifp: *mut ifnet, name: *const c_char, len: usize) {
     // SAFETY: as C promises.
     let (ifp, name) = unsafe {
         (
@@ -200,7 +195,7 @@ unsafe extern "C" fn aoe_rs_netif_arrive(
         )
     };
     if let (Some(ifp), Ok(name)) = (ifp, core::str::from_utf8(name)) {
-        netifs::arrive(ifp, name, renamed != 0);
+        netifs::rename(&ifp, name);
     }
 }
 
@@ -215,10 +210,17 @@ unsafe extern "C" fn aoe_rs_netif_depart(ifp: *mut ifnet) {
 }
 
 /// # Safety
-/// C calls it in the work thread.
+/// C calls it in the netif thread.
 #[unsafe(no_mangle)]
 unsafe extern "C" fn aoe_rs_netif_work() {
     netifs::refresh_all();
+}
+
+/// # Safety
+/// C calls it in the work thread.
+#[unsafe(no_mangle)]
+unsafe extern "C" fn aoe_rs_module_work() {
+    boot::tick();
 }
 
 /// The target of a sysctl node, if it has one.

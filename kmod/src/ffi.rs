@@ -135,6 +135,12 @@ pub(crate) fn init_syncs() -> bool {
     unsafe { raw::aoe_shim_init_syncs() != 0 }
 }
 
+/// Asks for `aoe_rs_module_work`.
+pub(crate) fn ask_module_work() {
+    // SAFETY: enqueues a task that lives as long as the module.
+    unsafe { raw::aoe_shim_module_work() }
+}
+
 /// Asks for `aoe_rs_netif_work`.
 pub(crate) fn ask_netif_work() {
     // SAFETY: enqueues a task that lives as long as the module.
@@ -222,16 +228,52 @@ const _: () = assert!(MAX_NETIFS == aoe_core::limits::MAX_NETIFS);
 /// Takes the interface away from everybody who uses it; sleeps.
 pub(crate) fn detach_netif(id: NetifId) {
     if usize::from(id.0) < MAX_NETIFS {
-        // SAFETY: the number is in range; called with the configuration locked, which may sleep.
+        // SAFETY: the number is in range; called with the list of interfaces locked, which may sleep.
         unsafe { raw::aoe_shim_net_detach(u32::from(id.0)) }
     }
 }
 
-/// Drops what the interface has queued.
+/// Throws away what the interface has queued in software.
 pub(crate) fn flush_netif(id: NetifId) {
     if usize::from(id.0) < MAX_NETIFS {
-        // SAFETY: the number is in range; the configuration lock keeps the interface attached.
+        // SAFETY: the number is in range; the lock of the list keeps the interface attached.
         unsafe { raw::aoe_shim_net_flush(u32::from(id.0)) }
+    }
+}
+
+/// Has a thread throw away what is in the rings of the interface's hardware. False if its driver has
+/// no way to do that.
+pub(crate) fn reinit_netif(id: NetifId) -> bool {
+    usize::from(id.0) < MAX_NETIFS
+        // SAFETY: the number is in range.
+        && unsafe { raw::aoe_shim_net_reinit(u32::from(id.0)) } != 0
+}
+
+/// Whether the thread has not done that yet. When it has, it asks for `aoe_rs_netif_work`.
+pub(crate) fn is_reinit_pending(id: NetifId) -> bool {
+    usize::from(id.0) < MAX_NETIFS
+        // SAFETY: the number is in range.
+        && unsafe { raw::aoe_shim_net_is_reinit_pending(u32::from(id.0)) } != 0
+}
+
+/// What is wrong with an attached interface, as far as people can mend it.
+#[derive(Copy, Clone, PartialEq, Eq, Debug)]
+pub(crate) enum Flaw {
+    /// Nobody has set it up.
+    Down,
+    /// It is a member of a bridge that takes the frames to its address.
+    Deaf,
+}
+
+pub(crate) fn netif_flaw(id: NetifId) -> Option<Flaw> {
+    if usize::from(id.0) >= MAX_NETIFS {
+        return None;
+    }
+    // SAFETY: the number is in range.
+    match unsafe { raw::aoe_shim_net_flaw(u32::from(id.0)) } {
+        raw::AOE_FLAW_DOWN => Some(Flaw::Down),
+        raw::AOE_FLAW_DEAF => Some(Flaw::Deaf),
+        _ => None,
     }
 }
 
@@ -241,6 +283,12 @@ pub(crate) fn refill_netif(id: NetifId) {
         // SAFETY: the number is in range.
         unsafe { raw::aoe_shim_net_refill(u32::from(id.0)) }
     }
+}
+
+/// The frames for which buffers are kept back, of all interfaces.
+pub(crate) fn reserve_count() -> u64 {
+    // SAFETY: no arguments, callable anywhere.
+    unsafe { raw::aoe_shim_reserve_count() }
 }
 
 /// The interface as it is now; `None` when nothing may be sent on it.

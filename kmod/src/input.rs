@@ -11,6 +11,7 @@ use crate::ffi::raw::{
     AOE_PASS, aoe_verdict,
 };
 use crate::ffi::{self, Mbuf};
+use crate::hub;
 
 /// A received frame: its first bytes, its length, and all of it.
 pub(crate) struct Frame<'f> {
@@ -43,6 +44,7 @@ pub(crate) fn input(frame: &Frame<'_>, epoch: &Epoch<'_>) -> aoe_verdict {
         return AOE_PASS;
     }
     ffi::count(AOE_COUNT_FRAMES_IN);
+    hub::note_answer(frame.netif);
     if header.command == Command::ATA || frame.start.len() >= frame.len {
         return deliver(frame, &header, arg, epoch);
     }

@@ -15,8 +15,9 @@
 //! * `module` loads, unloads and shuts down;
 //! * `sysctl`, `show` and `report` talk to people, `notify` to devd(8).
 //!
-//! Locks, in this order: the configuration (may sleep), the hub, one target. None of the last two
-//! is held while a frame is sent, a request's data are copied, or GEOM is called.
+//! Locks, in this order: the configuration (may sleep, for memory too), the list of interfaces (may
+//! sleep, but never for memory), the hub, one target. None of the last two is held while a frame is
+//! sent, a request's data are copied, or GEOM is called.
 #![no_std]
 #![deny(unsafe_code)]
 

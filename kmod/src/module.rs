@@ -4,7 +4,7 @@
 use core::sync::atomic::{AtomicBool, Ordering};
 
 use aoe_core::limits::{BEACON_SECS, BOOT_WAIT_SECS, QUARANTINE_SECS};
-use aoe_core::{State, Tunables, addrlist, settings};
+use aoe_core::{Tunables, addrlist, settings};
 
 use crate::boot;
 use crate::cell::{self, CONFIG, Cell, Guard, HUB};
@@ -17,6 +17,9 @@ use crate::{hub, report, sysctl};
 /// GEOM tastes new disks, which holds them open for a moment. An unload waits for so long.
 const TASTE_MSECS: u32 = 1_000;
 const TASTE_STEP_MSECS: u32 = 20;
+/// When the machine goes down, a request that has been unanswered for so long fails: as long as da(4) waits
+/// for a disk. Disks that spin up answer within this time.
+pub(crate) const SHUTDOWN_STALL_NS: u64 = 60_000_000_000;
 /// How long an unload waits for the targets to go. Nothing is open then, so it is a moment.
 const GONE_SECS: i32 = 60;
 
@@ -24,6 +27,9 @@ const GONE_SECS: i32 = 60;
 static CLOSING: AtomicBool = AtomicBool::new(false);
 /// The machine goes down: targets that do not answer fail their I/O instead of holding it.
 static SHUTTING_DOWN: AtomicBool = AtomicBool::new(false);
+/// Whether they are to. Not behind the configuration lock, whose holder may wait for memory that only
+/// the end of I/O gives back.
+static FAIL_ON_SHUTDOWN: AtomicBool = AtomicBool::new(true);
 
 pub(crate) fn is_closing() -> bool {
     CLOSING.load(Ordering::Acquire)
@@ -33,16 +39,24 @@ pub(crate) fn is_shutting_down() -> bool {
     SHUTTING_DOWN.load(Ordering::Acquire)
 }
 
+pub(crate) fn fail_on_shutdown() -> bool {
+    FAIL_ON_SHUTDOWN.load(Ordering::Acquire)
+}
+
+pub(crate) fn set_fail_on_shutdown(on: bool) {
+    FAIL_ON_SHUTDOWN.store(on, Ordering::Release);
+}
+
 /// Starts, with what the loader was told.
 pub(crate) fn load(iflist: &str, boot_targets: &str, tunables: &aoe_tunables) -> Result<(), Errno> {
     let set = tunables;
     let mut config = CONFIG.lock();
-    config.fail_on_shutdown = tunable(
+    set_fail_on_shutdown(tunable(
         "fail_on_shutdown",
         set.at_fail_on_shutdown,
         settings::flag,
         true,
-    );
+    ));
     config.beacon_secs = tunable(
         "beacon_secs",
         set.at_beacon_secs,
@@ -169,23 +183,28 @@ pub(crate) fn remove_unused(cell: &Cell) -> Result<(), Errno> {
     Ok(())
 }
 
-/// The machine goes down. Disks stay, since file systems, mirrors and swap have yet to let go; but
-/// what waits for a target that is away now fails, or the machine would wait too.
+/// The machine goes down; called again every second from then on. Disks stay, since file systems, mirrors
+/// and swap have yet to let go; but what waits for a target that is away now fails, or the machine would
+/// wait too.
 pub(crate) fn shutdown() {
-    let config = CONFIG.lock();
-    if !config.fail_on_shutdown {
-        return;
+    if fail_on_shutdown() {
+        SHUTTING_DOWN.store(true, Ordering::Release);
+        cell::for_each_in_epoch(|cell| fail_unanswered(cell, SHUTDOWN_STALL_NS));
     }
-    SHUTTING_DOWN.store(true, Ordering::Release);
-    cell::for_each(&config, fail_if_down);
 }
 
-/// Ends a target's wait for an answer: what it holds fails, and what comes until it answers.
-pub(crate) fn fail_if_down(cell: &Cell) {
-    let mut guard = cell.lock();
-    if guard.target.state() == State::Down {
-        let now = guard.now();
-        guard.target.fail_held(now);
-        drive(guard);
+/// The kernel announces a shutdown only after init has called sync(2), which may wait for a target. So
+/// init is looked at, once a second.
+pub(crate) fn watch_init() {
+    if is_shutting_down() || ffi::init_syncs() {
+        shutdown();
     }
+}
+
+/// Ends a target's wait for an answer if it is down, or has left a request unanswered for so long: what it
+/// holds fails, and what comes until it answers.
+pub(crate) fn fail_unanswered(cell: &Cell, longest_ns: u64) {
+    let (mut guard, now) = cell.lock_timed();
+    guard.target.fail_unanswered(now, longest_ns);
+    drive(guard);
 }

@@ -7,9 +7,9 @@ use aoe_core::eventlog::{Detail, Entry, Feature};
 use aoe_core::{BadAnswer, Event, FailedCommand, Target};
 use aoe_wire::{MacAddr, TargetAddr};
 
-use crate::cell::{Cell, Guard};
+use crate::cell::Cell;
 use crate::ffi::{self, raw};
-use crate::netifs::Config;
+use crate::netifs::Netifs;
 use crate::text::Text;
 
 /// The type of an event's notice.
@@ -30,6 +30,8 @@ const fn kind(event: Event) -> Option<&'static str> {
         Event::PayloadRefused => Some("PAYLOAD_REFUSED"),
         Event::PayloadReduced => Some("PAYLOAD_REDUCED"),
         Event::CommandFailed => Some("COMMAND_FAILED"),
+        Event::Stalled => Some("STALLED"),
+        Event::Resumed => Some("RESUMED"),
         Event::Unused | Event::Forget => None,
     }
 }
@@ -70,7 +72,7 @@ fn send(addr: TargetAddr, kind: &str, more: impl FnOnce(&mut Text<'_>) -> fmt::R
 
 /// One of the engine's events.
 #[inline(never)]
-pub(crate) fn event(config: &Guard<Config>, cell: &Cell, entry: &Entry) {
+pub(crate) fn event(netifs: &Netifs, cell: &Cell, entry: &Entry) {
     let Some(kind) = kind(entry.event) else {
         return;
     };
@@ -81,10 +83,10 @@ pub(crate) fn event(config: &Guard<Config>, cell: &Cell, entry: &Entry) {
         Detail::Size { sectors, before } => {
             write!(text, " size={} old_size={}", bytes(sectors), bytes(before))
         }
-        Detail::Path { netif, mac, .. } => path(text, config.netif_name(netif), mac),
+        Detail::Path { netif, mac, .. } => path(text, netifs.name(netif), mac),
         Detail::Lost(lost) => write!(text, " feature={}", feature(lost)),
         Detail::Failed(command) => failed(text, &command),
-        Detail::Outstanding(_) | Detail::None => Ok(()),
+        Detail::Outstanding(_) | Detail::Waiting(_) | Detail::None => Ok(()),
     });
 }
 

@@ -6,13 +6,13 @@ use core::fmt::{self, Arguments, Display, Write};
 use aoe_core::Event;
 use aoe_core::eventlog::{Detail, Entry, Feature, Report};
 
-use crate::cell::{Cell, Guard};
+use crate::cell::Cell;
 use crate::ffi;
 use crate::ffi::raw::{
     AOE_CAUSE_EVENT, AOE_CAUSE_MODULE, AOE_CAUSE_NETIF, AOE_CAUSE_REMOVED, AOE_CAUSE_SHRINK,
     AOE_CAUSE_TARGET, AOE_CAUSE_TUNABLE,
 };
-use crate::netifs::Config;
+use crate::netifs::Netifs;
 use crate::notify;
 use crate::show::Size;
 use crate::text::{Quoted, Text};
@@ -76,12 +76,13 @@ pub(crate) fn removed(cell: &Cell) {
 }
 
 /// Reports what happened to a target since the last time. The one place from which the world outside is
-/// told of it. The configuration's lock keeps one thread's lines together.
-pub(crate) fn events(config: &Guard<Config>, cell: &Cell) {
+/// told of it. The lock of the interfaces' names keeps one thread's lines
+/// together.
+pub(crate) fn events(netifs: &Netifs, cell: &Cell) {
     loop {
         let report = cell.lock().next_report();
         match report {
-            Some(Report::Event(entry)) => event(config, cell, &entry),
+            Some(Report::Event(entry)) => event(netifs, cell, &entry),
             Some(Report::Missed(count)) => missed(cell, count),
             None => break,
         }
@@ -100,26 +101,21 @@ fn missed(cell: &Cell, count: u16) {
 }
 
 #[inline(never)]
-fn event(config: &Guard<Config>, cell: &Cell, entry: &Entry) {
+fn event(netifs: &Netifs, cell: &Cell, entry: &Entry) {
     if !entry.minor {
         let mut room = [0; LINE];
         let mut text = Text::new(&mut room);
         // Text has no error but being full.
         let _ = write!(text, "aoe{}: ", cell.addr());
-        let _ = describe(&mut text, config, cell, entry);
+        let _ = describe(&mut text, netifs, cell, entry);
         let cause = AOE_CAUSE_EVENT + entry.event.index() as u32;
         ffi::print(cause, text.as_bytes());
     }
-    notify::event(config, cell, entry);
+    notify::event(netifs, cell, entry);
 }
 
 /// What an event means. All that can change is the entry's.
-fn describe(
-    text: &mut Text<'_>,
-    config: &Guard<Config>,
-    cell: &Cell,
-    entry: &Entry,
-) -> fmt::Result {
+fn describe(text: &mut Text<'_>, netifs: &Netifs, cell: &Cell, entry: &Entry) -> fmt::Result {
     match (entry.event, entry.detail) {
         (Event::Identified, Detail::Size { sectors, .. }) => identified(text, cell, sectors),
         (Event::Up, Detail::Outstanding(0)) => text.write_str("answers again"),
@@ -134,18 +130,18 @@ fn describe(
         (Event::Conflict, Detail::Path { netif, mac, .. }) => write!(
             text,
             "another disk under this address at {mac} on {}; not used",
-            config.netif_name(netif)
+            netifs.name(netif)
         ),
         (Event::Conflict, _) => text.write_str("another disk under this address; not used"),
         (Event::PathUp, Detail::Path { netif, mac, in_use }) => write!(
             text,
             "path {}>{mac} came up, paths in use: {in_use}",
-            config.netif_name(netif)
+            netifs.name(netif)
         ),
         (Event::PathDown, Detail::Path { netif, mac, in_use }) => write!(
             text,
             "path {}>{mac} lost, paths in use: {in_use}",
-            config.netif_name(netif)
+            netifs.name(netif)
         ),
         (Event::Reserved, _) => text.write_str("is reserved by another host"),
         (Event::ReadOnly, _) => text.write_str("refuses writes"),
@@ -162,6 +158,13 @@ fn describe(
         (Event::PayloadReduced, _) => {
             text.write_str("large frames are lost on the way; using smaller ones")
         }
+        (Event::Stalled, Detail::Waiting(waiting)) => write!(
+            text,
+            "is up, but {} requests wait, the oldest for {} s",
+            waiting.requests,
+            waiting.oldest_ns / 1_000_000_000
+        ),
+        (Event::Resumed, _) => text.write_str("answers requests again"),
         (Event::CommandFailed, Detail::Failed(command)) => write!(text, "{command}"),
         _ => Ok(()),
     }

@@ -4,10 +4,10 @@
 
 use core::fmt::{self, Write};
 
-use aoe_core::limits::MAX_PATHS;
-use aoe_core::{DropReason, Path, PathState, Target, Tunables, settings};
+use aoe_core::limits::{DOWN_AFTER_NS, MAX_PATHS};
+use aoe_core::{DropReason, Instant, Path, PathState, Target, Tunables, settings};
 
-use crate::cell::{self, CONFIG, Cell, Guard, HUB};
+use crate::cell::{self, CONFIG, Cell, Guard, HUB, NETIFS};
 use crate::drive::drive;
 use crate::ffi::raw::{
     AOE_COUNT_FRAMES_IN, AOE_COUNT_FRAMES_OUT, AOE_COUNT_MBUF_FAILURES, AOE_COUNT_NO_INTERFACE,
@@ -99,10 +99,11 @@ enum ModuleLeaf {
     BootTargets,
     BootWaitSecs,
     Version,
+    Reserve,
     Counter(u32),
 }
 
-const MODULE_LEAVES: [(&str, ModuleLeaf); 21] = [
+const MODULE_LEAVES: [(&str, ModuleLeaf); 22] = [
     ("iflist", ModuleLeaf::Iflist),
     ("interfaces", ModuleLeaf::Interfaces),
     ("devices", ModuleLeaf::Devices),
@@ -116,6 +117,7 @@ const MODULE_LEAVES: [(&str, ModuleLeaf); 21] = [
     ("boot_targets", ModuleLeaf::BootTargets),
     ("boot_wait_secs", ModuleLeaf::BootWaitSecs),
     ("version", ModuleLeaf::Version),
+    ("reserve", ModuleLeaf::Reserve),
     ("frames_in", ModuleLeaf::Counter(AOE_COUNT_FRAMES_IN)),
     ("frames_out", ModuleLeaf::Counter(AOE_COUNT_FRAMES_OUT)),
     ("send_errors", ModuleLeaf::Counter(AOE_COUNT_SEND_ERRORS)),
@@ -142,11 +144,12 @@ enum TargetLeaf {
     Fail,
     Remove,
     Number(fn(&Target<'_>) -> u64),
+    Timed(fn(&Target<'_>, Instant) -> u64),
 }
 
-use TargetLeaf::Number;
+use TargetLeaf::{Number, Timed};
 
-const TARGET_LEAVES: [(&str, TargetLeaf); 29] = [
+const TARGET_LEAVES: [(&str, TargetLeaf); 31] = [
     ("state", TargetLeaf::State),
     ("model", TargetLeaf::Model),
     ("serial", TargetLeaf::Serial),
@@ -163,6 +166,14 @@ const TARGET_LEAVES: [(&str, TargetLeaf); 29] = [
     (
         "outstanding",
         Number(|target| u64::from(target.outstanding())),
+    ),
+    (
+        "waiting",
+        Timed(|target, now| u64::from(target.waiting(now).requests)),
+    ),
+    (
+        "oldest_ms",
+        Timed(|target, now| target.waiting(now).oldest_ns / 1_000_000),
     ),
     ("reads", Number(|target| target.counters().reads)),
     ("writes", Number(|target| target.counters().writes)),
@@ -387,6 +398,10 @@ pub(crate) fn number(cell: Option<&Cell>, id: u32) -> Result<i64, Errno> {
     match (Leaf::from_id(id).ok_or(errno::ENOENT)?, cell) {
         (Leaf::Module(leaf), _) => module_number(leaf),
         (Leaf::Target(Number(value)), Some(cell)) => Ok(value(&cell.lock().target) as i64),
+        (Leaf::Target(Timed(value)), Some(cell)) => {
+            let (guard, now) = cell.lock_timed();
+            Ok(value(&guard.target, now) as i64)
+        }
         (Leaf::Target(TargetLeaf::Revalidate | TargetLeaf::Fail | TargetLeaf::Remove), _) => Ok(0),
         (Leaf::Path(number, PathLeaf::Number(value)), Some(cell)) => {
             let guard = cell.lock();
@@ -403,8 +418,9 @@ fn module_number(leaf: ModuleLeaf) -> Result<i64, Errno> {
         ModuleLeaf::QuarantineSecs => i64::from(HUB.lock().tunables.quarantine_secs),
         ModuleLeaf::WriteCache => HUB.lock().tunables.write_cache.map_or(-1, i64::from),
         ModuleLeaf::BeaconSecs => i64::from(CONFIG.lock().beacon_secs),
-        ModuleLeaf::FailOnShutdown => i64::from(CONFIG.lock().fail_on_shutdown),
+        ModuleLeaf::FailOnShutdown => i64::from(module::fail_on_shutdown()),
         ModuleLeaf::BootWaitSecs => i64::from(CONFIG.lock().boot.wait_secs),
+        ModuleLeaf::Reserve => ffi::reserve_count() as i64,
         ModuleLeaf::Counter(counter) => ffi::counted(counter) as i64,
         _ => return Err(errno::ENOENT),
     })
@@ -423,7 +439,7 @@ pub(crate) fn set_number(cell: Option<&Cell>, id: u32, value: i64) -> Result<(),
         }
         (Leaf::Target(TargetLeaf::Fail), Some(cell)) => {
             if valid(settings::flag(value))? {
-                module::fail_if_down(cell);
+                module::fail_unanswered(cell, DOWN_AFTER_NS);
             }
             Ok(())
         }
@@ -463,7 +479,7 @@ fn set_module_number(leaf: ModuleLeaf, value: i64) -> Result<(), Errno> {
             hub::set_beacon_secs(secs);
         }
         ModuleLeaf::FailOnShutdown => {
-            CONFIG.lock().fail_on_shutdown = valid(settings::flag(value))?;
+            module::set_fail_on_shutdown(valid(settings::flag(value))?);
         }
         _ => return Err(errno::ENOENT),
     }
@@ -498,8 +514,8 @@ pub(crate) fn text(cell: Option<&Cell>, id: u32, to: &mut Text<'_>) -> fmt::Resu
 
 fn module_text(leaf: ModuleLeaf, to: &mut Text<'_>) -> fmt::Result {
     match leaf {
-        ModuleLeaf::Iflist => CONFIG.lock().write_list(to),
-        ModuleLeaf::Interfaces => show::interfaces(to, &CONFIG.lock()),
+        ModuleLeaf::Iflist => NETIFS.lock().write_list(to),
+        ModuleLeaf::Interfaces => show::interfaces(to, &NETIFS.lock()),
         ModuleLeaf::Devices => show::devices(to, &CONFIG.lock()),
         ModuleLeaf::BootTargets => show::boot_targets(to, &CONFIG.lock()),
         ModuleLeaf::Version => to.write_str(env!("CARGO_PKG_VERSION")),
@@ -508,18 +524,14 @@ fn module_text(leaf: ModuleLeaf, to: &mut Text<'_>) -> fmt::Result {
 }
 
 fn target_text(leaf: TargetLeaf, cell: &Cell, to: &mut Text<'_>) -> fmt::Result {
-    // The configuration may be held for long, and the state is wanted most when something hangs: only
-    // names of interfaces need it.
-    if let TargetLeaf::Conflict = leaf {
-        let config = CONFIG.lock();
-        return show::conflict(to, &config, cell.lock().target.conflict());
-    }
+    let netifs = NETIFS.lock();
     let guard = cell.lock();
     let target = &guard.target;
     let identity = target.identity();
     match leaf {
         TargetLeaf::State => to.write_str(target.state().name()),
         TargetLeaf::Config => to.push_escaped(target.config_string()),
+        TargetLeaf::Conflict => show::conflict(to, &netifs, target.conflict()),
         TargetLeaf::Model => identity.map_or(Ok(()), |disk| write!(to, "{}", disk.model)),
         TargetLeaf::Serial => identity.map_or(Ok(()), |disk| write!(to, "{}", disk.serial)),
         TargetLeaf::Firmware => identity.map_or(Ok(()), |disk| write!(to, "{}", disk.firmware)),
@@ -528,7 +540,7 @@ fn target_text(leaf: TargetLeaf, cell: &Cell, to: &mut Text<'_>) -> fmt::Result 
 }
 
 fn path_text(leaf: PathLeaf, cell: &Cell, number: u8, to: &mut Text<'_>) -> fmt::Result {
-    let config = CONFIG.lock();
+    let netifs = NETIFS.lock();
     let guard = cell.lock();
     let Some(path) = guard.target.path(number) else {
         return match leaf {
@@ -536,7 +548,7 @@ fn path_text(leaf: PathLeaf, cell: &Cell, number: u8, to: &mut Text<'_>) -> fmt:
             _ => Ok(()),
         };
     };
-    let netif = config.netif_name(path.netif());
+    let netif = netifs.name(path.netif());
     match leaf {
         PathLeaf::Name => write!(to, "{netif}>{}", path.mac()),
         PathLeaf::Interface => to.write_str(netif),

@@ -4,7 +4,7 @@
 use aoe_core::Event;
 use aoe_core::eventlog::EventSet;
 
-use crate::cell::{self, CONFIG, Cell, Disk, Guard, HUB, Unlisted};
+use crate::cell::{self, CONFIG, Cell, Disk, Guard, HUB, NETIFS, Unlisted};
 use crate::drive::{drive, go_on};
 use crate::netifs::Config;
 use crate::{boot, disk, ffi, module, report, sysctl};
@@ -19,7 +19,7 @@ pub(crate) fn run(cell: &Cell) -> Option<Unlisted> {
         return Some(leave(cell, &config));
     }
     if !remove {
-        report::events(&config, cell);
+        report::events(&NETIFS.lock(), cell);
     }
     if disk == Disk::None && events.has(Event::Identified) && !remove && !config.closing {
         show(cell, &config);
@@ -35,7 +35,7 @@ pub(crate) fn run(cell: &Cell) -> Option<Unlisted> {
         take_back(cell);
     }
     if events.has(Event::Down) && module::is_shutting_down() {
-        module::fail_if_down(cell);
+        module::fail_unanswered(cell, module::SHUTDOWN_STALL_NS);
     }
     if remove || events.has(Event::Forget) {
         return withdraw(cell, &config);

@@ -10,7 +10,7 @@
 use crate::limits::{
     EVENT_LOG_ROOM, MAX_FAILURES_REPORTED, MAX_OUTSIDE_EVENTS, MAX_PATHS, REPEAT_NS,
 };
-use crate::{BadAnswer, Event, FailedCommand, Instant, NetifId, Op, Path, State, Target};
+use crate::{BadAnswer, Event, FailedCommand, Instant, NetifId, Op, Path, State, Target, Waiting};
 use aoe_wire::{MacAddr, opcode};
 
 /// A set of events.
@@ -86,6 +86,8 @@ pub enum Detail {
     },
     /// Requests that were accepted and not completed.
     Outstanding(u32),
+    /// Requests that have waited for long.
+    Waiting(Waiting),
     /// What turned out not to be there.
     Lost(Feature),
     /// The command, and what the target said.
@@ -166,7 +168,7 @@ impl EventLog {
             self.failures = [None; _];
         }
         for event in Event::ALL.into_iter().filter(|event| events.has(*event)) {
-            self.note_event(target, event, events);
+            self.note_event(now, target, event, events);
         }
         // A conflict is the loss of a path that was in use, and has no other event.
         if events.has_any(&[Event::PathUp, Event::PathDown, Event::Conflict]) {
@@ -174,14 +176,9 @@ impl EventLog {
         }
     }
 
-    fn note_event(&mut self, target: &Target<'_>, event: Event, all: EventSet) {
+    fn note_event(&mut self, now: Instant, target: &Target<'_>, event: Event, all: EventSet) {
         match event {
-            Event::Identified => {
-                self.flush = target.flush_command();
-                self.trim = target.can_trim();
-                self.note_size(target, event);
-                self.state = State::Up;
-            }
+            Event::Identified => self.note_identified(target),
             // It is not believed yet when the address is in doubt.
             Event::Resized if target.sectors() == self.sectors => {}
             Event::Resized => self.note_size(target, event),
@@ -203,7 +200,10 @@ impl EventLog {
             }
             Event::FeatureLost => self.note_features(target),
             Event::CommandFailed => self.note_failure(target),
-            Event::PayloadReduced => {
+            Event::Stalled => {
+                self.push(event, Detail::Waiting(target.waiting(now)), false);
+            }
+            Event::PayloadReduced | Event::Resumed => {
                 self.push(event, Detail::None, false);
             }
             // Paths have entries of their own; the others are for the caller.
@@ -230,6 +230,13 @@ impl EventLog {
                 false
             }
         }
+    }
+
+    fn note_identified(&mut self, target: &Target<'_>) {
+        self.flush = target.flush_command();
+        self.trim = target.can_trim();
+        self.note_size(target, Event::Identified);
+        self.state = State::Up;
     }
 
     fn note_size(&mut self, target: &Target<'_>, event: Event) {
@@ -361,12 +368,11 @@ impl EventLog {
     /// Takes down what has changed since the last thing that was reported.
     fn compare(&mut self, target: &Target<'_>) {
         if target.sectors() != self.sectors {
-            let event = if self.sectors == 0 {
-                Event::Identified
+            if self.sectors == 0 {
+                self.note_identified(target);
             } else {
-                Event::Resized
-            };
-            self.note_event(target, event, EventSet::NONE);
+                self.note_size(target, Event::Resized);
+            }
         }
         let event = match target.state() {
             State::Up => Some(Event::Up),

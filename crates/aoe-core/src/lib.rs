@@ -23,7 +23,7 @@
 //!
 //! # Memory
 //!
-//! A target begins with what an idle one needs, under 1 KiB, and asks for more when there is a use for it:
+//! A target begins with what an idle one needs, under 1,152 bytes, and asks for more when there is a use for it:
 //!
 //! * [`Target::new`] is lent an [`Info`]; the target itself has room for one path.
 //! * [`Handled::Widen`] asks for a table of paths when another one is heard of, [`Handled::KeepConfig`] for
@@ -66,5 +66,6 @@ pub use request::{
 };
 pub use target::{
     Counters, Frame, Info, Io, IoStorage, Path, PathState, State, Target, TargetStorage, Tunables,
+    Waiting,
 };
 pub use time::Instant;

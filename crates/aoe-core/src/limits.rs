@@ -8,8 +8,8 @@ pub const MAX_NETIFS: usize = 16;
 pub const MAX_BOOT_TARGETS: usize = 16;
 /// Paths (local interface × remote MAC) of one target. The tag has room for eight probes.
 pub const MAX_PATHS: usize = 8;
-/// What an idle target takes stays below this, in bytes: 64 MiB for as many targets as there may be.
-pub const MAX_IDLE_BYTES: usize = 1024;
+/// What an idle target takes stays below this, in bytes: 72 MiB for as many targets as there may be.
+pub const MAX_IDLE_BYTES: usize = 1152;
 /// Frames one target may have in its table, copies that cannot be proven dead included. The tag has
 /// nine bits for them, less the numbers that belong to probes.
 pub const MAX_FRAMES: usize = 496;
@@ -55,6 +55,10 @@ pub const MIN_REORDER_NS: u64 = 50 * US;
 pub const MAX_TAIL_FACTOR: u16 = 16;
 /// Longest retransmission time-out, back-off included.
 pub const MAX_RTO_NS: u64 = SEC;
+/// Time-outs in a row up to which the answer to a question shows that the requests sent before it were lost:
+/// a fifth of a second on a LAN. A target whose disk hangs goes on answering questions, so that later ones
+/// prove nothing.
+pub const QUESTION_ROUNDS: u8 = 6;
 /// Time-outs in a row, without a single answer, after which a path counts as lost.
 pub const PATH_TIMEOUTS: u8 = 6;
 /// The same where another path is up. Each frame that times out goes by the other one at once; giving
@@ -89,6 +93,13 @@ pub const DOWN_AFTER_NS: u64 = 2 * SEC;
 pub const REPORT_LOST_NS: u64 = SEC;
 /// A disk that is neither open nor answering is forgotten after this time.
 pub const FORGET_NS: u64 = 300 * SEC;
+/// A request that has waited for so long is shown to the operator.
+pub const WAITING_NS: u64 = SEC;
+/// A target that answers questions and leaves a request unanswered for so long is reported. Disks that spin up
+/// are slower now and then, but nothing else that is well.
+pub const STALL_REPORT_NS: u64 = 10 * SEC;
+/// Most seconds between two reads that ask a dead target whether it carries out requests again.
+pub const MAX_TRIAL_SECS: u8 = 10;
 /// Least time between two IDENTIFYs that announcements can provoke.
 pub const MIN_RECHECK_NS: u64 = 10 * MS;
 /// Least time between two IDENTIFYs of a conflicting path.
@@ -133,6 +144,12 @@ pub const MAX_BEACON_SECS: u32 = 86_400;
 pub const BOOT_WAIT_SECS: u32 = 30;
 /// Longest time that it may wait: a day. Whoever waits for longer is not booting.
 pub const MAX_BOOT_WAIT_SECS: u32 = 86_400;
+/// Most time between two beacons on an interface on which nothing was heard since it came up. A switch or a
+/// driver may drop every frame for longer than the link says; a disk is to be there within three seconds of the
+/// first frame that passes.
+pub const SILENT_BEACON_NS: u64 = 2 * SEC;
+/// How long an interface is asked that often. After that there is nobody, or they announce themselves.
+pub const SILENT_NS: u64 = 60 * SEC;
 /// Targets one machine may have. The address space has 16 million; a forger could announce them all.
 pub const MAX_TARGETS: usize = 65_536;
 /// Targets that announced themselves and were not identified yet.

@@ -44,6 +44,9 @@ pub struct Request {
     /// A full barrier: everything accepted earlier completes before it starts, and nothing accepted
     /// later starts before it completes.
     pub ordered: bool,
+    /// Seconds after which it fails if it was not done; 0: it waits as [`crate::Tunables`] say. For
+    /// requests that somebody waits for who must not be held for ever, whatever the operator decided.
+    pub wait_secs: u8,
 }
 
 /// The table of requests is full: nothing was accepted. Submit it again, in order, after a completion.
@@ -319,6 +322,10 @@ pub enum Event {
     /// Its disk is not open any more, and nothing of it is in flight: [`crate::Target::take_back`] gives
     /// the memory of its I/O back.
     Unused,
+    /// It answers questions, but a request has been unanswered for long: [`crate::Target::waiting`].
+    Stalled,
+    /// Requests are answered again.
+    Resumed,
     /// It was never identified, or has been silent and unused for long: it can be removed.
     Forget,
     /// A command failed, and its request with it: [`crate::Target::failed_command`].
@@ -327,7 +334,7 @@ pub enum Event {
 
 impl Event {
     /// Every event, in the order of [`Event::index`], which is the order they are reported in.
-    pub const ALL: [Self; 17] = [
+    pub const ALL: [Self; 19] = [
         Self::Identified,
         Self::Up,
         Self::Down,
@@ -343,6 +350,8 @@ impl Event {
         Self::PayloadRefused,
         Self::PayloadReduced,
         Self::Unused,
+        Self::Stalled,
+        Self::Resumed,
         Self::Forget,
         Self::CommandFailed,
     ];

@@ -100,7 +100,9 @@ fn wire_addr(addr: Addr) -> Option<TargetAddr> {
 }
 
 impl<'p> World<'p> {
-    pub(crate) fn instant(&self) -> Instant {
+    /// Now, as the engine is told.
+    #[must_use]
+    pub fn instant(&self) -> Instant {
         Instant::from_nanos(self.now)
     }
 
@@ -161,6 +163,10 @@ impl<'p> World<'p> {
             len: frame.len(),
         };
         self.watch_in(addr, &header, frame);
+        let now = self.instant();
+        if self.initiator.note_answer(now, id) {
+            self.drain_initiator();
+        }
         if !self.slots.contains_key(&addr) && (self.ending || !self.admit(addr, &received)) {
             return;
         }

@@ -219,6 +219,7 @@ impl World<'_> {
             lba: open.lba,
             sectors: open.sectors,
             ordered,
+            wait_secs: 0,
         };
         let (Some(slot), Some(ledger)) = (self.slots.get_mut(&addr), self.ledgers.get(&addr))
         else {

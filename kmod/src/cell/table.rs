@@ -77,6 +77,23 @@ pub(crate) fn unlist(cell: &Cell, _config: &Guard<Config>, _hub: &Guard<Hub>) ->
     Unlisted(NonNull::from(cell))
 }
 
+/// Calls `visit` for every target, in the net epoch, where nothing may sleep. One that is put into the table
+/// meanwhile may be missed. Each chain has an epoch of its own, so that none lasts for long.
+pub(crate) fn for_each_in_epoch(mut visit: impl FnMut(&Cell)) {
+    for head in TABLE
+        .iter()
+        .filter(|head| !head.load(Ordering::Relaxed).is_null())
+    {
+        Epoch::run(&mut |epoch| {
+            let mut next = Listed::load(head, epoch);
+            while let Some(listed) = next {
+                visit(listed.0);
+                next = listed.next();
+            }
+        });
+    }
+}
+
 /// Calls `visit` for every target. Targets leave only under the configuration lock.
 pub(crate) fn for_each(_config: &Guard<Config>, mut visit: impl FnMut(&Cell)) {
     for head in &TABLE {

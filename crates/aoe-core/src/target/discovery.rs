@@ -5,7 +5,7 @@ use super::probe::ProbeKind;
 use super::{FlushMode, State, Target};
 use crate::limits::{
     CONFLICT_RECHECK_NS, DEFAULT_PHYSICAL_SECTORS, IDENTIFY_TRIES, KEEPALIVE_TRIES, MAX_FRAMES,
-    MAX_PROBE_NS, MIN_PROBE_GAP_NS, MIN_RECHECK_NS, QUARREL_ROUNDS,
+    MAX_PROBE_NS, MIN_PROBE_GAP_NS, MIN_RECHECK_NS, QUARREL_ROUNDS, QUESTION_ROUNDS,
 };
 use crate::{Claim, DropReason, Event, Handled, Instant, NetifId};
 use aoe_wire::{ConfigReply, Identify, MacAddr, SECTOR_SIZE};
@@ -192,11 +192,16 @@ impl Target<'_> {
         }
         // A target may answer questions before the requests that it has.
         path.last_rtt = now.since(sent_at).max(path.rtt.srtt());
-        path.answered_seq = path.answered_seq.max(seq);
         path.note_heard(now);
         path.probe.settle();
         path.note_alive_until(sent_at);
-        self.detect_overtaken(now, index);
+        if self.silent_rounds <= QUESTION_ROUNDS {
+            let path = self.paths.at(index);
+            path.answered_seq = path.answered_seq.max(seq);
+            self.detect_overtaken(now, index);
+        } else {
+            self.note_question_overtook(now, index, seq);
+        }
         if self.ghosts.head().is_some() && self.release_ghosts(now) {
             self.wake_waiting(now);
         }

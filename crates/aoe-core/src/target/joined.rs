@@ -118,7 +118,8 @@ impl Ios<'_> {
         let index = self.newest;
         let io = self.get(index);
         let begun = io.state != IoState::Ready || io.cut != 0 || io.has_failed();
-        if begun || io.op != request.op || !matches!(io.op, Op::Read | Op::Write) {
+        let alike = io.op == request.op && io.wait_secs == request.wait_secs;
+        if begun || !alike || !matches!(io.op, Op::Read | Op::Write) {
             return None;
         }
         let follows = io.lba.checked_add(io.sectors) == Some(request.lba);

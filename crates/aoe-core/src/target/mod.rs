@@ -19,6 +19,7 @@ mod probe;
 mod quarantine;
 mod receive;
 mod rtt;
+mod stall;
 mod state;
 mod tag;
 pub(crate) mod transmit;
@@ -32,14 +33,17 @@ use aoe_wire::{ConfigReply, Identify, MacAddr, TargetAddr, opcode};
 
 use frames::{Frames, List};
 use io::Ios;
+use lifecycle::Earliest;
 use paths::Paths;
 use quarantine::Vigil;
+use stall::Stall;
 use tag::TagKey;
 
 pub use frames::Frame;
 pub use io::Io;
 pub(crate) use joined::Parts;
 pub use paths::{Path, PathState};
+pub use stall::Waiting;
 pub use state::State;
 pub(crate) use transmit::config_transmit;
 
@@ -245,8 +249,13 @@ pub struct Target<'s> {
     offered: bool,
     forgotten: bool,
     next_seq: u64,
-    /// Since when no path carries I/O.
-    no_path_since: Option<Instant>,
+    /// No path carries I/O.
+    no_path: bool,
+    /// Since when that is so, or is not so.
+    no_path_changed: Instant,
+    /// Retransmission time-outs since a request was answered last, by whatever path.
+    silent_rounds: u8,
+    stall: Stall,
     /// When the disk was closed last.
     closed_at: Instant,
 }
@@ -284,7 +293,10 @@ impl<'s> Target<'s> {
             offered: false,
             forgotten: false,
             next_seq: 1,
-            no_path_since: None,
+            no_path: false,
+            no_path_changed: Instant::default(),
+            silent_rounds: 0,
+            stall: Stall::NONE,
             closed_at: Instant::default(),
         }
     }
@@ -367,6 +379,7 @@ impl<'s> Target<'s> {
     /// request becomes the result of its completion.
     pub fn submit(&mut self, now: Instant, request: Request) -> Result<(), Full> {
         let index = self.ios.accept(now, &request).ok_or(Full)?;
+        self.stall.watch(now);
         if let Some(error) = self.refusal(&request) {
             self.fail_request(index, error);
         } else if self.ios.must_wait(index) {
@@ -583,11 +596,11 @@ mod tests {
     #[test]
     fn a_target_is_small_enough_for_a_kernel_stack() {
         assert!(
-            size_of::<Target<'_>>() <= 736,
+            size_of::<Target<'_>>() <= 768,
             "{}",
             size_of::<Target<'_>>()
         );
-        assert!(size_of::<Path>() <= 320, "{}", size_of::<Path>());
+        assert!(size_of::<Path>() <= 328, "{}", size_of::<Path>());
         assert!(size_of::<Frame>() <= 64, "{}", size_of::<Frame>());
         assert!(size_of::<Io>() <= 80, "{}", size_of::<Io>());
     }

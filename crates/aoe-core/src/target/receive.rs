@@ -3,6 +3,7 @@
 use super::frames::{Answered, Frame, FrameState, Sign};
 use super::paths::PathState;
 use super::probe::ProbeKind;
+use super::stall::TRIAL_COPY;
 use super::{FlushMode, Target};
 use crate::limits::{MAX_FRAMES, MAX_PROBE_NS, MAX_REFUSALS};
 use crate::{
@@ -78,11 +79,12 @@ impl Target<'_> {
             return Handled::Dropped(DropReason::UnknownTag);
         };
         if usize::from(tag.slot) >= MAX_FRAMES {
-            let refused = rx.header.is_error().is_some();
+            let refused = rx.header.is_error();
             return self.handle_probe_answer(now, (refused, rx.arg, rx.len), path, tag);
         }
         let Some((answered, frame)) = self.frames.find(tag) else {
             self.info.counters.late_answers += 1;
+            self.paths.traffic(path).note_late_length(now, rx.len);
             return Handled::Dropped(DropReason::UnknownTag);
         };
         if frame.state == FrameState::Ghost {
@@ -140,7 +142,7 @@ impl Target<'_> {
     fn handle_probe_answer(
         &mut self,
         now: Instant,
-        (refused, argument, len): (bool, &[u8], usize),
+        (refused, argument, len): (Option<AoeError>, &[u8], usize),
         path_index: u8,
         tag: Tag,
     ) -> Handled {
@@ -149,12 +151,15 @@ impl Target<'_> {
         if usize::from(tag.slot) != MAX_FRAMES + usize::from(path_index) {
             return Handled::Dropped(DropReason::UnknownTag);
         }
+        if tag.copy == TRIAL_COPY {
+            return self.hear_trial(now, path_index, tag, (refused, argument));
+        }
         if probe.identified != 0 && generation_bits(probe.identified) == tag.generation {
             // The network may have doubled the answer, or two targets share one MAC address: what the
             // second one says will tell.
             let whole = len >= ATA_HEADER_LEN + SECTOR_SIZE;
             let good = AtaReply::parse(argument).is_ok_and(|reply| !reply.failed());
-            if whole && good && !refused {
+            if whole && good && refused.is_none() {
                 return copy_identify(path_index, probe.identified);
             }
             return Handled::Dropped(DropReason::UnknownTag);
@@ -162,7 +167,7 @@ impl Target<'_> {
         if !probe.waiting || generation_bits(probe.generation) != tag.generation {
             return Handled::Dropped(DropReason::UnknownTag);
         }
-        if refused {
+        if refused.is_some() {
             return self.note_probe_refused(now, path_index);
         }
         let Ok(reply) = AtaReply::parse(argument) else {
@@ -187,14 +192,41 @@ impl Target<'_> {
                 self.note_probe_answered(now, path_index);
                 Handled::Done
             }
-            ProbeKind::Config => Handled::Dropped(DropReason::Mismatch),
+            ProbeKind::Config | ProbeKind::Trial => Handled::Dropped(DropReason::Mismatch),
         }
+    }
+
+    /// Any answer but "busy" and "the disk is away" shows that requests are carried out.
+    fn hear_trial(
+        &mut self,
+        now: Instant,
+        path: u8,
+        tag: Tag,
+        (refused, argument): (Option<AoeError>, &[u8]),
+    ) -> Handled {
+        if !self.stall.awaits(tag.generation) {
+            return Handled::Dropped(DropReason::UnknownTag);
+        }
+        let carried_out = match (refused, AtaReply::parse(argument)) {
+            (Some(error), _) => error != AoeError::DEVICE_UNAVAILABLE,
+            (None, Ok(reply)) => !reply.failed() || reply.fault() != AtaFault::Busy,
+            (None, Err(_)) => return Handled::Dropped(DropReason::Short),
+        };
+        self.paths.at(path).note_heard(now);
+        if carried_out {
+            self.note_trial_answered(now);
+        }
+        Handled::Done
     }
 
     #[cold]
     fn note_ghost_answered(&mut self, now: Instant, path: u8, answered: Answered) -> Handled {
-        let is_dead = self.frames.note_answered(answered).is_answered();
-        self.paths.traffic(path).note_heard(now);
+        let frame = self.frames.note_answered(answered);
+        let (is_dead, sectors) = (frame.is_answered(), frame.sectors);
+        let heard_on = self.paths.traffic(path);
+        heard_on.note_request_answered(now);
+        heard_on.outbound.note_late(now, sectors);
+        self.end_silence(now);
         self.info.counters.late_answers += 1;
         if is_dead {
             self.unlink(answered.index);
@@ -249,7 +281,8 @@ impl Target<'_> {
     /// An older copy was refused, and a newer one is out or about to leave: its answer will tell.
     fn note_old_refusal(&mut self, now: Instant, heard_on: u8, answered: Answered) -> Handled {
         self.frames.note_answered(answered).doubt();
-        self.paths.at(heard_on).note_heard(now);
+        self.paths.at(heard_on).note_request_answered(now);
+        self.end_silence(now);
         self.info.counters.late_answers += 1;
         Handled::Done
     }
@@ -295,8 +328,9 @@ impl Target<'_> {
         let frame = self.frames.get(index);
         if frame.path == heard_on
             && let Some(search) = self.paths.traffic(heard_on).search(op)
+            && search.note_answered(now, frame.seq, frame.sectors)
         {
-            search.note_answered(now, frame.seq, frame.sectors);
+            self.events.add(Event::PayloadReduced);
         }
     }
 
@@ -307,8 +341,9 @@ impl Target<'_> {
         if let Some(oldest) = path.in_flight.head() {
             path.note_gap(now, self.frames.get(oldest).last_sent);
         }
-        path.note_heard(now);
+        path.note_request_answered(now);
         let was_lost = path.state == PathState::Lost;
+        self.end_silence(now);
         if answered.flew {
             self.note_landed(now, answered);
         } else {

@@ -10,4 +10,5 @@ mod memory;
 mod paths;
 mod payload;
 mod reports;
+mod stall;
 mod transfer;

@@ -352,3 +352,54 @@ fn nothing_is_sent_on_an_interface_that_is_down() {
         assert!(seen(world).iter().all(|frame| frame.netif == 1));
     });
 }
+
+#[test]
+fn an_interface_may_hold_writes_until_they_are_answered_on_it() {
+    use aoe_core::NetifId;
+    fn holds(world: &World<'_>) -> [bool; 3] {
+        [0, 1, 2].map(|id| {
+            let target = world.slot(ADDR).unwrap().target();
+            target.may_hold_writes(NetifId(id))
+        })
+    }
+    scenario(two_paths(Options::simple(1)), |world| {
+        up(world);
+        for _ in 0..8 {
+            good(world, Op::Write, 0, 64);
+            good(world, Op::Read, 0, 64);
+        }
+        assert_eq!(holds(world), [false; 3], "everything was answered");
+        // What is asked on the way to the target, or answered by it, is lost on the first interface only.
+        world.apply(&Fault::Conditions(0, cut(), Condition::GOOD));
+        let reads: Vec<u64> = (0..8)
+            .map(|place| world.submit(ADDR, Op::Read, place * 64, 64, false))
+            .collect();
+        world.run_for(MS);
+        assert_eq!(holds(world), [false; 3], "reads are not writes");
+        for read in reads {
+            wait(world, read, 30 * SEC);
+        }
+        world.apply(&Fault::Calm);
+        up(world);
+        world.run_for(5 * SEC);
+        world.apply(&Fault::Conditions(0, cut(), Condition::GOOD));
+        let writes: Vec<u64> = (0..8)
+            .map(|place| world.submit(ADDR, Op::Write, place * 64, 64, false))
+            .collect();
+        world.run_for(MS);
+        assert_eq!(holds(world), [true, true, false], "on their way");
+        for write in writes {
+            assert_eq!(wait(world, write, 30 * SEC).result, Ok(()));
+        }
+        // The requests are done by the other interface; copies by the first one were never answered, and when
+        // they do not count any more the path is silent still.
+        for _ in 0..6 {
+            assert!(holds(world)[0]);
+            world.run_for(5 * SEC);
+        }
+        assert_eq!(holds(world), [true, false, false]);
+        world.apply(&Fault::Calm);
+        world.run_for(20 * SEC);
+        assert_eq!(holds(world), [false; 3]);
+    });
+}

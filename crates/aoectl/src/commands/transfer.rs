@@ -300,6 +300,8 @@ fn tell_news(driver: &mut Driver, plan: &Plan, progress: &Progress) {
             Event::Conflict => "another disk answers at this address; it is not used",
             Event::PayloadRefused => "refused a frame as too large; asking for its limit again",
             Event::PayloadReduced => "large frames are lost on the way; using smaller ones",
+            Event::Stalled => "is there, but has not answered a request for 10 s",
+            Event::Resumed => "answers requests again",
             Event::FeatureLost => "does not support something that it announced",
             _ => continue,
         };

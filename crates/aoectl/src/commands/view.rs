@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSD-2-Clause
 //! A target as text and as JSON. The keys are the leaves of the module's `net.aoe.target.<shelf>.<slot>`.
 
-use crate::driver::{Driver, Ports};
+use crate::driver::{Driver, Ports, now};
 use crate::output::{Table, object, printable};
 use crate::size;
 use aoe_core::{Counters, Path, PathState, Target};
@@ -11,6 +11,7 @@ use serde_json::{Map, Value, json};
 /// Everything about a target, for programs.
 pub(crate) fn target_json(driver: &Driver, target: &Target<'_>) -> Map<String, Value> {
     let disk = target.identity();
+    let waiting = target.waiting(now());
     let mut map = object([
         ("address", json!(target.addr().to_string())),
         ("state", json!(target.state().to_string())),
@@ -21,6 +22,8 @@ pub(crate) fn target_json(driver: &Driver, target: &Target<'_>) -> Map<String, V
         ("config", json!(printable(target.config_string()))),
         ("conflict", json!(conflict(driver.ports(), target))),
         ("outstanding", json!(target.outstanding())),
+        ("waiting", json!(waiting.requests)),
+        ("oldest_ms", json!(waiting.oldest_ns / 1_000_000)),
     ]);
     map.extend(counters_json(target.counters()));
     if let Some(disk) = disk {
