@@ -18,7 +18,7 @@ pub(crate) fn run(cell: &Cell) -> Option<Unlisted> {
         report::removed(cell);
         return Some(leave(cell, &config));
     }
-    if !remove {
+    if !events.is_empty() && !remove {
         report::events(&NETIFS.lock(), cell);
     }
     if disk == Disk::None && events.has(Event::Identified) && !remove && !config.closing {
