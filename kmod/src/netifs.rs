@@ -291,6 +291,10 @@ fn remove(netifs: &mut Guard<Netifs>, id: NetifId) {
     detach(netifs, id);
     // As long as the interface has its name here.
     cell::for_each_in_epoch(|cell| report::events(netifs, cell));
+    forget(netifs, id);
+}
+
+fn forget(netifs: &mut Guard<Netifs>, id: NetifId) {
     if let Some(slot) = netifs.0.get_mut(usize::from(id.0)) {
         *slot = None;
     }
@@ -419,12 +423,13 @@ pub(crate) fn depart(ifp: &Ifnet) {
     }
 }
 
-/// Takes everything off the list.
+/// Takes everything off the list. The targets go, too, so that nothing is reported of their paths.
 pub(crate) fn clear(config: &mut Guard<Config>) -> Result<(), Errno> {
     {
         let mut netifs = NETIFS.lock();
         for id in ids() {
-            remove(&mut netifs, id);
+            detach(&mut netifs, id);
+            forget(&mut netifs, id);
         }
     }
     set_hook(config, false)
