@@ -2,6 +2,7 @@
 //! Locks, and the targets behind them.
 #![allow(unsafe_code)]
 
+mod kept;
 mod memory;
 mod table;
 
@@ -20,6 +21,7 @@ use crate::hub::Hub;
 use crate::netifs::{Config, Netifs};
 use crate::notify::ToldPaths;
 
+pub(crate) use kept::{Awaited, Epoch, LastCall, WorkThread};
 pub(crate) use memory::{Buffer, give_io_back, take_io_storage};
 use memory::{give_back, give_target_back, take};
 pub(crate) use table::{find, for_each, for_each_in_epoch, list, unlist};
@@ -94,29 +96,6 @@ pub(crate) static HUB: Guarded<Hub> = Guarded {
     unlock: raw::aoe_shim_unlock_initiator,
     value: UnsafeCell::new(Hub::new()),
 };
-
-/// Proof that the caller is in the net epoch: targets found now stay until it ends.
-pub(crate) struct Epoch<'e>(PhantomData<&'e ()>);
-
-impl Epoch<'_> {
-    /// # Safety
-    /// The caller must be in the net epoch for the lifetime of the value.
-    pub(crate) const unsafe fn entered() -> Self {
-        Self(PhantomData)
-    }
-
-    /// Calls `body` in the net epoch, where nothing may sleep.
-    pub(crate) fn run(mut body: &mut dyn FnMut(&Epoch<'_>)) {
-        type Body<'b> = &'b mut dyn FnMut(&Epoch<'_>);
-        unsafe extern "C" fn inside(body: *mut core::ffi::c_void) {
-            // SAFETY: C hands back the pointer given to it below, and is in the epoch.
-            let (body, epoch) = unsafe { (&mut *body.cast::<Body<'_>>(), Epoch::entered()) };
-            body(&epoch);
-        }
-        // SAFETY: C calls the function once, before it returns.
-        unsafe { raw::aoe_shim_epoch_run(Some(inside), (&raw mut body).cast()) }
-    }
-}
 
 /// A target's timer is not set for sooner than this. While answers come the deadline moves on with each,
 /// and going off only to find that costs a processor more than it is worth to a frame that is lost alone:
@@ -252,17 +231,6 @@ impl Cell {
         }
     }
 
-    /// The target behind a pointer that C was given.
-    ///
-    /// # Safety
-    /// `rs` must come from C, which had it from [`Cell::try_new`], and the target must stay for
-    /// the lifetime: the caller is in the net epoch, or holds the configuration, or C waits for
-    /// the call to end before the target is destroyed.
-    pub(crate) unsafe fn from_raw<'a>(rs: *mut core::ffi::c_void) -> &'a Self {
-        // SAFETY: as the caller says.
-        unsafe { &*rs.cast::<Self>() }
-    }
-
     pub(crate) const fn addr(&self) -> TargetAddr {
         self.addr
     }
@@ -284,44 +252,36 @@ impl Cell {
         (guard, now)
     }
 
-    /// Asks the work thread to look at this target.
-    pub(crate) fn ask_work(&self) {
-        // SAFETY: the C half exists as long as this one.
-        unsafe { raw::aoe_shim_cell_work(self.shim.as_ptr()) }
-    }
-
-    /// Asks a thread of the module to go on sending.
-    pub(crate) fn ask_send(&self) {
-        // SAFETY: the C half exists as long as this one.
-        unsafe { raw::aoe_shim_cell_send(self.shim.as_ptr()) }
-    }
-
     /// The owner of this target's sysctl nodes.
     pub(crate) const fn owner(&self) -> Owner {
         // SAFETY: the nodes are removed in `Unlisted::destroy`, before the C half.
         unsafe { Owner::cell(self.shim) }
     }
 
-    /// Makes the disk; in the work thread only.
-    pub(crate) fn create_disk(&self, params: &raw::aoe_disk_params) -> Result<(), Errno> {
+    /// Makes the disk.
+    pub(crate) fn create_disk(
+        &self,
+        params: &raw::aoe_disk_params,
+        _here: &WorkThread,
+    ) -> Result<(), Errno> {
         // SAFETY: in the work thread; C copies what it keeps.
         ffi::check(unsafe { raw::aoe_shim_disk_create(self.shim.as_ptr(), params) })
     }
 
-    /// Tells GEOM another size; in the work thread only, while the disk is shown.
-    pub(crate) fn resize_disk(&self, bytes: i64) {
+    /// Tells GEOM another size, while the disk is shown.
+    pub(crate) fn resize_disk(&self, bytes: i64, _here: &WorkThread) {
         // SAFETY: in the work thread, and the disk was created.
         unsafe { raw::aoe_shim_disk_resize(self.shim.as_ptr(), bytes) }
     }
 
-    /// Withdraws the disk; in the work thread only.
-    pub(crate) fn withdraw_disk(&self) {
+    /// Withdraws the disk.
+    pub(crate) fn withdraw_disk(&self, _here: &WorkThread) {
         // SAFETY: in the work thread, and the disk was created.
         unsafe { raw::aoe_shim_disk_gone(self.shim.as_ptr()) }
     }
 
-    /// Frees the disk; in the work thread only, after GEOM said that it is gone.
-    pub(crate) fn destroy_disk(&self) {
+    /// Frees the disk, after GEOM said that it is gone.
+    pub(crate) fn destroy_disk(&self, _here: &WorkThread) {
         // SAFETY: in the work thread, and `aoe_rs_disk_gone` was called.
         unsafe { raw::aoe_shim_disk_destroy(self.shim.as_ptr()) }
     }
@@ -345,8 +305,9 @@ impl Cell {
 pub(crate) struct Unlisted(NonNull<Cell>);
 
 impl Unlisted {
-    /// Ends the target. Sleeps, and must be called without any lock.
-    pub(crate) fn destroy(self) {
+    /// Ends the target. Sleeps, and must be called without any lock. No reference to the target outlives
+    /// the work thread's proof.
+    pub(crate) fn destroy(self, _here: WorkThread) {
         let place = self.0.as_ptr();
         // SAFETY: the cell exists until the end of this function.
         let shim = unsafe { (*place).shim.as_ptr() };
@@ -398,6 +359,18 @@ impl Drop for CellGuard<'_> {
 impl<'a> CellGuard<'a> {
     pub(crate) const fn cell(&self) -> &'a Cell {
         self.cell
+    }
+
+    /// Asks the work thread to look at this target. It may end the target as soon as the lock is free.
+    pub(crate) fn ask_work(&self) {
+        // SAFETY: the lock is held, which who ends the target takes first.
+        unsafe { raw::aoe_shim_cell_work(self.cell.shim.as_ptr()) }
+    }
+
+    /// Asks a thread of the module to go on sending.
+    pub(crate) fn ask_send(&self) {
+        // SAFETY: the lock is held, which who ends the target takes first.
+        unsafe { raw::aoe_shim_cell_send(self.cell.shim.as_ptr()) }
     }
 
     /// The time. Two processors' clocks may differ by a little: for one target it never goes back.

@@ -6,7 +6,7 @@ use core::fmt::{self, Display};
 use aoe_core::{Completion, Full, Instant, IoError, Op, Request, Target};
 use aoe_wire::{Identify, TargetAddr};
 
-use crate::cell::{self, Cell, CellGuard, Disk};
+use crate::cell::{self, Cell, CellGuard, Disk, LastCall};
 use crate::drive::{drive, drive_request};
 use crate::ffi::raw::{self, aoe_disk_params, aoe_request};
 use crate::ffi::{self, Errno, errno, fill_c_string};
@@ -160,15 +160,17 @@ pub(crate) fn close(cell: &Cell) {
     guard.target.set_in_use(now, false);
     if guard.shown_sectors != guard.target.sectors() {
         // A shrink had to wait for this.
-        cell.ask_work();
+        guard.ask_work();
     }
     drive(guard);
 }
 
-/// GEOM has let go of the disk.
-pub(crate) fn gone(cell: &Cell) {
-    cell.lock().disk = Disk::Left;
-    cell.ask_work();
+/// GEOM has let go of the disk. The work thread may end the target as soon as it sees that.
+pub(crate) fn gone(target: LastCall) {
+    target.lock(|guard| {
+        guard.disk = Disk::Left;
+        guard.ask_work();
+    });
 }
 
 /// A size in bytes, as GEOM counts.

@@ -105,7 +105,7 @@ fn send<'c>(
             break;
         }
         if lap == LAPS {
-            guard.cell().ask_send();
+            guard.ask_send();
             break;
         }
     }
@@ -150,7 +150,7 @@ fn settle(guard: &mut CellGuard<'_>, teller: Teller) {
     }
     let broken = guard.target.is_broken() && !guard.broken;
     if guard.events != known || broken {
-        guard.cell().ask_work();
+        guard.ask_work();
     }
 }
 

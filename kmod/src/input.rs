@@ -34,7 +34,7 @@ fn dropped(reason: DropReason) -> aoe_verdict {
 }
 
 /// A frame with the EtherType of AoE came in by a listed interface.
-pub(crate) fn input(frame: &Frame<'_>, epoch: &Epoch<'_>) -> aoe_verdict {
+pub(crate) fn input(frame: &Frame<'_>, epoch: &Epoch) -> aoe_verdict {
     let Ok((header, arg)) = Header::split(frame.start) else {
         return dropped(DropReason::Short);
     };
@@ -65,7 +65,7 @@ pub(crate) fn input(frame: &Frame<'_>, epoch: &Epoch<'_>) -> aoe_verdict {
     )
 }
 
-fn deliver(frame: &Frame<'_>, header: &Header, arg: &[u8], epoch: &Epoch<'_>) -> aoe_verdict {
+fn deliver(frame: &Frame<'_>, header: &Header, arg: &[u8], epoch: &Epoch) -> aoe_verdict {
     let Ok(addr) = header.responder() else {
         return dropped(DropReason::BadAddress);
     };
@@ -162,7 +162,7 @@ fn copy_identify(guard: CellGuard<'_>, claim: Claim, frame: &Frame<'_>) {
 /// An address without target: makes one if the initiator says so. `None`: no memory now, and the
 /// next beacon will find it again. Not inlined, for the sake of the stack either.
 #[inline(never)]
-fn admit<'e>(rx: &Received<'_>, epoch: &Epoch<'e>) -> Result<Option<&'e Cell>, DropReason> {
+fn admit<'e>(rx: &Received<'_>, epoch: &'e Epoch) -> Result<Option<&'e Cell>, DropReason> {
     let mut hub = HUB.lock();
     if hub.closing {
         return Err(DropReason::UnknownTarget);

@@ -144,8 +144,9 @@ pub(crate) fn unload() -> Result<(), Errno> {
 
 /// Lets the work thread remove a target.
 pub(crate) fn request_removal(cell: &Cell) {
-    cell.lock().remove = true;
-    cell.ask_work();
+    let mut guard = cell.lock();
+    guard.remove = true;
+    guard.ask_work();
 }
 
 /// The machine goes down; called again every second from then on. Disks stay, since file systems, mirrors

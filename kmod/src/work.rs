@@ -3,7 +3,7 @@
 
 use aoe_core::Event;
 
-use crate::cell::{self, CONFIG, Cell, Disk, Guard, HUB, NETIFS, Unlisted};
+use crate::cell::{self, CONFIG, Cell, Disk, Guard, HUB, NETIFS, Unlisted, WorkThread};
 use crate::drive::{drive, go_on};
 use crate::netifs::Config;
 use crate::{boot, disk, ffi, module, report, sysctl};
@@ -23,11 +23,11 @@ impl Events {
 }
 
 /// Works for one target. Returns it when it is to be destroyed, which has to happen without locks.
-pub(crate) fn run(cell: &Cell) -> Option<Unlisted> {
+pub(crate) fn run(cell: &Cell, here: &WorkThread) -> Option<Unlisted> {
     let mut config = CONFIG.lock();
     let (events, disk, remove) = look(cell);
     if disk == Disk::Left {
-        cell.destroy_disk();
+        cell.destroy_disk(here);
         report::removed(cell);
         return Some(leave(cell, &config));
     }
@@ -35,14 +35,14 @@ pub(crate) fn run(cell: &Cell) -> Option<Unlisted> {
         report::events(&NETIFS.lock(), cell, events);
     }
     if disk == Disk::None && events.has(Event::Identified) && !remove && !config.closing {
-        show(cell, &config);
+        show(cell, &config, here);
         boot::check(&mut config);
     }
     if events.has(Event::PathUp) || events.has(Event::Conflict) {
         sysctl::add_paths(cell);
     }
     if disk == Disk::Shown {
-        resize(cell, events.has(Event::Resized));
+        resize(cell, events.has(Event::Resized), here);
     }
     if events.has(Event::Unused) {
         take_back(cell);
@@ -51,7 +51,7 @@ pub(crate) fn run(cell: &Cell) -> Option<Unlisted> {
         module::fail_unanswered(cell, module::SHUTDOWN_STALL_NS);
     }
     if remove || events.has(Event::Forget) {
-        return withdraw(cell, &config);
+        return withdraw(cell, &config, here);
     }
     None
 }
@@ -68,7 +68,7 @@ fn look(cell: &Cell) -> (Events, Disk, bool) {
 }
 
 /// Gives an identified target its sysctl nodes and its disk.
-fn show(cell: &Cell, config: &Guard<Config>) {
+fn show(cell: &Cell, config: &Guard<Config>, here: &WorkThread) {
     let mut params = ffi::NO_DISK;
     {
         let mut guard = cell.lock();
@@ -81,7 +81,7 @@ fn show(cell: &Cell, config: &Guard<Config>) {
     HUB.lock().initiator.target_identified();
     sysctl::add_target(cell, config);
     // C has no way to fail but running out of memory that it waits for.
-    let _ = cell.create_disk(&params);
+    let _ = cell.create_disk(&params, here);
     go_on(cell);
 }
 
@@ -95,7 +95,7 @@ fn take_back(cell: &Cell) {
 
 /// Tells GEOM of another size. Growth at once; a disk that is open does not shrink, since that
 /// would throw its users off without asking them: they get errors beyond the new end.
-fn resize(cell: &Cell, news: bool) {
+fn resize(cell: &Cell, news: bool, here: &WorkThread) {
     let (old, new, open) = {
         let mut guard = cell.lock();
         let (old, new, open) = (guard.shown_sectors, guard.target.sectors(), guard.open);
@@ -113,12 +113,12 @@ fn resize(cell: &Cell, news: bool) {
         }
         report::shrunk(cell, old, new);
     } else {
-        cell.resize_disk(disk::bytes(new));
+        cell.resize_disk(disk::bytes(new), here);
     }
 }
 
 /// Removes a target that nobody has open. With a disk it goes on when GEOM has let go.
-fn withdraw(cell: &Cell, config: &Guard<Config>) -> Option<Unlisted> {
+fn withdraw(cell: &Cell, config: &Guard<Config>, here: &WorkThread) -> Option<Unlisted> {
     let disk = {
         let mut guard = cell.lock();
         if guard.open || guard.disk == Disk::Leaving {
@@ -136,7 +136,7 @@ fn withdraw(cell: &Cell, config: &Guard<Config>) -> Option<Unlisted> {
         disk
     };
     if disk == Disk::Shown {
-        cell.withdraw_disk();
+        cell.withdraw_disk(here);
         None
     } else {
         Some(leave(cell, config))
