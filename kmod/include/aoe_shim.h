@@ -159,6 +159,7 @@ enum aoe_leaf_type {
  */
 int	aoe_rs_module_load(const struct aoe_tunables *tunables);
 void	aoe_rs_module_boot(void);	/* the root is about to be mounted */
+void	aoe_rs_module_booted(void);	/* the root is mounted */
 int	aoe_rs_module_check(void);	/* EBUSY while a disk is open */
 int	aoe_rs_module_unload(void);
 void	aoe_rs_module_shutdown(void);
@@ -206,6 +207,9 @@ void	aoe_shim_counter_add(uint32_t counter, uint64_t n);
 uint64_t aoe_shim_counter_fetch(uint32_t counter);
 void	aoe_shim_log_print(uint32_t cause, const char *text, size_t len);
 void	aoe_shim_panic(const char *text, size_t len) __dead2;
+
+/* aoe_module.c */
+int	aoe_shim_fault(void);	/* a step that fails for the tests' sake */
 
 /* aoe_lock.c */
 void	aoe_shim_lock_config(void);

@@ -57,6 +57,10 @@ struct aoe_cell {
 	char			ac_physpath[AOE_DISK_NAME];	/* (t) */
 };
 
+/* aoe_boot.c */
+void	aoe_boot_init(void);
+void	aoe_boot_fini(void);
+
 /* aoe_cell.c */
 int	aoe_cell_init(void);
 void	aoe_cell_fini(void);

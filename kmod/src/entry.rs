@@ -49,6 +49,13 @@ unsafe extern "C" fn aoe_rs_module_boot() {
 /// # Safety
 /// C calls it while the module is loaded, where sleeping is allowed.
 #[unsafe(no_mangle)]
+unsafe extern "C" fn aoe_rs_module_booted() {
+    boot::booted();
+}
+
+/// # Safety
+/// C calls it while the module is loaded, where sleeping is allowed.
+#[unsafe(no_mangle)]
 unsafe extern "C" fn aoe_rs_module_check() -> c_int {
     errno_of(module::check())
 }

@@ -94,6 +94,12 @@ pub(crate) fn notify_target(kind: &str, vars: &[u8]) {
     }
 }
 
+/// A step of loading or unloading that the module's tests can let fail.
+pub(crate) fn fault() -> Result<(), Errno> {
+    // SAFETY: called while the module is being loaded or unloaded, which the kernel does in one thread.
+    check(unsafe { raw::aoe_shim_fault() })
+}
+
 /// Whether the root file system is mounted.
 pub(crate) fn boot_is_over() -> bool {
     // SAFETY: reads a flag of the kernel.

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSD-2-Clause
 //! What a target's events call for, in a thread that may sleep.
 
-use aoe_core::Event;
+use aoe_core::{Event, State};
 
 use crate::cell::{self, CONFIG, Cell, Disk, Guard, HUB, NETIFS, Unlisted, WorkThread};
 use crate::drive::{drive, go_on};
@@ -25,7 +25,12 @@ impl Events {
 /// Works for one target. Returns it when it is to be destroyed, which has to happen without locks.
 pub(crate) fn run(cell: &Cell, here: &WorkThread) -> Option<Unlisted> {
     let mut config = CONFIG.lock();
-    let (events, disk, remove) = look(cell);
+    let Sight {
+        events,
+        disk,
+        remove,
+        ready,
+    } = look(cell);
     if disk == Disk::Left {
         cell.destroy_disk(here);
         report::removed(cell);
@@ -34,7 +39,8 @@ pub(crate) fn run(cell: &Cell, here: &WorkThread) -> Option<Unlisted> {
     if !events.is_empty() && !remove {
         report::events(&NETIFS.lock(), cell, events);
     }
-    if disk == Disk::None && events.has(Event::Identified) && !remove && !config.closing {
+    let wanted = disk == Disk::None && ready && !remove && !config.closing;
+    if wanted && boot::may_show(&config, cell.addr()) {
         show(cell, &config, here);
         boot::check(&mut config);
     }
@@ -56,15 +62,29 @@ pub(crate) fn run(cell: &Cell, here: &WorkThread) -> Option<Unlisted> {
     None
 }
 
+/// What there is to do for a target.
+struct Sight {
+    events: Events,
+    disk: Disk,
+    /// It is to be removed.
+    remove: bool,
+    /// It is identified, and answers.
+    ready: bool,
+}
+
 /// Takes the events, and looks what there is to do.
-fn look(cell: &Cell) -> (Events, Disk, bool) {
+fn look(cell: &Cell) -> Sight {
     let mut guard = cell.lock();
     if guard.target.is_broken() && !guard.broken {
         guard.broken = true;
         report::broken(cell);
     }
-    let events = Events(core::mem::take(&mut guard.events));
-    (events, guard.disk, guard.remove)
+    Sight {
+        events: Events(core::mem::take(&mut guard.events)),
+        disk: guard.disk,
+        remove: guard.remove,
+        ready: guard.target.identity().is_some() && guard.target.state() == State::Up,
+    }
 }
 
 /// Gives an identified target its sysctl nodes and its disk.
