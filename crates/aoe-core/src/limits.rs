@@ -112,6 +112,9 @@ pub const CONFLICT_FORGET_NS: u64 = 180 * SEC;
 pub const REIDENTIFY_NS: u64 = 60 * SEC;
 /// A target that was never identified is forgotten after so many unanswered IDENTIFYs.
 pub const IDENTIFY_TRIES: u8 = 10;
+/// Writes that fail one after the other, the last one refused without a reason, after which a target that
+/// took others before is called read-only. One alone may be a bad sector, or a file that found no room.
+pub const READ_ONLY_AFTER: u8 = 3;
 /// A frame refused with a busy status is sent again after this time.
 pub const BUSY_RETRY_NS: u64 = 50 * MS;
 /// How often a frame may be refused, for a reason that can pass, before its request fails.
