@@ -98,6 +98,15 @@ pub const WAITING_NS: u64 = SEC;
 /// A target that answers questions and leaves a request unanswered for so long is reported. Disks that spin up
 /// are slower now and then, but nothing else that is well.
 pub const STALL_REPORT_NS: u64 = 10 * SEC;
+/// How many times longer a request with a limit of its own waits for a target that answers questions than for
+/// one that is silent: the disk may have to spin up, for half a minute, behind others that do.
+pub const PATIENCE_WITH_SLOW: u8 = 6;
+/// Seconds for which GEOM's own look at a disk, on which the whole machine may wait, is held for a silent
+/// target: longer than a switch takes to forward after a link came up, or a target to restart its service.
+pub const TASTE_SECS: u8 = 10;
+/// Seconds after which a machine that goes down gives up what a target has left unanswered. No disk takes that
+/// long to spin up.
+pub const SHUTDOWN_SECS: u64 = 60;
 /// Most seconds between two reads that ask a dead target whether it carries out requests again.
 pub const MAX_TRIAL_SECS: u8 = 10;
 /// Least time between two IDENTIFYs that announcements can provoke.
