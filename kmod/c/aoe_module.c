@@ -116,6 +116,7 @@ static const struct aoe_step {
 	{ .as_begin = aoe_mem_init, .as_undo = aoe_mem_fini },
 	{ .as_begin = aoe_lock_init, .as_undo = aoe_lock_fini },
 	{ .as_begin = aoe_time_init, .as_undo = aoe_time_fini },
+	{ .as_begin = aoe_taste_init },
 	{ .as_try = aoe_net_init, .as_undo = aoe_net_fini },
 	{ .as_try = aoe_cell_init, .as_undo = aoe_cell_fini },
 	{ .as_begin = aoe_sysctl_init, .as_undo = aoe_module_sysctl_fini },

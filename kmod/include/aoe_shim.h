@@ -114,6 +114,7 @@ struct aoe_request {
 	int64_t		ar_length;	/* bytes */
 	uint16_t	ar_cmd;		/* BIO_READ ... */
 	uint16_t	ar_flags;	/* BIO_ORDERED ... */
+	uint8_t		ar_taste;	/* GEOM itself looks at the disk */
 };
 
 /* What a disk is made of. */
@@ -245,8 +246,10 @@ void	aoe_shim_time_stop_initiator(void);
 int	aoe_shim_disk_create(struct aoe_cell *cell,
 	    const struct aoe_disk_params *params);
 void	aoe_shim_disk_resize(struct aoe_cell *cell, int64_t mediasize);
+void	aoe_shim_disk_set_read_only(struct aoe_cell *cell, int on);
 void	aoe_shim_disk_gone(struct aoe_cell *cell);
 void	aoe_shim_disk_destroy(struct aoe_cell *cell);
+void	aoe_shim_disk_wait_calls(void);		/* sleeps */
 void	aoe_shim_bio_done(struct aoe_cell *cell, uint64_t bio, int error);
 void	aoe_shim_bio_join(struct aoe_cell *cell, uint64_t first, uint64_t bio);
 uint64_t aoe_shim_bio_next(struct aoe_cell *cell, uint64_t bio,
@@ -258,6 +261,10 @@ int	aoe_shim_bio_first(struct aoe_cell *cell, struct aoe_request *request);
 void	aoe_shim_bio_take(struct aoe_cell *cell);
 void	aoe_shim_bio_copy(uint64_t bio, uint32_t offset, struct mbuf *m,
 	    uint32_t from, uint32_t len);
+
+/* aoe_taste.c */
+void	aoe_shim_disk_retaste(struct aoe_cell *cell);
+int	aoe_shim_bio_is_taste(uint64_t bio);
 
 /* aoe_boot.c */
 int	aoe_shim_boot_is_over(void);		/* the root is mounted */

@@ -122,6 +122,11 @@ void	aoe_reserve_empty(u_int netif);
 /* aoe_sysctl.c */
 void	aoe_sysctl_init(void);
 
+/* aoe_taste.c */
+void	aoe_taste_init(void);
+void	aoe_taste_mark(struct bio *bp);
+bool	aoe_taste_is_marked(const struct bio *bp);
+
 /* aoe_time.c */
 void	aoe_time_init(void);
 void	aoe_time_fini(void);

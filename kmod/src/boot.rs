@@ -8,7 +8,7 @@
 //! keep a machine from starting that has no use for it.
 
 use core::fmt::{self, Display};
-use core::sync::atomic::{AtomicBool, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use aoe_core::Instant;
 use aoe_core::addrlist::AddrList;
@@ -25,6 +25,9 @@ const SEC_NS: u64 = 1_000_000_000;
 static BOOTING: AtomicBool = AtomicBool::new(false);
 /// The root mount, or what looks for further file systems after it, is held.
 static HOLDING: AtomicBool = AtomicBool::new(false);
+
+/// Until when GEOM's own looks at the disks of boot targets are waited for.
+static PATIENT_UNTIL: AtomicU64 = AtomicU64::new(0);
 
 /// What is waited for. Guarded by the configuration lock.
 pub(crate) struct Boot {
@@ -67,6 +70,7 @@ pub(crate) fn start() {
     }
     let wait = u64::from(config.boot.wait_secs).saturating_mul(SEC_NS);
     config.boot.held_until = Some(ffi::now().after(wait));
+    PATIENT_UNTIL.store(ffi::now().after(wait).as_nanos(), Ordering::Relaxed);
     HOLDING.store(true, Ordering::Release);
     ffi::boot_hold();
     check(&mut config);
@@ -82,13 +86,25 @@ pub(crate) fn is_booting() -> bool {
 /// the start-up scripts, which heed the hold too. Sleeps.
 pub(crate) fn booted() {
     BOOTING.store(false, Ordering::Release);
+    PATIENT_UNTIL.store(0, Ordering::Relaxed);
     let config = CONFIG.lock();
     cell::for_each(&config, |cell| cell.lock().ask_work());
 }
 
+/// Whether the machine waits for this target when it boots.
+pub(crate) fn is_target(config: &Guard<Config>, addr: TargetAddr) -> bool {
+    config.boot.targets.iter().any(|boot| boot == addr)
+}
+
 /// Whether a target may become a disk now.
 pub(crate) fn may_show(config: &Guard<Config>, addr: TargetAddr) -> bool {
-    !BOOTING.load(Ordering::Acquire) || config.boot.targets.iter().any(|boot| boot == addr)
+    !BOOTING.load(Ordering::Acquire) || is_target(config, addr)
+}
+
+/// For how many seconds from now the machine would wait for its boot targets.
+pub(crate) fn patience_secs(now: Instant) -> u8 {
+    let until = Instant::from_nanos(PATIENT_UNTIL.load(Ordering::Relaxed));
+    u8::try_from(until.since(now) / SEC_NS).unwrap_or(u8::MAX)
 }
 
 /// A second has passed, or an interface changed; in the work thread, without locks.

@@ -128,6 +128,15 @@ pub(crate) struct Inner {
     pub(crate) shown_sectors: u64,
     /// The disk is open.
     pub(crate) open: bool,
+    /// The machine waits for its disk when it boots.
+    pub(crate) boot_target: bool,
+    /// GEOM looked at the disk and got no answer. Until something is answered it gets none at once.
+    pub(crate) taste_failed: bool,
+    /// The work thread is to let GEOM look at the disk again.
+    pub(crate) retaste: bool,
+    /// Opens for writing are refused, and the work thread has yet to tell GEOM so.
+    pub(crate) read_only: bool,
+    pub(crate) read_only_news: bool,
     /// It is being removed: no timer is armed, nothing is opened.
     pub(crate) closing: bool,
     /// The work thread is to remove it.
@@ -214,6 +223,11 @@ impl Cell {
                 disk: Disk::None,
                 shown_sectors: 0,
                 open: false,
+                boot_target: false,
+                taste_failed: false,
+                retaste: false,
+                read_only: false,
+                read_only_news: false,
                 closing: false,
                 remove: false,
                 broken: false,
@@ -272,6 +286,18 @@ impl Cell {
     pub(crate) fn resize_disk(&self, bytes: i64, _here: &WorkThread) {
         // SAFETY: in the work thread, and the disk was created.
         unsafe { raw::aoe_shim_disk_resize(self.shim.as_ptr(), bytes) }
+    }
+
+    /// Tells GEOM whether the disk may be opened for writing, while it is shown.
+    pub(crate) fn set_disk_read_only(&self, on: bool, _here: &WorkThread) {
+        // SAFETY: in the work thread, and the disk was created.
+        unsafe { raw::aoe_shim_disk_set_read_only(self.shim.as_ptr(), i32::from(on)) }
+    }
+
+    /// Lets GEOM look at the disk again, unless it is in use, while it is shown.
+    pub(crate) fn retaste_disk(&self, _here: &WorkThread) {
+        // SAFETY: in the work thread, and the disk was created.
+        unsafe { raw::aoe_shim_disk_retaste(self.shim.as_ptr()) }
     }
 
     /// Withdraws the disk.
@@ -468,6 +494,12 @@ impl<'a> CellGuard<'a> {
         (length, (next != 0).then_some(next))
     }
 
+    /// Whether GEOM itself looks at the disk with this request.
+    pub(crate) fn is_taste(&mut self, bio: u64) -> bool {
+        // SAFETY: the lock is held, and the request has not ended.
+        unsafe { raw::aoe_shim_bio_is_taste(bio) != 0 }
+    }
+
     /// Tells GEOM of the requests that ended, without the lock. No other may be held.
     pub(crate) fn tell(mut self) {
         if core::mem::take(&mut self.untold) {
@@ -501,6 +533,7 @@ impl<'a> CellGuard<'a> {
             ar_length: 0,
             ar_cmd: 0,
             ar_flags: 0,
+            ar_taste: 0,
         };
         // SAFETY: the lock is held; C fills the structure when it returns a request.
         let some =

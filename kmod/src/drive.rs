@@ -3,7 +3,7 @@
 
 use core::cell;
 
-use aoe_core::{Link, Links, NetifId, Target};
+use aoe_core::{Event, Link, Links, NetifId, Target};
 
 use crate::batch::BATCH;
 use crate::cell::{Cell, CellGuard, Sender};
@@ -136,7 +136,7 @@ fn settle(guard: &mut CellGuard<'_>, teller: Teller) {
         while let Some(done) = guard.target.poll_completion() {
             disk::finish(guard, &done);
         }
-        if !guard.target.has_room() || !disk::submit_queued(guard) {
+        if !disk::has_room(guard) || !disk::submit_queued(guard) {
             break;
         }
     }
@@ -148,6 +148,10 @@ fn settle(guard: &mut CellGuard<'_>, teller: Teller) {
     while let Some(event) = guard.target.poll_event() {
         guard.events |= 1 << event.index();
     }
+    if guard.events & !known & (1 << Event::Up.index()) != 0 {
+        disk::note_answer(guard);
+    }
+    disk::note_read_only(guard);
     let broken = guard.target.is_broken() && !guard.broken;
     if guard.events != known || broken {
         guard.ask_work();

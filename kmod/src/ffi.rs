@@ -170,6 +170,12 @@ pub(crate) fn wait_no_cells(seconds: i32) -> Result<(), Errno> {
     check(unsafe { raw::aoe_shim_cell_wait_none(seconds) })
 }
 
+/// Waits until nobody is in a call any more by which GEOM opens, closes or lets go of a disk; sleeps.
+pub(crate) fn wait_disk_calls() {
+    // SAFETY: as for `pause`; callers hold no lock.
+    unsafe { raw::aoe_shim_disk_wait_calls() }
+}
+
 /// A network interface that C holds a reference on for us.
 #[derive(PartialEq, Eq, Debug)]
 pub(crate) struct Ifnet(NonNull<ifnet>);

@@ -5,6 +5,7 @@ use aoe_core::{Admission, Claim, DropReason, Handled, NetifId, Received};
 use aoe_wire::{ATA_HEADER_LEN, CONFIG_HEADER_LEN, CONFIG_STRING_MAX, Command, HEADER_LEN, Header};
 
 use crate::cell::{self, Buffer, Cell, CellGuard, Epoch, HUB};
+use crate::disk;
 use crate::drive::{Teller, drive, drive_and_tell};
 use crate::ffi::raw::{
     AOE_CONSUME, AOE_COUNT_DROPS, AOE_COUNT_FRAMES_IN, AOE_COUNT_NO_MEMORY, AOE_COUNT_REFUSED,
@@ -84,9 +85,14 @@ fn deliver(frame: &Frame<'_>, header: &Header, arg: &[u8], epoch: &Epoch) -> aoe
         },
     };
     let (mut guard, now) = cell.lock_timed();
+    let late = guard.target.counters().late_answers;
     match guard.target.handle_frame(now, &rx) {
         Handled::Done => drive_and_tell(guard, frame.teller),
         Handled::Dropped(reason) => {
+            if guard.target.counters().late_answers != late {
+                // To a request that was given up.
+                disk::note_answer(&mut guard);
+            }
             // The answer may still have meant that a copy of a frame is dead.
             drive_and_tell(guard, frame.teller);
             return dropped(reason);

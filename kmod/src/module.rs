@@ -174,7 +174,10 @@ fn take_down() -> Result<(), Errno> {
     ffi::wait_no_cells(GONE_SECS).map_err(|_| {
         report::module(format_args!("targets do not go; still loaded"));
         errno::EBUSY
-    })
+    })?;
+    // GEOM's thread may not be back from the call by which it let go of the last disk.
+    ffi::wait_disk_calls();
+    Ok(())
 }
 
 /// Undoes [`close_gate`] and what [`take_down`] did: targets that were removed are found again, once those
@@ -198,9 +201,9 @@ pub(crate) fn request_removal(cell: &Cell) {
     guard.ask_work();
 }
 
-/// The machine goes down; called again every second from then on. Disks stay, since file systems, mirrors
-/// and swap have yet to let go; but what waits for a target that is away now fails, or the machine would
-/// wait too.
+/// The machine goes down; called again every second from then on. Disks stay, since file systems, mirrors and
+/// swap have yet to let go; but what waits for a target that is away now fails, or the machine would wait too.
+/// So does what a target that is there has left unanswered for long.
 pub(crate) fn shutdown() {
     if fail_on_shutdown() {
         SHUTTING_DOWN.store(true, Ordering::Release);

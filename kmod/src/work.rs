@@ -30,6 +30,8 @@ pub(crate) fn run(cell: &Cell, here: &WorkThread) -> Option<Unlisted> {
         disk,
         remove,
         ready,
+        retaste,
+        read_only,
     } = look(cell);
     if disk == Disk::Left {
         cell.destroy_disk(here);
@@ -49,6 +51,12 @@ pub(crate) fn run(cell: &Cell, here: &WorkThread) -> Option<Unlisted> {
     }
     if disk == Disk::Shown {
         resize(cell, events.has(Event::Resized), here);
+        if let Some(read_only) = read_only {
+            cell.set_disk_read_only(read_only, here);
+        }
+        if retaste {
+            cell.retaste_disk(here);
+        }
     }
     if events.has(Event::Unused) {
         take_back(cell);
@@ -70,6 +78,10 @@ struct Sight {
     remove: bool,
     /// It is identified, and answers.
     ready: bool,
+    /// GEOM is to look at its disk again.
+    retaste: bool,
+    /// GEOM is to know whether its disk may be opened for writing.
+    read_only: Option<bool>,
 }
 
 /// Takes the events, and looks what there is to do.
@@ -83,6 +95,8 @@ fn look(cell: &Cell) -> Sight {
         events: Events(core::mem::take(&mut guard.events)),
         disk: guard.disk,
         remove: guard.remove,
+        retaste: core::mem::take(&mut guard.retaste),
+        read_only: core::mem::take(&mut guard.read_only_news).then_some(guard.read_only),
         ready: guard.target.identity().is_some() && guard.target.state() == State::Up,
     }
 }
@@ -97,6 +111,7 @@ fn show(cell: &Cell, config: &Guard<Config>, here: &WorkThread) {
         }
         guard.shown_sectors = guard.target.sectors();
         guard.disk = Disk::Shown;
+        guard.boot_target = boot::is_target(config, cell.addr());
     }
     HUB.lock().initiator.target_identified();
     sysctl::add_target(cell, config);

@@ -104,9 +104,6 @@ pub const PATIENCE_WITH_SLOW: u8 = 6;
 /// Seconds for which GEOM's own look at a disk, on which the whole machine may wait, is held for a silent
 /// target: longer than a switch takes to forward after a link came up, or a target to restart its service.
 pub const TASTE_SECS: u8 = 10;
-/// Seconds after which a machine that goes down gives up what a target has left unanswered. No disk takes that
-/// long to spin up.
-pub const SHUTDOWN_SECS: u64 = 60;
 /// Most seconds between two reads that ask a dead target whether it carries out requests again.
 pub const MAX_TRIAL_SECS: u8 = 10;
 /// Least time between two IDENTIFYs that announcements can provoke.
