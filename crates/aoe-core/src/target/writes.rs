@@ -5,32 +5,29 @@ use crate::limits::READ_ONLY_AFTER;
 /// What the answers to writes have told since the target was last silent.
 #[derive(Copy, Clone, Debug)]
 pub(super) struct Writes {
-    /// One was carried out: a refused one may mean something else than a read-only export.
-    taken: bool,
-    /// So many failed since, one after the other.
-    failed: u8,
+    /// Failures in a row after which one that has no reason means that all writes are refused. While no
+    /// write was carried out the first one does.
+    left: u8,
     /// They are refused.
     read_only: bool,
 }
 
 impl Writes {
     pub(super) const UNKNOWN: Self = Self {
-        taken: false,
-        failed: 0,
+        left: 1,
         read_only: false,
     };
 
     #[inline(always)]
     pub(super) const fn note_taken(&mut self) {
         *self = Self {
-            taken: true,
-            failed: 0,
+            left: READ_ONLY_AFTER,
             read_only: false,
         };
     }
 
     pub(super) const fn note_failed(&mut self) {
-        self.failed = self.failed.saturating_add(1);
+        self.left = self.left.saturating_sub(1);
     }
 
     pub(super) const fn note_read_only(&mut self) {
@@ -43,6 +40,6 @@ impl Writes {
 
     /// Whether a write that is refused without a reason now means that all are.
     pub(super) const fn refusal_is_general(self) -> bool {
-        self.read_only || !self.taken || self.failed >= READ_ONLY_AFTER - 1
+        self.read_only || self.left <= 1
     }
 }
