@@ -202,6 +202,8 @@ pub(crate) fn set_list(config: &mut Guard<Config>, text: &str) -> Result<(), Err
     change_list(&list);
     if list.is_empty() {
         set_hook(config, false)?;
+        // Nothing could come that is waited for.
+        boot::end(config);
     }
     hub::discover();
     Ok(())
@@ -421,11 +423,13 @@ pub(crate) fn depart(ifp: &Ifnet) {
 
 /// Takes everything off the list.
 pub(crate) fn clear(config: &mut Guard<Config>) -> Result<(), Errno> {
+    ffi::fault()?;
     {
         let mut netifs = NETIFS.lock();
         for id in ids() {
             remove(&mut netifs, id);
         }
     }
+    ffi::fault()?;
     set_hook(config, false)
 }

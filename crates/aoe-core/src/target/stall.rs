@@ -14,7 +14,9 @@ use super::paths::PathState;
 use super::probe::ProbeKind;
 use super::tag::generation_bits;
 use super::{Earliest, State, Target};
-use crate::limits::{DOWN_AFTER_NS, MAX_TRIAL_SECS, MIN_PROBE_NS, STALL_REPORT_NS, WAITING_NS};
+use crate::limits::{
+    DOWN_AFTER_NS, MAX_TRIAL_SECS, MIN_PROBE_NS, PATIENCE_WITH_SLOW, STALL_REPORT_NS, WAITING_NS,
+};
 use crate::time::SEC;
 use crate::{Event, Instant, IoError};
 
@@ -232,11 +234,12 @@ impl Target<'_> {
 
     /// Ends requests that were accepted with a limit to their waiting.
     fn expire_requests(&mut self, now: Instant) {
+        let times = if self.no_path { 1 } else { PATIENCE_WITH_SLOW };
         let mut next = self.ios.oldest();
         let mut some = false;
         while let Some(index) = next {
             next = self.ios.after(index);
-            if self.ios.get(index).is_expired(now) {
+            if self.ios.get(index).is_expired(now, times) {
                 self.fail_request(index, IoError::Failed);
                 some = true;
             }
