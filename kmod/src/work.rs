@@ -25,7 +25,7 @@ pub(crate) fn run(cell: &Cell, here: &WorkThread) -> Option<Unlisted> {
         report::removed(cell);
         return Some(leave(cell, &config));
     }
-    if !remove {
+    if !events.is_empty() && !remove {
         report::events(&NETIFS.lock(), cell);
     }
     let wanted = disk == Disk::None && ready && !remove && !config.closing;

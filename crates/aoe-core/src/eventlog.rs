@@ -387,3 +387,193 @@ impl EventLog {
         self.note_paths(target, EventSet::NONE);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Handled, Info, Link, Links, Received, Tunables};
+    use aoe_wire::{ATA_HEADER_LEN, Command, Header, IdentifyTable, SECTOR_SIZE, TargetAddr};
+    use std::vec::Vec;
+
+    const US: MacAddr = MacAddr([2, 0, 0, 0, 0, 1]);
+    const ADDR: TargetAddr = TargetAddr::new(7, 0).unwrap();
+    const SEC: u64 = 1_000_000_000;
+
+    struct Wire;
+
+    impl Links for Wire {
+        fn link(&self, _: NetifId) -> Option<Link> {
+            Some(Link { mtu: 1500, mac: US })
+        }
+    }
+
+    /// A target, and the log of its events.
+    struct World<'t> {
+        target: Target<'t>,
+        log: EventLog,
+        now: Instant,
+    }
+
+    impl<'t> World<'t> {
+        fn new(info: &'t mut Info, paths: &'t mut [Path]) -> Self {
+            let mut target = Target::new(ADDR, 1, Tunables::default(), info);
+            let _ = target.widen(paths);
+            Self {
+                target,
+                log: EventLog::EMPTY,
+                now: Instant::from_nanos(100 * SEC),
+            }
+        }
+
+        fn take_events(&mut self) {
+            let mut events = EventSet::NONE;
+            while let Some(event) = self.target.poll_event() {
+                events.add(event);
+            }
+            self.log.note(self.now, &self.target, events);
+        }
+
+        /// A disk at this address announces itself with this string and answers IDENTIFY.
+        fn meet(&mut self, mac: MacAddr, string: &[u8], disk: &IdentifyTable) {
+            self.now = self.now.after(SEC / 100);
+            let header = Header::announcement(US, mac, ADDR);
+            let mut arg = Vec::from([0, 16, 0x40, 0x19, 2, 0x10, 0, string.len() as u8]);
+            arg.extend(string);
+            let rx = Received {
+                netif: NetifId(0),
+                header: &header,
+                arg: &arg,
+                len: 24 + arg.len(),
+            };
+            let _ = self.target.handle_frame(self.now, &rx);
+            while let Some(frame) = self.target.poll_transmit(self.now, &Wire) {
+                let (asked, _) = Header::split(&frame.header).unwrap();
+                if asked.command == Command::ATA && asked.dst == mac {
+                    self.answer(&asked.reply(mac, ADDR), disk);
+                }
+            }
+            self.take_events();
+        }
+
+        fn answer(&mut self, header: &Header, disk: &IdentifyTable) {
+            let rx = Received {
+                netif: NetifId(0),
+                header,
+                arg: &[0; 12],
+                len: ATA_HEADER_LEN + SECTOR_SIZE,
+            };
+            if let Handled::CopyIdentify(claim) = self.target.handle_frame(self.now, &rx) {
+                self.target
+                    .commit_identify(self.now, claim, disk.as_bytes());
+            }
+        }
+
+        fn count(&mut self, event: Event) -> usize {
+            let mut found = 0;
+            while let Some(report) = self.log.pop(&self.target) {
+                match report {
+                    Report::Event(entry) => found += usize::from(entry.event == event),
+                    Report::Missed(n) => panic!("{n} missed"),
+                }
+            }
+            found
+        }
+    }
+
+    fn disk(serial: &[u8]) -> IdentifyTable {
+        IdentifyTable::new().serial(serial).capacity(4096)
+    }
+
+    fn stranger(number: u8) -> MacAddr {
+        MacAddr([2, 0xaa, 0, 0, 0, number])
+    }
+
+    const OURS: MacAddr = MacAddr([2, 0xbb, 0, 0, 0, 0]);
+
+    #[test]
+    fn strangers_cause_so_many_reports_a_minute_and_no_more() {
+        let (mut info, mut paths) = (Info::EMPTY, [Path::EMPTY; MAX_PATHS - 1]);
+        let mut world = World::new(&mut info, &mut paths);
+        world.meet(OURS, b"", &disk(b"ours"));
+        assert_eq!(world.target.state(), State::Up);
+        assert_eq!(world.count(Event::Identified), 1);
+        let mut reported = 0;
+        for number in 0..100 {
+            world.meet(stranger(number), b"", &disk(b"another"));
+            reported += world.count(Event::Conflict);
+        }
+        assert_eq!(world.target.counters().conflicts, 100);
+        assert_eq!(reported, usize::from(MAX_OUTSIDE_EVENTS));
+        // A minute later the next one is news.
+        world.now = world.now.after(REPEAT_NS);
+        world.meet(stranger(200), b"", &disk(b"another"));
+        assert_eq!(world.count(Event::Conflict), 1);
+    }
+
+    #[test]
+    fn config_strings_that_change_all_the_time_are_bounded_likewise() {
+        let (mut info, mut paths) = (Info::EMPTY, [Path::EMPTY; 1]);
+        let mut room = [0; 32];
+        let mut world = World::new(&mut info, &mut paths);
+        world.meet(OURS, b"", &disk(b"ours"));
+        let _ = world
+            .target
+            .keep_config(&mut room, b"\0\x10\x40\x19\x02\x10\0\x01x");
+        world.take_events();
+        let mut reported = world.count(Event::ConfigChanged);
+        for number in 0..50_u8 {
+            world.meet(OURS, &[b'a' + number % 2], &disk(b"ours"));
+            reported += world.count(Event::ConfigChanged);
+        }
+        assert_eq!(reported, usize::from(MAX_OUTSIDE_EVENTS));
+    }
+
+    #[test]
+    fn a_log_that_is_not_read_is_full_once_and_then_says_what_is_so() {
+        let (mut info, mut paths) = (Info::EMPTY, [Path::EMPTY; MAX_PATHS - 1]);
+        let mut world = World::new(&mut info, &mut paths);
+        // Eight paths come, go with their interface, and the next eight come.
+        for round in 0..3 {
+            for number in 0..MAX_PATHS as u8 {
+                world.meet(stranger(10 * round + number), b"", &disk(b"ours"));
+            }
+            if round < 2 {
+                let change = crate::InterfaceChange::Gone;
+                world.target.handle_interface(world.now, NetifId(0), change);
+                world.take_events();
+            }
+        }
+        let mut reports = Vec::new();
+        while let Some(report) = world.log.pop(&world.target) {
+            reports.push(report);
+        }
+        assert!(reports.len() < 2 * EVENT_LOG_ROOM + 4, "{reports:?}");
+        let mut there: Vec<MacAddr> = Vec::new();
+        let mut missed = 0;
+        for report in &reports {
+            match report {
+                Report::Missed(n) => missed += n,
+                Report::Event(entry) => match (entry.event, entry.detail) {
+                    (Event::PathUp, Detail::Path { mac, in_use, .. }) => {
+                        there.push(mac);
+                        assert_eq!(there.len(), usize::from(in_use), "{reports:?}");
+                    }
+                    (Event::PathDown, Detail::Path { mac, in_use, .. }) => {
+                        there.retain(|other| *other != mac);
+                        assert_eq!(there.len(), usize::from(in_use), "{reports:?}");
+                    }
+                    _ => {}
+                },
+            }
+        }
+        assert!(missed > 20, "{reports:?}");
+        there.sort_by_key(|mac| mac.0);
+        let now: Vec<MacAddr> = (20..28).map(stranger).collect();
+        assert_eq!(there, now, "{reports:?}");
+    }
+
+    #[test]
+    fn it_is_small() {
+        assert!(size_of::<EventLog>() <= 640, "{}", size_of::<EventLog>());
+    }
+}
