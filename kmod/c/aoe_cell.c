@@ -95,11 +95,17 @@ aoe_cell_init(void)
 	    taskqueue_thread_enqueue, &aoe_work_queue);
 	aoe_netif_queue = taskqueue_create("aoe_netif", M_WAITOK,
 	    taskqueue_thread_enqueue, &aoe_netif_queue);
-	error = taskqueue_start_threads(&aoe_send_queue,
-	    MIN(mp_ncpus, AOE_SEND_THREADS), PRIBIO, "aoe send");
+	error = aoe_shim_fault();
+	if (error == 0)
+		error = taskqueue_start_threads(&aoe_send_queue,
+		    MIN(mp_ncpus, AOE_SEND_THREADS), PRIBIO, "aoe send");
+	if (error == 0)
+		error = aoe_shim_fault();
 	if (error == 0)
 		error = taskqueue_start_threads(&aoe_work_queue, 1, PWAIT,
 		    "aoe work");
+	if (error == 0)
+		error = aoe_shim_fault();
 	if (error == 0)
 		error = taskqueue_start_threads(&aoe_netif_queue, 1, PWAIT,
 		    "aoe netif");
@@ -218,6 +224,27 @@ void
 aoe_shim_netif_work(void)
 {
 	taskqueue_enqueue(aoe_netif_queue, &aoe_netif_task);
+}
+
+/* Work for the work thread, some time from now. */
+void
+aoe_cell_init_later(struct timeout_task *task, task_fn_t *work)
+{
+	TIMEOUT_TASK_INIT(aoe_work_queue, task, 0, work, NULL);
+}
+
+void
+aoe_cell_work_later(struct timeout_task *task, int ticks)
+{
+	taskqueue_enqueue_timeout(aoe_work_queue, task, ticks);
+}
+
+/* Waits for it if it is being done. */
+void
+aoe_cell_cancel_later(struct timeout_task *task)
+{
+	while (taskqueue_cancel_timeout(aoe_work_queue, task, NULL) != 0)
+		taskqueue_drain_timeout(aoe_work_queue, task);
 }
 
 void

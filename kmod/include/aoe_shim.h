@@ -63,11 +63,12 @@ enum aoe_verdict {
 /* The causes of console messages; each is limited in its rate by itself. */
 enum aoe_cause {
 	AOE_CAUSE_EVENT,	/* + the engine's event number */
-	AOE_CAUSE_SHRINK = AOE_CAUSE_EVENT + 16,
+	AOE_CAUSE_SHRINK = AOE_CAUSE_EVENT + 32,
 	AOE_CAUSE_TARGET,
 	AOE_CAUSE_REMOVED,
 	AOE_CAUSE_NETIF,
 	AOE_CAUSE_MODULE,
+	AOE_CAUSE_TUNABLE,	/* not limited: there are no more than tunables */
 	AOE_CAUSE_END
 };
 
@@ -114,6 +115,7 @@ struct aoe_request {
 	int64_t		ar_length;	/* bytes */
 	uint16_t	ar_cmd;		/* BIO_READ ... */
 	uint16_t	ar_flags;	/* BIO_ORDERED ... */
+	uint8_t		ar_taste;	/* GEOM itself looks at the disk */
 };
 
 /* What a disk is made of. */
@@ -132,17 +134,20 @@ struct aoe_disk_params {
 	char		ad_ident[AOE_DISK_NAME];
 	char		ad_descr[AOE_DISK_NAME];
 	char		ad_physpath[AOE_DISK_NAME];
+	char		ad_lunid[AOE_DISK_NAME];	/* a WWN, or empty */
 };
 
-/* Tunables, as the loader left them. */
+/* Tunables, as the loader left them.  INT64_MIN: a text that is no number. */
 struct aoe_tunables {
 	char		at_iflist[AOE_MAX_NETIFS * AOE_NAME_MAX];
-	int		at_dead_secs;
-	int		at_quarantine_secs;
-	int		at_wc;
-	int		at_beacon_secs;
-	int		at_fail_on_shutdown;
-	int		at_boot_wait_secs;
+	int64_t		at_maxwait;
+	int64_t		at_dead_secs;
+	int64_t		at_quarantine_secs;
+	int64_t		at_wc;
+	int64_t		at_beacon_secs;
+	int64_t		at_fail_on_shutdown;
+	int64_t		at_boot_wait_secs;
+	uint8_t		at_has_dead_secs;	/* it is set, maxwait or not */
 	char		at_boot_targets[AOE_BOOT_TARGETS];
 };
 
@@ -159,6 +164,7 @@ enum aoe_leaf_type {
  */
 int	aoe_rs_module_load(const struct aoe_tunables *tunables);
 void	aoe_rs_module_boot(void);	/* the root is about to be mounted */
+void	aoe_rs_module_booted(void);	/* the root is mounted */
 int	aoe_rs_module_check(void);	/* EBUSY while a disk is open */
 int	aoe_rs_module_unload(void);
 void	aoe_rs_module_shutdown(void);
@@ -207,6 +213,9 @@ uint64_t aoe_shim_counter_fetch(uint32_t counter);
 void	aoe_shim_log_print(uint32_t cause, const char *text, size_t len);
 void	aoe_shim_panic(const char *text, size_t len) __dead2;
 
+/* aoe_module.c */
+int	aoe_shim_fault(void);	/* a step that fails for the tests' sake */
+
 /* aoe_lock.c */
 void	aoe_shim_lock_config(void);
 void	aoe_shim_unlock_config(void);
@@ -241,8 +250,12 @@ void	aoe_shim_time_stop_initiator(void);
 int	aoe_shim_disk_create(struct aoe_cell *cell,
 	    const struct aoe_disk_params *params);
 void	aoe_shim_disk_resize(struct aoe_cell *cell, int64_t mediasize);
+void	aoe_shim_disk_restrict(struct aoe_cell *cell, int can_flush,
+	    int can_delete);				/* no lock may be held */
+void	aoe_shim_disk_set_read_only(struct aoe_cell *cell, int on);
 void	aoe_shim_disk_gone(struct aoe_cell *cell);
 void	aoe_shim_disk_destroy(struct aoe_cell *cell);
+void	aoe_shim_disk_wait_calls(void);		/* sleeps */
 void	aoe_shim_bio_done(struct aoe_cell *cell, uint64_t bio, int error);
 void	aoe_shim_bio_join(struct aoe_cell *cell, uint64_t first, uint64_t bio);
 uint64_t aoe_shim_bio_next(struct aoe_cell *cell, uint64_t bio,
@@ -254,6 +267,10 @@ int	aoe_shim_bio_first(struct aoe_cell *cell, struct aoe_request *request);
 void	aoe_shim_bio_take(struct aoe_cell *cell);
 void	aoe_shim_bio_copy(uint64_t bio, uint32_t offset, struct mbuf *m,
 	    uint32_t from, uint32_t len);
+
+/* aoe_taste.c */
+void	aoe_shim_disk_retaste(struct aoe_cell *cell);
+int	aoe_shim_bio_is_taste(uint64_t bio);
 
 /* aoe_boot.c */
 int	aoe_shim_boot_is_over(void);		/* the root is mounted */

@@ -29,6 +29,7 @@
 
 MALLOC_DECLARE(M_AOE);
 
+struct aoe_nodes;
 struct disk;
 
 /*
@@ -50,16 +51,23 @@ struct aoe_cell {
 	struct bio_queue	ac_done;	/* (m) ended, not yet told */
 	TAILQ_ENTRY(aoe_cell)	ac_work_link;	/* (w) */
 	bool			ac_work_queued;	/* (w) */
-	bool			ac_has_sysctl;	/* (t) */
-	struct sysctl_ctx_list	ac_sysctl;	/* (t) */
+	struct aoe_nodes	*ac_nodes;	/* (t) its sysctl nodes */
 	struct disk		*ac_disk;	/* (t) */
 	char			ac_name[AOE_DISK_NAME];		/* (t) */
 	char			ac_physpath[AOE_DISK_NAME];	/* (t) */
+	char			ac_lunid[AOE_DISK_NAME];	/* (t) */
 };
+
+/* aoe_boot.c */
+void	aoe_boot_init(void);
+void	aoe_boot_fini(void);
 
 /* aoe_cell.c */
 int	aoe_cell_init(void);
 void	aoe_cell_fini(void);
+void	aoe_cell_init_later(struct timeout_task *task, task_fn_t *work);
+void	aoe_cell_work_later(struct timeout_task *task, int ticks);
+void	aoe_cell_cancel_later(struct timeout_task *task);
 
 /* aoe_disk.c */
 void	aoe_disk_read(uint64_t bio, u_int offset, u_int len, char *to);
@@ -117,6 +125,11 @@ void	aoe_reserve_empty(u_int netif);
 
 /* aoe_sysctl.c */
 void	aoe_sysctl_init(void);
+
+/* aoe_taste.c */
+void	aoe_taste_init(void);
+void	aoe_taste_mark(struct bio *bp);
+bool	aoe_taste_is_marked(const struct bio *bp);
 
 /* aoe_time.c */
 void	aoe_time_init(void);

@@ -94,6 +94,12 @@ pub(crate) fn notify_target(kind: &str, vars: &[u8]) {
     }
 }
 
+/// A step of loading or unloading that the module's tests can let fail.
+pub(crate) fn fault() -> Result<(), Errno> {
+    // SAFETY: called while the module is being loaded or unloaded, which the kernel does in one thread.
+    check(unsafe { raw::aoe_shim_fault() })
+}
+
 /// Whether the root file system is mounted.
 pub(crate) fn boot_is_over() -> bool {
     // SAFETY: reads a flag of the kernel.
@@ -162,6 +168,12 @@ pub(crate) fn stop_initiator() {
 pub(crate) fn wait_no_cells(seconds: i32) -> Result<(), Errno> {
     // SAFETY: as for `pause`.
     check(unsafe { raw::aoe_shim_cell_wait_none(seconds) })
+}
+
+/// Waits until nobody is in a call any more by which GEOM opens, closes or lets go of a disk; sleeps.
+pub(crate) fn wait_disk_calls() {
+    // SAFETY: as for `pause`; callers hold no lock.
+    unsafe { raw::aoe_shim_disk_wait_calls() }
 }
 
 /// A network interface that C holds a reference on for us.
@@ -461,6 +473,7 @@ pub(crate) const NO_DISK: aoe_disk_params = aoe_disk_params {
     ad_ident: [0; NAME],
     ad_descr: [0; NAME],
     ad_physpath: [0; NAME],
+    ad_lunid: [0; NAME],
 };
 
 const NAME: usize = raw::AOE_DISK_NAME as usize;

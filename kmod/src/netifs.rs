@@ -4,7 +4,7 @@
 use core::fmt::{self, Display, Write};
 
 use aoe_core::iflist::IfList;
-use aoe_core::limits::MAX_NETIFS;
+use aoe_core::limits::{BEACON_SECS, MAX_NETIFS};
 use aoe_core::{Instant, InterfaceChange, Link, NetifId, iflist};
 
 use crate::boot::{self, Boot};
@@ -27,7 +27,7 @@ pub(crate) struct Config {
 impl Config {
     pub(crate) const fn new() -> Self {
         Self {
-            beacon_secs: 60,
+            beacon_secs: BEACON_SECS,
             closing: false,
             boot: Boot::new(),
             nodes: sysctl::Nodes::NONE,
@@ -56,11 +56,6 @@ impl Netifs {
     /// The listed interfaces, in the order of their numbers.
     pub(crate) fn iter(&self) -> impl Iterator<Item = &Netif> {
         self.0.iter().flatten()
-    }
-
-    /// The name of an interface, filled up with zeros.
-    pub(crate) fn name_bytes(&self, id: NetifId) -> [u8; NAME] {
-        self.get(id).map_or([0; _], Netif::name_bytes)
     }
 
     /// The name of an interface, for people.
@@ -207,6 +202,8 @@ pub(crate) fn set_list(config: &mut Guard<Config>, text: &str) -> Result<(), Err
     change_list(&list);
     if list.is_empty() {
         set_hook(config, false)?;
+        // Nothing could come that is waited for.
+        boot::end(config);
     }
     hub::discover();
     Ok(())
@@ -294,6 +291,8 @@ fn detach(netifs: &mut Guard<Netifs>, id: NetifId) {
 
 fn remove(netifs: &mut Guard<Netifs>, id: NetifId) {
     detach(netifs, id);
+    // As long as the interface has its name here.
+    cell::for_each_in_epoch(|cell| report::events(netifs, cell));
     if let Some(slot) = netifs.0.get_mut(usize::from(id.0)) {
         *slot = None;
     }
@@ -424,11 +423,13 @@ pub(crate) fn depart(ifp: &Ifnet) {
 
 /// Takes everything off the list.
 pub(crate) fn clear(config: &mut Guard<Config>) -> Result<(), Errno> {
+    ffi::fault()?;
     {
         let mut netifs = NETIFS.lock();
         for id in ids() {
             remove(&mut netifs, id);
         }
     }
+    ffi::fault()?;
     set_hook(config, false)
 }

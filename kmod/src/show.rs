@@ -3,7 +3,7 @@
 
 use core::fmt::{self, Display, Write};
 
-use aoe_core::{NetifId, Target};
+use aoe_core::{NetifId, Target, Waiting};
 
 use crate::cell::{self, Guard, NETIFS};
 use crate::netifs::{Config, Netifs};
@@ -35,13 +35,19 @@ pub(crate) fn devices(text: &mut Text<'_>, config: &Guard<Config>) -> fmt::Resul
     let mut result = Ok(());
     let netifs = NETIFS.lock();
     cell::for_each(config, |cell| {
-        let guard = cell.lock();
-        result = result.and_then(|()| device(text, &netifs, &guard.target));
+        let (guard, now) = cell.lock_timed();
+        let waiting = guard.target.waiting(now);
+        result = result.and_then(|()| device(text, &netifs, &guard.target, waiting));
     });
     result
 }
 
-fn device(text: &mut Text<'_>, netifs: &Netifs, target: &Target<'_>) -> fmt::Result {
+fn device(
+    text: &mut Text<'_>,
+    netifs: &Netifs,
+    target: &Target<'_>,
+    waiting: Waiting,
+) -> fmt::Result {
     // Padding works on whole texts, so that the two with parts are made first.
     let mut room = [0; 24];
     let mut name = Text::new(&mut room);
@@ -60,7 +66,14 @@ fn device(text: &mut Text<'_>, netifs: &Netifs, target: &Target<'_>) -> fmt::Res
         let netif = netifs.name(path.netif());
         write!(text, " {netif}>{}={}", path.mac(), path.state())?;
     }
-    Ok(())
+    match waiting.requests {
+        0 => Ok(()),
+        requests => write!(
+            text,
+            "; {requests} requests wait, the oldest for {} s",
+            waiting.oldest_ns / 1_000_000_000
+        ),
+    }
 }
 
 /// `net.aoe.interfaces`.

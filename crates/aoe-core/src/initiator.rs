@@ -1,6 +1,8 @@
 //! The part that all targets share: the interfaces, the discover beacon, and who may become a target.
 
-use crate::limits::{MAX_NETIFS, MAX_TARGETS, MAX_UNIDENTIFIED, SILENT_BEACON_NS, SILENT_NS};
+use crate::limits::{
+    BEACON_SECS, MAX_NETIFS, MAX_TARGETS, MAX_UNIDENTIFIED, SILENT_BEACON_NS, SILENT_NS,
+};
 use crate::target::config_transmit;
 use crate::time::{MS, SEC};
 use crate::{DropReason, Instant, InterfaceChange, Links, NetifId, Received, Transmit};
@@ -104,7 +106,7 @@ impl Initiator {
     #[must_use]
     pub const fn new() -> Self {
         Self {
-            beacon_secs: 60,
+            beacon_secs: BEACON_SECS,
             next_beacon: None,
             follow_ups: [FollowUps::NONE; MAX_NETIFS],
             usable: 0,

@@ -15,6 +15,7 @@ mod more;
 pub mod net;
 pub mod options;
 pub mod pcap;
+pub mod reports;
 mod requests;
 mod watch;
 mod work;

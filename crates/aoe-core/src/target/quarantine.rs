@@ -9,7 +9,8 @@
 //!   sent a good while after the copy: what the target or the path had queued before it has gone by.
 //!   A target that works on several requests at once may, after a stall, take the newest first,
 //!   however much later it was sent: for such a one this proves nothing (simulator seed 2292);
-//! * a long time has passed since the copy could last leave this host; how long, the operator may say.
+//! * a long time has passed since the copy could last leave this host; how long, the operator may say. It
+//!   does not count while the target answers questions and no requests, since it may keep the copy then.
 //!
 //! An interface that goes down may keep frames and send them when it is up again. The caller empties
 //! it before it says so, as far as the driver lets it; what a driver does not give away is the
@@ -18,6 +19,7 @@
 use super::frames::{Frame, FrameState};
 use super::paths::{Path, PathState};
 use super::{Instant, NetifId, Target};
+use crate::limits::QUESTION_ROUNDS;
 use crate::time::{MS, SEC};
 use aoe_wire::MacAddr;
 
@@ -205,7 +207,8 @@ impl Target<'_> {
                 return true;
             }
         }
-        now >= self.expiry(ghost)
+        // While only questions are answered the target may keep the copy for as long as that lasts.
+        self.silent_rounds <= QUESTION_ROUNDS && now >= self.expiry(ghost)
     }
 
     /// Something sent at `proof` or later was answered on this very path: what had left by it before

@@ -9,4 +9,6 @@ mod loss;
 mod memory;
 mod paths;
 mod payload;
+mod reports;
+mod stall;
 mod transfer;

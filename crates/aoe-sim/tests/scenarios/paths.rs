@@ -2,6 +2,7 @@
 //! Several paths, lost paths, no path: I/O goes on, waits, or fails when it is told to.
 
 use crate::common::*;
+use aoe_core::limits::MAX_PATHS;
 
 fn frames_by_netif(world: &World<'_>, command: u8) -> [usize; 2] {
     [0, 1].map(|netif| {
@@ -105,6 +106,41 @@ fn a_path_whose_interface_leaves_is_left_at_once() {
         world.apply(&Fault::NetifUp(0));
         world.run_for(SEC);
         assert_eq!(world.slot(ADDR).unwrap().target().paths().count(), 2);
+    });
+}
+
+/// The numbers of the target's paths with the interface of each.
+fn numbers(world: &World<'_>) -> Vec<(u8, u8)> {
+    let target = world.slot(ADDR).unwrap().target();
+    let list: Vec<(u8, u8)> = target
+        .numbered_paths()
+        .map(|(number, path)| (number, path.netif().0))
+        .collect();
+    // Both ways to read them agree, for every number that there may be.
+    for number in 0..MAX_PATHS as u8 {
+        let netif = target.path(number).map(|path| path.netif().0);
+        let listed = list.iter().find(|(n, _)| *n == number);
+        assert_eq!(netif, listed.map(|(_, netif)| *netif), "{number}");
+    }
+    list
+}
+
+#[test]
+fn a_path_keeps_its_number_when_one_before_it_goes() {
+    scenario(two_paths(Options::simple(1)), |world| {
+        up(world);
+        let before = numbers(world);
+        let [(first, netif), (second, other)] = before[..] else {
+            panic!("{before:?}");
+        };
+        world.apply(&Fault::NetifGone(netif.into()));
+        world.run_for(SEC);
+        assert_eq!(numbers(world), [(second, other)]);
+        assert!(world.slot(ADDR).unwrap().target().path(first).is_none());
+        // The number that is free is the newcomer's.
+        world.apply(&Fault::NetifUp(netif.into()));
+        world.run_for(SEC);
+        assert_eq!(numbers(world), before);
     });
 }
 

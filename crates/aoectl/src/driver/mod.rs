@@ -175,6 +175,7 @@ impl Driver {
             lba,
             sectors: (data.len() / SECTOR_SIZE) as u64,
             ordered: false,
+            wait_secs: 0,
         };
         if entry.target.submit(now(), request).is_err() {
             return Err(data);
