@@ -444,6 +444,8 @@ aoe_shim_net_flaw(uint32_t netif)
 		;
 	else if ((if_getflags(ifp) & IFF_UP) == 0)
 		flaw = AOE_FLAW_DOWN;
+	else if (if_gettype(ifp) == IFT_IEEE8023ADLAG)
+		flaw = AOE_FLAW_PORT;
 	else if (aoe_ifnet_is_deaf(ifp))
 		flaw = AOE_FLAW_DEAF;
 	NET_EPOCH_EXIT(et);

@@ -83,7 +83,8 @@ struct aoe_link {
 enum aoe_flaw {
 	AOE_FLAW_NONE,
 	AOE_FLAW_DOWN,		/* nobody set it up */
-	AOE_FLAW_DEAF		/* its bridge takes the frames to it */
+	AOE_FLAW_DEAF,		/* its bridge takes the frames to it */
+	AOE_FLAW_PORT		/* it became a port of a lagg */
 };
 
 /* What follows the header of a frame. */

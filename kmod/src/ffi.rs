@@ -275,6 +275,8 @@ pub(crate) enum Flaw {
     Down,
     /// It is a member of a bridge that takes the frames to its address.
     Deaf,
+    /// It became a port of a lagg.
+    LaggPort,
 }
 
 pub(crate) fn netif_flaw(id: NetifId) -> Option<Flaw> {
@@ -285,6 +287,7 @@ pub(crate) fn netif_flaw(id: NetifId) -> Option<Flaw> {
     match unsafe { raw::aoe_shim_net_flaw(u32::from(id.0)) } {
         raw::AOE_FLAW_DOWN => Some(Flaw::Down),
         raw::AOE_FLAW_DEAF => Some(Flaw::Deaf),
+        raw::AOE_FLAW_PORT => Some(Flaw::LaggPort),
         _ => None,
     }
 }

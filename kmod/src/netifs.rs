@@ -100,8 +100,8 @@ pub(crate) struct Netif {
     emptying: bool,
     /// When it was found, until it was first seen up.
     found: Option<Instant>,
-    /// It was said that its bridge takes the frames to it.
-    deaf: bool,
+    /// Why it is of no use although it is up, as was said.
+    said: Option<Flaw>,
     /// It was said why it cannot be used.
     unfit: Option<Unfit>,
 }
@@ -115,7 +115,7 @@ impl Netif {
             told: None,
             emptying: false,
             found: None,
-            deaf: false,
+            said: None,
             unfit: None,
         };
         netif.rename(name);
@@ -283,7 +283,7 @@ fn detach(netifs: &mut Guard<Netifs>, id: NetifId) {
         netif.present = false;
         netif.told = None;
         netif.emptying = false;
-        netif.deaf = false;
+        netif.said = None;
         ffi::detach_netif(id);
         tell(netifs, id, InterfaceChange::Gone);
     }
@@ -366,14 +366,17 @@ fn remark(netifs: &mut Guard<Netifs>, id: NetifId) {
     let Some(netif) = netifs.get_mut(id) else {
         return;
     };
-    let deaf = flaw == Some(Flaw::Deaf);
-    if deaf && !netif.deaf {
-        report::netif(
-            netif.name(),
-            &"is a member of a bridge, which takes the frames to it; list the bridge instead",
-        );
+    if netif.said != flaw {
+        match flaw {
+            Some(Flaw::Deaf) => report::netif(
+                netif.name(),
+                &"is a member of a bridge, which takes the frames to it; list the bridge instead",
+            ),
+            Some(Flaw::LaggPort) => report::netif(netif.name(), &Unfit::LaggPort),
+            Some(Flaw::Down) | None => {}
+        }
     }
-    netif.deaf = deaf;
+    netif.said = flaw;
     let Some(found) = netif.found else { return };
     if flaw != Some(Flaw::Down) {
         netif.found = None;

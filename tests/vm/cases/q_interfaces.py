@@ -290,6 +290,23 @@ def member_of_a_bridge_under_load(t):
 
 
 @G.test
+def a_port_of_a_lagg_while_in_use(t):
+    """A port hands what it hears to the lagg. The console says so, and the disk is back when the lagg is gone."""
+    attached(t)
+    job = reader(t)
+    for turn in range(2):
+        t.guest.run("ifconfig lagg0 create laggproto failover laggport em0 up")
+        t.wait_state("down", timeout=30)
+        wait_until("the console says why", lambda: t.console().count(
+            "aoe: em0: is a port of a lagg; list the lagg instead") == turn + 1, 10)
+        t.guest.run("ifconfig lagg0 destroy && ifconfig em0 up")
+        t.wait_state("up", timeout=30)
+        need(job.running(), "the reader ended")
+    reader_is_well(t, job)
+    same(t.leaf("errors"), "0", "errors")
+
+
+@G.test
 def parent_of_a_vlan_has_a_smaller_mtu(t):
     """The kernel leaves the MTU of the vlan as it is then; longer frames would be lost on the way back."""
     seg = t.lab.segments[1]
