@@ -10,6 +10,7 @@ use aoe_core::{Claim, Initiator, InterfaceChange, Transmit};
 use aoe_target::rng::Rng;
 use aoe_target::{Address, Mac, Model, Port, Server};
 
+use crate::activity::Activity;
 use crate::disk::{Disk, DiskHandle, SharedDisk};
 use crate::host::Slot;
 use crate::ledger::{Ledger, Trouble};
@@ -155,6 +156,7 @@ pub struct World<'p> {
     pub log: Option<Vec<Sent>>,
     pcap: Option<Pcap>,
     pub(crate) drops: BTreeMap<&'static str, u64>,
+    pub(crate) activity: Activity,
 }
 
 /// The address of an interface of the initiator.
@@ -250,6 +252,7 @@ impl<'p> World<'p> {
             log: options.log.then(Vec::new),
             pcap: None,
             drops: BTreeMap::new(),
+            activity: Activity::default(),
             options,
         };
         world.build_servers(&mut rng);

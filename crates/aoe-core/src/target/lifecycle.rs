@@ -120,6 +120,9 @@ impl Target<'_> {
         if self.no_path != no_path {
             self.no_path = no_path;
             self.no_path_changed = now;
+            if !no_path {
+                self.stall.watch(now);
+            }
             // It may have been exported anew meanwhile.
             self.writes = Writes::UNKNOWN;
         }
