@@ -95,11 +95,17 @@ aoe_cell_init(void)
 	    taskqueue_thread_enqueue, &aoe_work_queue);
 	aoe_netif_queue = taskqueue_create("aoe_netif", M_WAITOK,
 	    taskqueue_thread_enqueue, &aoe_netif_queue);
-	error = taskqueue_start_threads(&aoe_send_queue,
-	    MIN(mp_ncpus, AOE_SEND_THREADS), PRIBIO, "aoe send");
+	error = aoe_shim_fault();
+	if (error == 0)
+		error = taskqueue_start_threads(&aoe_send_queue,
+		    MIN(mp_ncpus, AOE_SEND_THREADS), PRIBIO, "aoe send");
+	if (error == 0)
+		error = aoe_shim_fault();
 	if (error == 0)
 		error = taskqueue_start_threads(&aoe_work_queue, 1, PWAIT,
 		    "aoe work");
+	if (error == 0)
+		error = aoe_shim_fault();
 	if (error == 0)
 		error = taskqueue_start_threads(&aoe_netif_queue, 1, PWAIT,
 		    "aoe netif");

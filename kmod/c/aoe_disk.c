@@ -62,6 +62,7 @@ aoe_disk_describe(struct bio *bp, struct aoe_request *request)
 	request->ar_length = bp->bio_length;
 	request->ar_cmd = bp->bio_cmd;
 	request->ar_flags = bp->bio_flags;
+	request->ar_taste = aoe_taste_is_marked(bp);
 }
 
 static void
@@ -114,6 +115,7 @@ aoe_disk_strategy(struct bio *bp)
 		return;
 	}
 	SDT_PROBE3(aoe, , , submit, bp, cell->ac_shelf, cell->ac_slot);
+	aoe_taste_mark(bp);
 	aoe_disk_describe(bp, &request);
 	priority = aoe_disk_set_priority(MIN(curthread->td_base_pri, PRIBIO));
 	NET_EPOCH_ENTER(et);
@@ -254,6 +256,48 @@ void
 aoe_shim_disk_gone(struct aoe_cell *cell)
 {
 	disk_gone(cell->ac_disk);
+}
+
+/*
+ * Called by GEOM, with the topology locked: it looks at the flag when a disk
+ * that nobody has open is opened for writing.
+ */
+static void
+aoe_disk_protect(void *arg, int flag)
+{
+	struct disk *dp = arg;
+
+	if (flag != EV_CANCEL)
+		dp->d_flags |= DISKFLAG_WRITE_PROTECT;
+}
+
+static void
+aoe_disk_unprotect(void *arg, int flag)
+{
+	struct disk *dp = arg;
+
+	if (flag != EV_CANCEL)
+		dp->d_flags &= ~DISKFLAG_WRITE_PROTECT;
+}
+
+/* Whether an open for writing gives EROFS from now on. */
+void
+aoe_shim_disk_set_read_only(struct aoe_cell *cell, int on)
+{
+	g_post_event(on ? aoe_disk_protect : aoe_disk_unprotect, cell->ac_disk,
+	    M_WAITOK, cell->ac_disk, NULL);
+}
+
+/*
+ * Waits until nobody is in the functions above by which GEOM opens, closes and
+ * lets go of a disk: it calls them with the topology locked.  The caller has
+ * made sure that none is called any more.
+ */
+void
+aoe_shim_disk_wait_calls(void)
+{
+	g_topology_lock();
+	g_topology_unlock();
 }
 
 /* Only after aoe_rs_disk_gone(). */

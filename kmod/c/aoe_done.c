@@ -73,8 +73,11 @@ aoe_done_init(void)
 		done->ad_queue = taskqueue_create("aoe_done", M_WAITOK,
 		    taskqueue_thread_enqueue, &done->ad_queue);
 		CPU_SETOF(cpu, &mask);
-		error = taskqueue_start_threads_cpuset(&done->ad_queue, 1,
-		    PI_SOFT, &mask, "aoe done %d", cpu);
+		error = aoe_shim_fault();
+		if (error == 0)
+			error = taskqueue_start_threads_cpuset(
+			    &done->ad_queue, 1, PI_SOFT, &mask, "aoe done %d",
+			    cpu);
 		if (error != 0)
 			break;
 	}

@@ -124,7 +124,10 @@ aoe_net_input(struct mbuf **mp, struct ifnet *ifp, int flags __unused,
 	return (PFIL_CONSUMED);
 }
 
-/* Links the hook, or takes it out and waits until nobody is inside. */
+/*
+ * Links the hook, or takes it out and waits until nobody is inside.  Somebody
+ * may have done either by hand, with pfilctl(8).
+ */
 int
 aoe_shim_net_hook(int on)
 {
@@ -140,6 +143,8 @@ aoe_shim_net_hook(int on)
 	args.pa_head = V_link_pfil_head;
 	error = pfil_link(&args);
 	CURVNET_RESTORE();
+	if (error == (on ? EEXIST : ENOENT))
+		error = 0;
 	if (!on)
 		NET_EPOCH_WAIT();
 	return (error);
@@ -439,6 +444,8 @@ aoe_shim_net_flaw(uint32_t netif)
 		;
 	else if ((if_getflags(ifp) & IFF_UP) == 0)
 		flaw = AOE_FLAW_DOWN;
+	else if (if_gettype(ifp) == IFT_IEEE8023ADLAG)
+		flaw = AOE_FLAW_PORT;
 	else if (aoe_ifnet_is_deaf(ifp))
 		flaw = AOE_FLAW_DEAF;
 	NET_EPOCH_EXIT(et);

@@ -83,7 +83,8 @@ struct aoe_link {
 enum aoe_flaw {
 	AOE_FLAW_NONE,
 	AOE_FLAW_DOWN,		/* nobody set it up */
-	AOE_FLAW_DEAF		/* its bridge takes the frames to it */
+	AOE_FLAW_DEAF,		/* its bridge takes the frames to it */
+	AOE_FLAW_PORT		/* it became a port of a lagg */
 };
 
 /* What follows the header of a frame. */
@@ -115,6 +116,7 @@ struct aoe_request {
 	int64_t		ar_length;	/* bytes */
 	uint16_t	ar_cmd;		/* BIO_READ ... */
 	uint16_t	ar_flags;	/* BIO_ORDERED ... */
+	uint8_t		ar_taste;	/* GEOM itself looks at the disk */
 };
 
 /* What a disk is made of. */
@@ -163,6 +165,7 @@ enum aoe_leaf_type {
  */
 int	aoe_rs_module_load(const struct aoe_tunables *tunables);
 void	aoe_rs_module_boot(void);	/* the root is about to be mounted */
+void	aoe_rs_module_booted(void);	/* the root is mounted */
 int	aoe_rs_module_check(void);	/* EBUSY while a disk is open */
 int	aoe_rs_module_unload(void);
 void	aoe_rs_module_shutdown(void);
@@ -211,6 +214,9 @@ uint64_t aoe_shim_counter_fetch(uint32_t counter);
 void	aoe_shim_log_print(uint32_t cause, const char *text, size_t len);
 void	aoe_shim_panic(const char *text, size_t len) __dead2;
 
+/* aoe_module.c */
+int	aoe_shim_fault(void);	/* a step that fails for the tests' sake */
+
 /* aoe_lock.c */
 void	aoe_shim_lock_config(void);
 void	aoe_shim_unlock_config(void);
@@ -247,8 +253,10 @@ int	aoe_shim_disk_create(struct aoe_cell *cell,
 void	aoe_shim_disk_resize(struct aoe_cell *cell, int64_t mediasize);
 void	aoe_shim_disk_restrict(struct aoe_cell *cell, int can_flush,
 	    int can_delete);				/* no lock may be held */
+void	aoe_shim_disk_set_read_only(struct aoe_cell *cell, int on);
 void	aoe_shim_disk_gone(struct aoe_cell *cell);
 void	aoe_shim_disk_destroy(struct aoe_cell *cell);
+void	aoe_shim_disk_wait_calls(void);		/* sleeps */
 void	aoe_shim_bio_done(struct aoe_cell *cell, uint64_t bio, int error);
 void	aoe_shim_bio_join(struct aoe_cell *cell, uint64_t first, uint64_t bio);
 uint64_t aoe_shim_bio_next(struct aoe_cell *cell, uint64_t bio,
@@ -260,6 +268,10 @@ int	aoe_shim_bio_first(struct aoe_cell *cell, struct aoe_request *request);
 void	aoe_shim_bio_take(struct aoe_cell *cell);
 void	aoe_shim_bio_copy(uint64_t bio, uint32_t offset, struct mbuf *m,
 	    uint32_t from, uint32_t len);
+
+/* aoe_taste.c */
+void	aoe_shim_disk_retaste(struct aoe_cell *cell);
+int	aoe_shim_bio_is_taste(uint64_t bio);
 
 /* aoe_boot.c */
 int	aoe_shim_boot_is_over(void);		/* the root is mounted */

@@ -58,6 +58,10 @@ struct aoe_cell {
 	char			ac_lunid[AOE_DISK_NAME];	/* (t) */
 };
 
+/* aoe_boot.c */
+void	aoe_boot_init(void);
+void	aoe_boot_fini(void);
+
 /* aoe_cell.c */
 int	aoe_cell_init(void);
 void	aoe_cell_fini(void);
@@ -121,6 +125,11 @@ void	aoe_reserve_empty(u_int netif);
 
 /* aoe_sysctl.c */
 void	aoe_sysctl_init(void);
+
+/* aoe_taste.c */
+void	aoe_taste_init(void);
+void	aoe_taste_mark(struct bio *bp);
+bool	aoe_taste_is_marked(const struct bio *bp);
 
 /* aoe_time.c */
 void	aoe_time_init(void);

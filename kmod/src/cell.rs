@@ -2,6 +2,7 @@
 //! Locks, and the targets behind them.
 #![allow(unsafe_code)]
 
+mod kept;
 mod memory;
 mod table;
 
@@ -20,6 +21,7 @@ use crate::ffi::{self, Errno, Mbuf, Owner, raw};
 use crate::hub::Hub;
 use crate::netifs::{Config, Netifs};
 
+pub(crate) use kept::{Awaited, Epoch, LastCall, WorkThread};
 pub(crate) use memory::{Buffer, give_io_back, take_io_storage};
 use memory::{give_back, give_target_back, take};
 pub(crate) use table::{find, for_each, for_each_in_epoch, list, unlist};
@@ -95,29 +97,6 @@ pub(crate) static HUB: Guarded<Hub> = Guarded {
     value: UnsafeCell::new(Hub::new()),
 };
 
-/// Proof that the caller is in the net epoch: targets found now stay until it ends.
-pub(crate) struct Epoch<'e>(PhantomData<&'e ()>);
-
-impl Epoch<'_> {
-    /// # Safety
-    /// The caller must be in the net epoch for the lifetime of the value.
-    pub(crate) const unsafe fn entered() -> Self {
-        Self(PhantomData)
-    }
-
-    /// Calls `body` in the net epoch, where nothing may sleep.
-    pub(crate) fn run(mut body: &mut dyn FnMut(&Epoch<'_>)) {
-        type Body<'b> = &'b mut dyn FnMut(&Epoch<'_>);
-        unsafe extern "C" fn inside(body: *mut core::ffi::c_void) {
-            // SAFETY: C hands back the pointer given to it below, and is in the epoch.
-            let (body, epoch) = unsafe { (&mut *body.cast::<Body<'_>>(), Epoch::entered()) };
-            body(&epoch);
-        }
-        // SAFETY: C calls the function once, before it returns.
-        unsafe { raw::aoe_shim_epoch_run(Some(inside), (&raw mut body).cast()) }
-    }
-}
-
 /// A target's timer is not set for sooner than this. While answers come the deadline moves on with each,
 /// and going off only to find that costs a processor more than it is worth to a frame that is lost alone:
 /// of others the answers to later frames tell.
@@ -149,6 +128,15 @@ pub(crate) struct Inner {
     pub(crate) shown_sectors: u64,
     /// The disk is open.
     pub(crate) open: bool,
+    /// The machine waits for its disk when it boots.
+    pub(crate) boot_target: bool,
+    /// GEOM looked at the disk and got no answer. Until something is answered it gets none at once.
+    pub(crate) taste_failed: bool,
+    /// The work thread is to let GEOM look at the disk again.
+    pub(crate) retaste: bool,
+    /// Opens for writing are refused, and the work thread has yet to tell GEOM so.
+    pub(crate) read_only: bool,
+    pub(crate) read_only_news: bool,
     /// It is being removed: no timer is armed, nothing is opened.
     pub(crate) closing: bool,
     /// The work thread is to remove it.
@@ -232,6 +220,11 @@ impl Cell {
                 disk: Disk::None,
                 shown_sectors: 0,
                 open: false,
+                boot_target: false,
+                taste_failed: false,
+                retaste: false,
+                read_only: false,
+                read_only_news: false,
                 closing: false,
                 remove: false,
                 broken: false,
@@ -244,17 +237,6 @@ impl Cell {
                 untold: false,
             }));
         }
-    }
-
-    /// The target behind a pointer that C was given.
-    ///
-    /// # Safety
-    /// `rs` must come from C, which had it from [`Cell::try_new`], and the target must stay for
-    /// the lifetime: the caller is in the net epoch, or holds the configuration, or C waits for
-    /// the call to end before the target is destroyed.
-    pub(crate) unsafe fn from_raw<'a>(rs: *mut core::ffi::c_void) -> &'a Self {
-        // SAFETY: as the caller says.
-        unsafe { &*rs.cast::<Self>() }
     }
 
     pub(crate) const fn addr(&self) -> TargetAddr {
@@ -278,53 +260,56 @@ impl Cell {
         (guard, now)
     }
 
-    /// Asks the work thread to look at this target.
-    pub(crate) fn ask_work(&self) {
-        // SAFETY: the C half exists as long as this one.
-        unsafe { raw::aoe_shim_cell_work(self.shim.as_ptr()) }
-    }
-
-    /// Asks a thread of the module to go on sending.
-    pub(crate) fn ask_send(&self) {
-        // SAFETY: the C half exists as long as this one.
-        unsafe { raw::aoe_shim_cell_send(self.shim.as_ptr()) }
-    }
-
     /// The owner of this target's sysctl nodes.
     pub(crate) const fn owner(&self) -> Owner {
         // SAFETY: the nodes are removed in `Unlisted::destroy`, before the C half.
         unsafe { Owner::cell(self.shim) }
     }
 
-    /// Makes the disk; in the work thread only.
-    pub(crate) fn create_disk(&self, params: &raw::aoe_disk_params) -> Result<(), Errno> {
+    /// Makes the disk.
+    pub(crate) fn create_disk(
+        &self,
+        params: &raw::aoe_disk_params,
+        _here: &WorkThread,
+    ) -> Result<(), Errno> {
         // SAFETY: in the work thread; C copies what it keeps.
         ffi::check(unsafe { raw::aoe_shim_disk_create(self.shim.as_ptr(), params) })
     }
 
-    /// Tells GEOM another size; in the work thread only, while the disk is shown.
-    pub(crate) fn resize_disk(&self, bytes: i64) {
+    /// Tells GEOM another size, while the disk is shown.
+    pub(crate) fn resize_disk(&self, bytes: i64, _here: &WorkThread) {
         // SAFETY: in the work thread, and the disk was created.
         unsafe { raw::aoe_shim_disk_resize(self.shim.as_ptr(), bytes) }
     }
 
-    /// Tells GEOM what the disk cannot do any more; in the work thread only, without locks, while
-    /// the disk is shown.
-    pub(crate) fn restrict_disk(&self, can_flush: bool, can_delete: bool) {
+    /// Tells GEOM what the disk cannot do any more; without locks, while the disk is shown.
+    pub(crate) fn restrict_disk(&self, can_flush: bool, can_delete: bool, _here: &WorkThread) {
         // SAFETY: in the work thread, and the disk was created.
         unsafe {
             raw::aoe_shim_disk_restrict(self.shim.as_ptr(), can_flush.into(), can_delete.into());
         }
     }
 
-    /// Withdraws the disk; in the work thread only.
-    pub(crate) fn withdraw_disk(&self) {
+    /// Tells GEOM whether the disk may be opened for writing, while it is shown.
+    pub(crate) fn set_disk_read_only(&self, on: bool, _here: &WorkThread) {
+        // SAFETY: in the work thread, and the disk was created.
+        unsafe { raw::aoe_shim_disk_set_read_only(self.shim.as_ptr(), i32::from(on)) }
+    }
+
+    /// Lets GEOM look at the disk again, unless it is in use, while it is shown.
+    pub(crate) fn retaste_disk(&self, _here: &WorkThread) {
+        // SAFETY: in the work thread, and the disk was created.
+        unsafe { raw::aoe_shim_disk_retaste(self.shim.as_ptr()) }
+    }
+
+    /// Withdraws the disk.
+    pub(crate) fn withdraw_disk(&self, _here: &WorkThread) {
         // SAFETY: in the work thread, and the disk was created.
         unsafe { raw::aoe_shim_disk_gone(self.shim.as_ptr()) }
     }
 
-    /// Frees the disk; in the work thread only, after GEOM said that it is gone.
-    pub(crate) fn destroy_disk(&self) {
+    /// Frees the disk, after GEOM said that it is gone.
+    pub(crate) fn destroy_disk(&self, _here: &WorkThread) {
         // SAFETY: in the work thread, and `aoe_rs_disk_gone` was called.
         unsafe { raw::aoe_shim_disk_destroy(self.shim.as_ptr()) }
     }
@@ -348,8 +333,9 @@ impl Cell {
 pub(crate) struct Unlisted(NonNull<Cell>);
 
 impl Unlisted {
-    /// Ends the target. Sleeps, and must be called without any lock.
-    pub(crate) fn destroy(self) {
+    /// Ends the target. Sleeps, and must be called without any lock. No reference to the target outlives
+    /// the work thread's proof.
+    pub(crate) fn destroy(self, _here: WorkThread) {
         let place = self.0.as_ptr();
         // SAFETY: the cell exists until the end of this function.
         let shim = unsafe { (*place).shim.as_ptr() };
@@ -401,6 +387,18 @@ impl Drop for CellGuard<'_> {
 impl<'a> CellGuard<'a> {
     pub(crate) const fn cell(&self) -> &'a Cell {
         self.cell
+    }
+
+    /// Asks the work thread to look at this target. It may end the target as soon as the lock is free.
+    pub(crate) fn ask_work(&self) {
+        // SAFETY: the lock is held, which who ends the target takes first.
+        unsafe { raw::aoe_shim_cell_work(self.cell.shim.as_ptr()) }
+    }
+
+    /// Asks a thread of the module to go on sending.
+    pub(crate) fn ask_send(&self) {
+        // SAFETY: the lock is held, which who ends the target takes first.
+        unsafe { raw::aoe_shim_cell_send(self.cell.shim.as_ptr()) }
     }
 
     /// The time. Two processors' clocks may differ by a little: for one target it never goes back.
@@ -514,6 +512,12 @@ impl<'a> CellGuard<'a> {
         (length, (next != 0).then_some(next))
     }
 
+    /// Whether GEOM itself looks at the disk with this request.
+    pub(crate) fn is_taste(&mut self, bio: u64) -> bool {
+        // SAFETY: the lock is held, and the request has not ended.
+        unsafe { raw::aoe_shim_bio_is_taste(bio) != 0 }
+    }
+
     /// Tells GEOM of the requests that ended, without the lock. No other may be held.
     pub(crate) fn tell(mut self) {
         if core::mem::take(&mut self.untold) {
@@ -547,6 +551,7 @@ impl<'a> CellGuard<'a> {
             ar_length: 0,
             ar_cmd: 0,
             ar_flags: 0,
+            ar_taste: 0,
         };
         // SAFETY: the lock is held; C fills the structure when it returns a request.
         let some =

@@ -94,6 +94,12 @@ pub(crate) fn notify_target(kind: &str, vars: &[u8]) {
     }
 }
 
+/// A step of loading or unloading that the module's tests can let fail.
+pub(crate) fn fault() -> Result<(), Errno> {
+    // SAFETY: called while the module is being loaded or unloaded, which the kernel does in one thread.
+    check(unsafe { raw::aoe_shim_fault() })
+}
+
 /// Whether the root file system is mounted.
 pub(crate) fn boot_is_over() -> bool {
     // SAFETY: reads a flag of the kernel.
@@ -162,6 +168,12 @@ pub(crate) fn stop_initiator() {
 pub(crate) fn wait_no_cells(seconds: i32) -> Result<(), Errno> {
     // SAFETY: as for `pause`.
     check(unsafe { raw::aoe_shim_cell_wait_none(seconds) })
+}
+
+/// Waits until nobody is in a call any more by which GEOM opens, closes or lets go of a disk; sleeps.
+pub(crate) fn wait_disk_calls() {
+    // SAFETY: as for `pause`; callers hold no lock.
+    unsafe { raw::aoe_shim_disk_wait_calls() }
 }
 
 /// A network interface that C holds a reference on for us.
@@ -263,6 +275,8 @@ pub(crate) enum Flaw {
     Down,
     /// It is a member of a bridge that takes the frames to its address.
     Deaf,
+    /// It became a port of a lagg.
+    LaggPort,
 }
 
 pub(crate) fn netif_flaw(id: NetifId) -> Option<Flaw> {
@@ -273,6 +287,7 @@ pub(crate) fn netif_flaw(id: NetifId) -> Option<Flaw> {
     match unsafe { raw::aoe_shim_net_flaw(u32::from(id.0)) } {
         raw::AOE_FLAW_DOWN => Some(Flaw::Down),
         raw::AOE_FLAW_DEAF => Some(Flaw::Deaf),
+        raw::AOE_FLAW_PORT => Some(Flaw::LaggPort),
         _ => None,
     }
 }

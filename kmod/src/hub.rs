@@ -157,7 +157,7 @@ pub(crate) fn set_watch(on: bool) {
     drive(guard);
 }
 
-/// Stops the timer for good; sleeps.
+/// Stops the timer for good; sleeps. Nothing of it can fail, and nothing undoes it.
 pub(crate) fn close() {
     HUB.lock().closing = true;
     ffi::stop_initiator();

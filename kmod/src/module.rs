@@ -7,11 +7,12 @@ use aoe_core::limits::{BEACON_SECS, BOOT_WAIT_SECS, QUARANTINE_SECS};
 use aoe_core::{Tunables, addrlist, settings};
 
 use crate::boot;
-use crate::cell::{self, CONFIG, Cell, Guard, HUB};
+use crate::cell::{self, CONFIG, Cell, Guard, HUB, NETIFS};
 use crate::drive::drive;
 use crate::ffi::raw::aoe_tunables;
 use crate::ffi::{self, Errno, errno};
 use crate::netifs::{self, Config};
+use crate::text::Text;
 use crate::{hub, report, sysctl};
 
 /// GEOM tastes new disks, which holds them open for a moment. An unload waits for so long.
@@ -20,8 +21,13 @@ const TASTE_STEP_MSECS: u32 = 20;
 /// When the machine goes down, a request that has been unanswered for so long fails: as long as da(4) waits
 /// for a disk. Disks that spin up answer within this time.
 pub(crate) const SHUTDOWN_STALL_NS: u64 = 60_000_000_000;
+/// Room for the list of interfaces, each with a separator.
+const LIST: usize = (netifs::NAME + 1) * aoe_core::limits::MAX_NETIFS;
 /// How long an unload waits for the targets to go. Nothing is open then, so it is a moment.
 const GONE_SECS: i32 = 60;
+
+/// How long targets may take that leave while an unload is given up.
+const LEAVE_SECS: i32 = 2;
 
 /// Disks are not opened any more.
 static CLOSING: AtomicBool = AtomicBool::new(false);
@@ -47,7 +53,7 @@ pub(crate) fn set_fail_on_shutdown(on: bool) {
     FAIL_ON_SHUTDOWN.store(on, Ordering::Release);
 }
 
-/// Starts, with what the loader was told.
+/// Starts, with what the loader was told. What fails leaves nothing behind.
 pub(crate) fn load(iflist: &str, boot_targets: &str, tunables: &aoe_tunables) -> Result<(), Errno> {
     let set = tunables;
     let mut config = CONFIG.lock();
@@ -69,7 +75,6 @@ pub(crate) fn load(iflist: &str, boot_targets: &str, tunables: &aoe_tunables) ->
         settings::boot_wait_secs,
         BOOT_WAIT_SECS,
     );
-    hub::set_beacon_secs(config.beacon_secs);
     HUB.lock().tunables = target_tunables(set);
     match addrlist::parse(boot_targets) {
         Ok(list) => config.boot.targets = list,
@@ -78,10 +83,18 @@ pub(crate) fn load(iflist: &str, boot_targets: &str, tunables: &aoe_tunables) ->
         )),
     }
     sysctl::create(&mut config)?;
-    if netifs::set_list(&mut config, iflist).is_err() {
-        report::tunable(format_args!(
+    ffi::fault()?;
+    // From here on nothing fails: timers and interfaces come last.
+    boot::load();
+    hub::set_beacon_secs(config.beacon_secs);
+    match netifs::set_list(&mut config, iflist) {
+        Ok(()) => {}
+        Err(errno::EINVAL) => report::tunable(format_args!(
             "net.aoe.iflist=\"{iflist}\" is not valid; ignored"
-        ));
+        )),
+        Err(errno) => report::module(format_args!(
+            "net.aoe.iflist=\"{iflist}\" cannot be used, error {errno}"
+        )),
     }
     Ok(())
 }
@@ -138,54 +151,92 @@ pub(crate) fn check() -> Result<(), Errno> {
     Ok(())
 }
 
-/// Takes everything down, unless a disk is open. On success nothing runs any more.
+/// Takes everything down, unless a disk is open. On success nothing runs any more; on an error the module
+/// works on.
 pub(crate) fn unload() -> Result<(), Errno> {
     check()?;
+    ffi::fault()?;
+    let mut room = [0; LIST];
+    let mut list = Text::new(&mut room);
+    close_gate(&mut list)?;
+    if let Err(errno) = take_down() {
+        reopen(core::str::from_utf8(list.as_bytes()).unwrap_or(""));
+        return Err(errno);
+    }
+    boot::end(&mut CONFIG.lock());
+    hub::close();
+    Ok(())
+}
+
+/// Disks are not opened from here on, and nothing new is taken on. Writes down which interfaces are listed.
+fn close_gate(list: &mut Text<'_>) -> Result<(), Errno> {
+    let mut config = CONFIG.lock();
+    CLOSING.store(true, Ordering::Release);
+    // An open that had passed the gate by then has set its mark under the target's lock.
+    if any_open(&config) {
+        CLOSING.store(false, Ordering::Release);
+        return Err(errno::EBUSY);
+    }
+    config.closing = true;
+    // Text has no error but being full, and the list was read from one that is no longer.
+    let _ = NETIFS.lock().write_list(list);
+    Ok(())
+}
+
+/// Takes the interfaces and the targets away.
+fn take_down() -> Result<(), Errno> {
     {
         let mut config = CONFIG.lock();
-        CLOSING.store(true, Ordering::Release);
-        // An open that had passed the gate by then has set its mark under the target's lock.
-        if any_open(&config) {
-            CLOSING.store(false, Ordering::Release);
-            return Err(errno::EBUSY);
-        }
-        config.closing = true;
-        boot::end(&mut config);
         netifs::clear(&mut config)?;
+        ffi::fault()?;
         cell::for_each(&config, request_removal);
     }
-    hub::close();
+    ffi::fault()?;
     ffi::wait_no_cells(GONE_SECS).map_err(|_| {
-        report::module(format_args!(
-            "targets do not go; still loaded, without interfaces"
-        ));
+        report::module(format_args!("targets do not go; still loaded"));
         errno::EBUSY
-    })
+    })?;
+    // GEOM's thread may not be back from the call by which it let go of the last disk.
+    ffi::wait_disk_calls();
+    Ok(())
+}
+
+/// Undoes [`close_gate`] and what [`take_down`] did: targets that were removed are found again, once those
+/// that are on their way out do not answer for their addresses any more.
+fn reopen(list: &str) {
+    let _ = ffi::wait_no_cells(LEAVE_SECS);
+    let mut config = CONFIG.lock();
+    config.closing = false;
+    CLOSING.store(false, Ordering::Release);
+    if let Err(errno) = netifs::set_list(&mut config, list) {
+        report::module(format_args!(
+            "not unloaded, and net.aoe.iflist=\"{list}\" cannot be used again, error {errno}"
+        ));
+    }
 }
 
 /// Lets the work thread remove a target.
 pub(crate) fn request_removal(cell: &Cell) {
-    cell.lock().remove = true;
-    cell.ask_work();
+    let mut guard = cell.lock();
+    guard.remove = true;
+    guard.ask_work();
 }
 
 /// Has the work thread remove a target whose disk is not open. From here on nobody opens it.
 pub(crate) fn remove_unused(cell: &Cell) -> Result<(), Errno> {
-    {
-        let mut guard = cell.lock();
-        if guard.open {
-            return Err(errno::EBUSY);
-        }
-        guard.closing = true;
-        guard.remove = true;
+    let mut guard = cell.lock();
+    if guard.open {
+        return Err(errno::EBUSY);
     }
-    cell.ask_work();
+    guard.closing = true;
+    guard.remove = true;
+    guard.ask_work();
     Ok(())
 }
 
-/// The machine goes down; called again every second from then on. Disks stay, since file systems, mirrors
-/// and swap have yet to let go; but what waits for a target that is away now fails, or the machine would
-/// wait too.
+/// The machine goes down; called again every second from then on. Disks stay, since file systems, mirrors and
+/// swap have yet to let go; but what waits for a target that is away now fails, or the machine would wait too.
+/// So does what a target that is there has left unanswered for long.
 pub(crate) fn shutdown() {
     if fail_on_shutdown() {
         SHUTTING_DOWN.store(true, Ordering::Release);

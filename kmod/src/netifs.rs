@@ -100,8 +100,8 @@ pub(crate) struct Netif {
     emptying: bool,
     /// When it was found, until it was first seen up.
     found: Option<Instant>,
-    /// It was said that its bridge takes the frames to it.
-    deaf: bool,
+    /// Why it is of no use although it is up, as was said.
+    said: Option<Flaw>,
     /// It was said why it cannot be used.
     unfit: Option<Unfit>,
 }
@@ -115,7 +115,7 @@ impl Netif {
             told: None,
             emptying: false,
             found: None,
-            deaf: false,
+            said: None,
             unfit: None,
         };
         netif.rename(name);
@@ -202,6 +202,8 @@ pub(crate) fn set_list(config: &mut Guard<Config>, text: &str) -> Result<(), Err
     change_list(&list);
     if list.is_empty() {
         set_hook(config, false)?;
+        // Nothing could come that is waited for.
+        boot::end(config);
     }
     hub::discover();
     Ok(())
@@ -281,7 +283,7 @@ fn detach(netifs: &mut Guard<Netifs>, id: NetifId) {
         netif.present = false;
         netif.told = None;
         netif.emptying = false;
-        netif.deaf = false;
+        netif.said = None;
         ffi::detach_netif(id);
         tell(netifs, id, InterfaceChange::Gone);
     }
@@ -368,14 +370,17 @@ fn remark(netifs: &mut Guard<Netifs>, id: NetifId) {
     let Some(netif) = netifs.get_mut(id) else {
         return;
     };
-    let deaf = flaw == Some(Flaw::Deaf);
-    if deaf && !netif.deaf {
-        report::netif(
-            netif.name(),
-            &"is a member of a bridge, which takes the frames to it; list the bridge instead",
-        );
+    if netif.said != flaw {
+        match flaw {
+            Some(Flaw::Deaf) => report::netif(
+                netif.name(),
+                &"is a member of a bridge, which takes the frames to it; list the bridge instead",
+            ),
+            Some(Flaw::LaggPort) => report::netif(netif.name(), &Unfit::LaggPort),
+            Some(Flaw::Down) | None => {}
+        }
     }
-    netif.deaf = deaf;
+    netif.said = flaw;
     let Some(found) = netif.found else { return };
     if flaw != Some(Flaw::Down) {
         netif.found = None;
@@ -425,6 +430,7 @@ pub(crate) fn depart(ifp: &Ifnet) {
 
 /// Takes everything off the list. The targets go, too, so that nothing is reported of their paths.
 pub(crate) fn clear(config: &mut Guard<Config>) -> Result<(), Errno> {
+    ffi::fault()?;
     {
         let mut netifs = NETIFS.lock();
         for id in ids() {
@@ -432,5 +438,6 @@ pub(crate) fn clear(config: &mut Guard<Config>) -> Result<(), Errno> {
             forget(&mut netifs, id);
         }
     }
+    ffi::fault()?;
     set_hook(config, false)
 }

@@ -98,6 +98,12 @@ pub const WAITING_NS: u64 = SEC;
 /// A target that answers questions and leaves a request unanswered for so long is reported. Disks that spin up
 /// are slower now and then, but nothing else that is well.
 pub const STALL_REPORT_NS: u64 = 10 * SEC;
+/// How many times longer a request with a limit of its own waits for a target that answers questions than for
+/// one that is silent: the disk may have to spin up, for half a minute, behind others that do.
+pub const PATIENCE_WITH_SLOW: u8 = 6;
+/// Seconds for which GEOM's own look at a disk, on which the whole machine may wait, is held for a silent
+/// target: longer than a switch takes to forward after a link came up, or a target to restart its service.
+pub const TASTE_SECS: u8 = 10;
 /// Most seconds between two reads that ask a dead target whether it carries out requests again.
 pub const MAX_TRIAL_SECS: u8 = 10;
 /// Least time between two IDENTIFYs that announcements can provoke.
@@ -112,6 +118,9 @@ pub const CONFLICT_FORGET_NS: u64 = 180 * SEC;
 pub const REIDENTIFY_NS: u64 = 60 * SEC;
 /// A target that was never identified is forgotten after so many unanswered IDENTIFYs.
 pub const IDENTIFY_TRIES: u8 = 10;
+/// Writes that fail one after the other, the last one refused without a reason, after which a target that
+/// took others before is called read-only. One alone may be a bad sector, or a file that found no room.
+pub const READ_ONLY_AFTER: u8 = 3;
 /// A frame refused with a busy status is sent again after this time.
 pub const BUSY_RETRY_NS: u64 = 50 * MS;
 /// How often a frame may be refused, for a reason that can pass, before its request fails.

@@ -44,8 +44,10 @@ pub struct Request {
     /// A full barrier: everything accepted earlier completes before it starts, and nothing accepted
     /// later starts before it completes.
     pub ordered: bool,
-    /// Seconds after which it fails if it was not done; 0: it waits as [`crate::Tunables`] say. For
-    /// requests that somebody waits for who must not be held for ever, whatever the operator decided.
+    /// Seconds after which it fails while no path of the target answers, and
+    /// [`crate::limits::PATIENCE_WITH_SLOW`] times as many after which it fails anyway; 0: it waits as
+    /// [`crate::Tunables`] say. For requests that somebody waits for who must not be held for ever, whatever
+    /// the operator decided.
     pub wait_secs: u8,
 }
 

@@ -12,6 +12,7 @@ impl World<'_> {
     pub fn apply(&mut self, fault: &Fault) {
         self.last_fault = self.last_fault.max(self.now);
         self.disturbed |= *fault != Fault::Calm;
+        self.allow_timers();
         match *fault {
             Fault::Conditions(segment, to_target, to_host) => {
                 if let Some(segment) = self.segments.get_mut(segment) {

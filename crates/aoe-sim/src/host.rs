@@ -12,7 +12,7 @@ use aoe_wire::{ATA_HEADER_LEN, HEADER_LEN, Header, MIN_FRAME_LEN, MacAddr, Targe
 
 use crate::ledger::Open;
 use crate::memory::Loan;
-use crate::options::{Plant, US};
+use crate::options::{MS, Plant, US};
 use crate::reports::Reports;
 use crate::world::{Addr, Netif, What, World};
 
@@ -167,6 +167,7 @@ impl<'p> World<'p> {
         if self.initiator.note_answer(now, id) {
             self.drain_initiator();
         }
+        self.count_received(addr);
         if !self.slots.contains_key(&addr) && (self.ending || !self.admit(addr, &received)) {
             return;
         }
@@ -233,6 +234,7 @@ impl<'p> World<'p> {
                         reports: Reports::new(),
                     },
                 );
+                self.count_admitted();
                 true
             }
         }
@@ -360,6 +362,7 @@ impl<'p> World<'p> {
                 break;
             };
             frames += 1;
+            self.count_sent(addr);
             self.watch_out(addr, &transmit);
             self.borrow_data(addr, transmit);
         }
@@ -411,10 +414,14 @@ impl<'p> World<'p> {
             return;
         }
         let late = self.hesitate(self.options.host.timer_delay);
+        let eager = self.planted(Plant::EagerTimer);
         let Some(slot) = self.slots.get_mut(&addr) else {
             return;
         };
-        let wanted = slot.target.poll_timeout().map(Instant::as_nanos);
+        let mut wanted = slot.target.poll_timeout().map(Instant::as_nanos);
+        if eager {
+            wanted = wanted.map(|at| at.min(self.now + 10 * MS));
+        }
         if slot.timer.1 == wanted {
             return;
         }
@@ -435,7 +442,9 @@ impl<'p> World<'p> {
             return;
         }
         slot.timer.1 = None;
+        let idle = slot.target.is_idle();
         slot.target.handle_timeout(now);
+        self.count_timer(addr, idle);
         self.drain(addr);
         if self.planted(Plant::SpinTimer) {
             self.schedule(self.now, What::TargetTimer(addr, generation));
@@ -450,6 +459,7 @@ impl<'p> World<'p> {
             return;
         }
         self.initiator_timer.1 = None;
+        self.activity.initiator_timers += 1;
         let now = self.instant();
         self.initiator.handle_timeout(now);
         self.drain_initiator();
@@ -471,6 +481,7 @@ impl<'p> World<'p> {
             }
         }
         for transmit in frames {
+            self.activity.beacons += 1;
             self.watch_beacon(&transmit);
             let frame = build(&transmit, &[]);
             self.send(usize::from(transmit.netif.0), &frame);

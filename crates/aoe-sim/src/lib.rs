@@ -5,6 +5,7 @@
 //! A run is decided by one number ([`Options::draw`]); what went wrong is in [`World::trouble`].
 #![forbid(unsafe_code)]
 
+pub mod activity;
 pub mod disk;
 mod draw;
 mod faults;
@@ -21,6 +22,7 @@ mod watch;
 mod work;
 pub mod world;
 
+pub use activity::{Activity, Counts};
 pub use host::{Ended, Slot};
 pub use memory::{Loan, Pool};
 pub use options::{Fault, Options, Plant};

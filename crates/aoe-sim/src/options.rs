@@ -163,6 +163,8 @@ pub enum Plant {
     ReuseData,
     /// Timers fire over and over again.
     SpinTimer,
+    /// The timer of a target fires every ten milliseconds, whatever it asked for.
+    EagerTimer,
     /// What the engine offers back is not taken.
     KeepMemory,
 }

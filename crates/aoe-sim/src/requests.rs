@@ -219,7 +219,7 @@ impl World<'_> {
             lba: open.lba,
             sectors: open.sectors,
             ordered,
-            wait_secs: 0,
+            wait_secs: self.wait_secs,
         };
         let (Some(slot), Some(ledger)) = (self.slots.get_mut(&addr), self.ledgers.get(&addr))
         else {

@@ -10,6 +10,7 @@ use aoe_core::{Claim, Initiator, InterfaceChange, Transmit};
 use aoe_target::rng::Rng;
 use aoe_target::{Address, Mac, Model, Port, Server};
 
+use crate::activity::Activity;
 use crate::disk::{Disk, DiskHandle, SharedDisk};
 use crate::host::Slot;
 use crate::ledger::{Ledger, Trouble};
@@ -149,10 +150,13 @@ pub struct World<'p> {
     pub(crate) disturbed: bool,
     /// No more targets are made.
     pub(crate) ending: bool,
+    /// For how long requests wait that are submitted from now on; 0: as the options say.
+    pub wait_secs: u8,
     /// Frames that the initiator sent, when asked for.
     pub log: Option<Vec<Sent>>,
     pcap: Option<Pcap>,
     pub(crate) drops: BTreeMap<&'static str, u64>,
+    pub(crate) activity: Activity,
 }
 
 /// The address of an interface of the initiator.
@@ -244,9 +248,11 @@ impl<'p> World<'p> {
             buried: crate::Counted::default(),
             disturbed: false,
             ending: false,
+            wait_secs: 0,
             log: options.log.then(Vec::new),
             pcap: None,
             drops: BTreeMap::new(),
+            activity: Activity::default(),
             options,
         };
         world.build_servers(&mut rng);

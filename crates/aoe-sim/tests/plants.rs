@@ -181,6 +181,12 @@ fn a_livelock_is_found() {
 }
 
 #[test]
+fn a_timer_that_fires_for_nothing_is_found() {
+    let plant = Plant::EagerTimer;
+    found(busy(17), plant, &["times in ten seconds, and no request"]);
+}
+
+#[test]
 fn memory_that_is_not_taken_back_is_found() {
     found(busy(16), Plant::KeepMemory, &["is not in use and has"]);
 }

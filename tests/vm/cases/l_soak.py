@@ -9,6 +9,7 @@ import random
 import time
 
 from cases.c_files import whole_afterwards
+from lib import growth
 from lib.case import MIB, Group
 from lib.util import need, same
 
@@ -103,7 +104,8 @@ def rounds(t, name):
 
 @G.test(limit=max(SECONDS, 300) + 1800)
 def an_hour_of_everything(t):
-    """A file system and a raw writer, each on a disk with two paths, under every kind of fault in turn."""
+    """A file system and a raw writer, each on a disk with two paths, under every kind of fault in turn; and
+    nothing in the kernel grows meanwhile."""
     seconds = SECONDS or (60 if t.config.quick else 240)
     size = t.rig.tree.size * 3 // 2 // MIB * MIB + 64 * MIB
     servers = []
@@ -126,10 +128,16 @@ def an_hour_of_everything(t):
     t.guest.run("newfs -j -U /dev/aoe7.0 && mkdir -p /mnt/a && mount /dev/aoe7.0 /mnt/a && rm -f /tmp/*.rounds", 120)
     jobs = [t.guest.spawn(FILES.format(digest=t.rig.tree.DIGEST, want=t.rig.tree.digest)), t.guest.spawn(RAW)]
     weather = Weather(t, 20061, wires, servers)
+    watch = growth.Watch(t, "soak")
+    # A quarter of the time is the watch's warm-up: files of all sizes have been written and removed by then.
     end = time.monotonic() + seconds
+    next_sample = end - seconds * 3 / 4
     while time.monotonic() < end:
         weather.happen()
         time.sleep(weather.rng.uniform(0.5, 4))
+        if time.monotonic() >= next_sample:
+            watch.sample()
+            next_sample += seconds / 14
         for job in jobs:
             if not job.running():
                 need(False, f"ended before its time, after {weather.log[-5:]}: {job.wait(5)!r}")
@@ -138,6 +146,7 @@ def an_hour_of_everything(t):
     t.guest.run("touch /tmp/stop")
     for job in jobs:
         job.succeed(900)
+    watch.judge()
     done = {name: rounds(t, name) for name in ("files", "raw")}
     t.say(f"{done} rounds, {len(weather.log)} faults in {seconds} s")
     need(min(done.values()) >= 1, f"hardly anything was done: {done}")

@@ -58,6 +58,8 @@ def the_reserve_does_not_grow(t):
     same(reserve(t), RESERVE, "frames in reserve for one interface")
     t.guest.set_sysctl("net.aoe.iflist", "")
     same(reserve(t), 0, "frames in reserve without an interface")
+    t.guest.set_sysctl("net.aoe.iflist", "em0")
+    t.wait_state("up", timeout=30)
 
 
 @G.test
@@ -93,11 +95,12 @@ def the_reserve_changes_with_the_mtu_and_is_never_empty(t):
 #: M_WAITOK is 2. A kernel thread has its name in its structure.
 THREADS = r"""
 #pragma D option quiet
-fbt::malloc:entry /args[2] & 2/ { @waits[stringof(curthread->td_name)] = count(); }
-fbt::uma_zalloc_arg:entry /args[2] & 2/ { @waits[stringof(curthread->td_name)] = count(); }
-fbt::uma_zalloc_arg:entry /stringof(curthread->td_name) == "aoe netif" && (args[2] & 1)/ { @tries = count(); }
-fbt::_sx_xlock:entry /stringof(args[0]->lock_object.lo_name) == "aoe config"/ { @config[stringof(curthread->td_name)] = count(); }
-fbt::_sx_xlock:entry /stringof(args[0]->lock_object.lo_name) == "aoe netifs"/ { @netifs[stringof(curthread->td_name)] = count(); }
+fbt:kernel:malloc:entry /arg2 & 2/ { @waits[stringof(curthread->td_name)] = count(); }
+fbt:kernel:uma_zalloc_arg:entry /arg2 & 2/ { @waits[stringof(curthread->td_name)] = count(); }
+fbt:kernel:uma_zalloc_arg:entry /stringof(curthread->td_name) == "aoe netif" && (arg2 & 1)/ { @tries = count(); }
+fbt:kernel:_sx_xlock:entry { this->lock = stringof(((struct sx *)arg0)->lock_object.lo_name); }
+fbt:kernel:_sx_xlock:entry /this->lock == "aoe config"/ { @config[stringof(curthread->td_name)] = count(); }
+fbt:kernel:_sx_xlock:entry /this->lock == "aoe netifs"/ { @netifs[stringof(curthread->td_name)] = count(); }
 tick-1s /!ready/ { ready = 1; printf("ready\n"); }
 END {
 	printa("waits %s = %@d\n", @waits);
@@ -117,7 +120,8 @@ class Traced:
         t.guest.run(f"rm -f /tmp/trace.out; printf %s {shlex.quote(script)} > /tmp/trace.d")
         t.defer("pkill -x dtrace; true")
         self.job = t.guest.spawn("exec dtrace -s /tmp/trace.d -o /tmp/trace.out")
-        t.guest.wait_for("grep -q ready /tmp/trace.out", 90, "the script runs")
+        t.guest.wait_for(f"grep -q ready /tmp/trace.out || test -e {self.job.path}.rc", 90, "the script runs")
+        need(self.job.running(), f"dtrace ended: {self.job.output() if not self.job.running() else ''}")
 
     def end(self):
         self.t.guest.run("pkill -TERM -x dtrace")
@@ -286,6 +290,23 @@ def member_of_a_bridge_under_load(t):
 
 
 @G.test
+def a_port_of_a_lagg_while_in_use(t):
+    """A port hands what it hears to the lagg. The console says so, and the disk is back when the lagg is gone."""
+    attached(t)
+    job = reader(t)
+    for turn in range(2):
+        t.guest.run("ifconfig lagg0 create laggproto failover laggport em0 up")
+        t.wait_state("down", timeout=30)
+        wait_until("the console says why", lambda: t.console().count(
+            "aoe: em0: is a port of a lagg; list the lagg instead") == turn + 1, 10)
+        t.guest.run("ifconfig lagg0 destroy && ifconfig em0 up")
+        t.wait_state("up", timeout=30)
+        need(job.running(), "the reader ended")
+    reader_is_well(t, job)
+    same(t.leaf("errors"), "0", "errors")
+
+
+@G.test
 def parent_of_a_vlan_has_a_smaller_mtu(t):
     """The kernel leaves the MTU of the vlan as it is then; longer frames would be lost on the way back."""
     seg = t.lab.segments[1]
@@ -316,7 +337,6 @@ def parent_of_a_vlan_has_a_smaller_mtu(t):
     mtu_is(9000)
     wait_until("large frames again", lambda: int(t.leaf("path.0.payload")) == 8192, 90, 0.5)
     reader_is_well(t, job)
-    t.guest.run("ifconfig vlan10 destroy; ifconfig vtnet0 mtu 1500")
 
 
 def jail(t, name="aoejail"):
@@ -396,7 +416,7 @@ def jails_end_and_interfaces_are_destroyed_at_the_same_time(t):
 
 @G.test(limit=900)
 def the_module_goes_while_interfaces_come_and_go(t):
-    t.guest.run("kldload -n if_epair")
+    t.guest.run("rm -f /tmp/stop; kldload -n if_epair")
     job = t.guest.spawn("while ! test -e /tmp/stop; do ifconfig epair7 create && ifconfig epair7a up; jail -c name=race vnet "
                         "persist && ifconfig epair7b vnet race; ifconfig epair7a destroy; jail -r race; done; true")
     t.defer("touch /tmp/stop; sleep 3; jail -r race 2>/dev/null; ifconfig epair7a destroy 2>/dev/null; true")

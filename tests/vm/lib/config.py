@@ -49,6 +49,8 @@ def parser():
     p.add_argument("--skip", action="append", default=[], metavar="PATTERN", help="leave these out")
     p.add_argument("--list", action="store_true", help="print the names of the tests and end")
     p.add_argument("--quick", action="store_true", help="small amounts of data, few repetitions")
+    p.add_argument("--hour", action="store_true", default=bool(env("AOE_VM_HOUR")),
+                   help="the growth watch looks at idling and at load for an hour each (AOE_VM_HOUR)")
     p.add_argument("--verbose", action="store_true", help="say what each test does")
     return p
 
@@ -58,7 +60,7 @@ class Config:
         self.options = options
         self.accel, self.cpu = options.accel, options.cpu
         self.login, self.password = options.login, options.password
-        self.quick, self.verbose = options.quick, options.verbose
+        self.quick, self.hour, self.verbose = options.quick, options.hour, options.verbose
         self.firmware, self.loader_disk = options.firmware, options.loader_disk
         self.kernel = self._place(options.kernel, "kernel")
         self.root = self._place(options.root, "root.img")

@@ -2,6 +2,7 @@
 
 use super::paths::{Path, PathState, Room};
 use super::probe::ProbeKind;
+use super::writes::Writes;
 use super::{FlushMode, State, Target};
 use crate::limits::{
     CONFLICT_RECHECK_NS, DEFAULT_PHYSICAL_SECTORS, IDENTIFY_TRIES, KEEPALIVE_TRIES, MAX_FRAMES,
@@ -17,8 +18,9 @@ const VBLADE_FIRMWARE: core::ops::RangeInclusive<u16> = 0x400A..=0x40FF;
 const VBLADE_MODEL: &str = "Coraid EtherDrive vblade";
 
 impl Target<'_> {
-    /// Asks config and identity of every path anew.
+    /// Asks config and identity of every path anew. Whether it takes writes, the next one tells.
     pub fn revalidate(&mut self, now: Instant) {
+        self.writes = Writes::UNKNOWN;
         for index in self.paths.indices() {
             if self.paths.get(index).can_probe() {
                 self.ask(index, ProbeKind::Identify, now);

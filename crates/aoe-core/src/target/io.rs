@@ -136,9 +136,10 @@ impl Io {
         self.submitted
     }
 
-    /// It was to wait for a bounded time only, and that is over.
-    pub(super) fn is_expired(&self, now: Instant) -> bool {
-        self.wait_secs != 0 && now.since(self.submitted) >= u64::from(self.wait_secs) * SEC
+    /// It was to wait for a bounded time only, so many times, and that is over.
+    pub(super) fn is_expired(&self, now: Instant, times: u8) -> bool {
+        let limit = u64::from(self.wait_secs) * u64::from(times) * SEC;
+        limit != 0 && now.since(self.submitted) >= limit
     }
 
     /// How it ended.

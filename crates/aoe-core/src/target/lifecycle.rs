@@ -4,6 +4,7 @@ use super::frames::FrameState;
 use super::paths::{Path, PathState};
 use super::probe::ProbeKind;
 use super::quarantine::Vigil;
+use super::writes::Writes;
 use super::{State, Target, Tunables};
 use crate::limits::{
     BUSY_RETRY_NS, CONFLICT_FORGET_NS, DOWN_AFTER_NS, FORGET_NS, KEEPALIVE_NS, MIN_PROBE_NS,
@@ -119,6 +120,11 @@ impl Target<'_> {
         if self.no_path != no_path {
             self.no_path = no_path;
             self.no_path_changed = now;
+            if !no_path {
+                self.stall.watch(now);
+            }
+            // It may have been exported anew meanwhile.
+            self.writes = Writes::UNKNOWN;
         }
     }
 

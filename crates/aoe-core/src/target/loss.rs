@@ -165,7 +165,7 @@ impl Target<'_> {
             // Once questions prove nothing any more, the frames wait for their turn in the queue, not in the
             // window: that must have room for the one that is sent.
             let all_wait = rounds == QUESTION_ROUNDS + 1;
-            if !all_wait && !(spare && next_is_overdue) {
+            if !(all_wait || spare && next_is_overdue) {
                 return;
             }
         }

@@ -24,6 +24,7 @@ mod state;
 mod tag;
 pub(crate) mod transmit;
 mod window;
+mod writes;
 
 use crate::limits::{self, TRIM_BLOCK_SECTORS};
 use crate::{
@@ -38,6 +39,7 @@ use paths::Paths;
 use quarantine::Vigil;
 use stall::Stall;
 use tag::TagKey;
+use writes::Writes;
 
 pub use frames::Frame;
 pub use io::Io;
@@ -237,10 +239,7 @@ pub struct Target<'s> {
     lba48: bool,
     /// Sectors in a physical block, a power of two.
     block: u16,
-    /// A write was answered with success: a refused one is no sign of a read-only export.
-    wrote: bool,
-    /// Writes are refused.
-    read_only: bool,
+    writes: Writes,
     /// The target is not known to execute and answer in order, or was seen not to.
     unordered: bool,
     /// The disk is open.
@@ -286,8 +285,7 @@ impl<'s> Target<'s> {
             trim: false,
             lba48: false,
             block: limits::DEFAULT_PHYSICAL_SECTORS as u16,
-            wrote: false,
-            read_only: false,
+            writes: Writes::UNKNOWN,
             unordered: true,
             in_use: false,
             offered: false,
@@ -495,6 +493,12 @@ impl<'s> Target<'s> {
     #[must_use]
     pub const fn can_trim(&self) -> bool {
         self.trim
+    }
+
+    /// It refuses writes, as far as its answers tell: a read-only export is known by the first write to it.
+    #[must_use]
+    pub const fn is_read_only(&self) -> bool {
+        self.writes.is_read_only()
     }
 
     /// The longest TRIM request, in sectors, that goes in one frame; 0 without TRIM.

@@ -299,11 +299,15 @@ impl Target<'_> {
             (AtaFault::Busy, _) => Refusal::Later,
             (AtaFault::Aborted, Op::Flush) if self.flush == FlushMode::Ext => Refusal::Again,
             (AtaFault::Aborted, Op::Flush | Op::Trim) => Refusal::Failed(IoError::Unsupported),
-            (AtaFault::Aborted, Op::Write) if self.read_only => Refusal::Failed(IoError::ReadOnly),
+            (AtaFault::Aborted, Op::Write) if self.writes.is_read_only() => {
+                Refusal::Failed(IoError::ReadOnly)
+            }
             (AtaFault::Aborted, Op::Read | Op::Write) if perhaps_too_large => {
                 Refusal::Recheck(ProbeKind::Config)
             }
-            (AtaFault::Aborted, Op::Write) if !self.wrote => Refusal::Failed(IoError::ReadOnly),
+            (AtaFault::Aborted, Op::Write) if self.writes.refusal_is_general() => {
+                Refusal::Failed(IoError::ReadOnly)
+            }
             _ => Refusal::Failed(IoError::Failed),
         }
     }
@@ -394,8 +398,7 @@ impl Target<'_> {
     /// What a frame that is in no list asked for was done.
     fn note_done(&mut self, now: Instant, index: u16, path: u8, op: Op) -> Handled {
         if op == Op::Write {
-            self.wrote = true;
-            self.read_only = false;
+            self.writes.note_taken();
         }
         let frame = self.frames.get(index);
         let (io, sectors) = (frame.io, frame.sectors);
@@ -499,11 +502,16 @@ impl Target<'_> {
             }
             (_, IoError::Reserved) => self.events.add(Event::Reserved),
             (_, IoError::ReadOnly) => {
-                self.read_only = true;
+                self.writes.note_read_only();
                 self.events.add(Event::ReadOnly);
             }
             // An address out of range, perhaps: the disk may be smaller than it was.
-            (Op::Read | Op::Write, IoError::Failed) => self.ask(path, ProbeKind::Identify, now),
+            (Op::Read | Op::Write, IoError::Failed) => {
+                if op == Op::Write {
+                    self.writes.note_failed();
+                }
+                self.ask(path, ProbeKind::Identify, now);
+            }
             _ => {}
         }
     }

@@ -14,7 +14,9 @@ use super::paths::PathState;
 use super::probe::ProbeKind;
 use super::tag::generation_bits;
 use super::{Earliest, State, Target};
-use crate::limits::{DOWN_AFTER_NS, MAX_TRIAL_SECS, MIN_PROBE_NS, STALL_REPORT_NS, WAITING_NS};
+use crate::limits::{
+    DOWN_AFTER_NS, MAX_TRIAL_SECS, MIN_PROBE_NS, PATIENCE_WITH_SLOW, STALL_REPORT_NS, WAITING_NS,
+};
 use crate::time::SEC;
 use crate::{Event, Instant, IoError};
 
@@ -207,10 +209,11 @@ impl Target<'_> {
             self.stall.stuck_since = self.stall.stuck_since.after(late);
         }
         let mut next = now.after(SEC);
+        let mut limited = false;
         if self.stall.dead {
             self.ask_trial(now);
         } else {
-            self.expire_requests(now);
+            limited = self.expire_requests(now);
             self.look_at_oldest(now);
             if self.stall.oldest.is_none() {
                 // Nothing is left that the silence is about; but what waits may wait for old copies.
@@ -226,24 +229,32 @@ impl Target<'_> {
                 next = next.min(at.max(now.after(MIN_PROBE_NS)));
             }
         }
-        let watched = self.ios.outstanding() != 0 || self.stall.dead;
+        // While no path answers, that is what counts; the look goes on when one is there again.
+        let owed = self.ios.outstanding() != 0 && !self.no_path;
+        let watched = owed || limited || self.stall.dead;
         self.stall.check_at = if watched { next } else { Earliest::NEVER };
     }
 
-    /// Ends requests that were accepted with a limit to their waiting.
-    fn expire_requests(&mut self, now: Instant) {
+    /// Ends requests that were accepted with a limit to their waiting, when that is over. True if there are
+    /// some for which it is not.
+    fn expire_requests(&mut self, now: Instant) -> bool {
+        let times = if self.no_path { 1 } else { PATIENCE_WITH_SLOW };
         let mut next = self.ios.oldest();
-        let mut some = false;
+        let (mut some, mut left) = (false, false);
         while let Some(index) = next {
             next = self.ios.after(index);
-            if self.ios.get(index).is_expired(now) {
+            let io = self.ios.get(index);
+            if io.is_expired(now, times) {
                 self.fail_request(index, IoError::Failed);
                 some = true;
+            } else {
+                left |= io.wait_secs != 0;
             }
         }
         if some {
             self.wake_waiting(now);
         }
+        left
     }
 
     fn note_stalled(&mut self, stalled: bool) {

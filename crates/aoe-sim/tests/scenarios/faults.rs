@@ -276,6 +276,85 @@ fn a_read_only_export_refuses_writes_and_serves_reads() {
     });
 }
 
+fn read_only(world: &mut World<'_>, on: bool) {
+    world.servers[0].model_mut().profile_mut().read_only = on;
+}
+
+fn is_read_only(world: &World<'_>) -> bool {
+    world.slot(ADDR).unwrap().target().is_read_only()
+}
+
+fn either() -> Options {
+    let mut options = allowing(IoError::ReadOnly);
+    options.allowed.push(IoError::Failed);
+    options
+}
+
+#[test]
+fn an_export_that_took_writes_is_called_read_only_when_it_has_refused_three() {
+    scenario(either(), |world| {
+        up(world);
+        good(world, Op::Write, 0, 8);
+        read_only(world, true);
+        for _ in 0..2 {
+            bad(world, Op::Write, 0, 8, IoError::Failed);
+            assert!(!is_read_only(world));
+        }
+        assert!(!world.slot(ADDR).unwrap().saw(Event::ReadOnly));
+        bad(world, Op::Write, 8, 8, IoError::ReadOnly);
+        assert!(world.slot(ADDR).unwrap().saw(Event::ReadOnly));
+        assert!(is_read_only(world));
+        good(world, Op::Read, 0, 8);
+        bad(world, Op::Write, 8, 8, IoError::ReadOnly);
+        read_only(world, false);
+        good(world, Op::Write, 0, 8);
+        assert!(!is_read_only(world), "it takes writes again");
+    });
+}
+
+#[test]
+fn a_write_that_is_taken_between_two_refused_ones_makes_no_export_read_only() {
+    scenario(either(), |world| {
+        up(world);
+        for _ in 0..6 {
+            good(world, Op::Write, 0, 8);
+            for _ in 0..2 {
+                // Believed when it is heard twice.
+                ata_error(world, Which::Writes, 0x41, 4, 2);
+                bad(world, Op::Write, 16, 1, IoError::Failed);
+            }
+        }
+        assert!(!is_read_only(world));
+    });
+}
+
+#[test]
+fn the_first_write_tells_when_a_target_was_away_or_is_looked_at_anew() {
+    scenario(either(), |world| {
+        up(world);
+        good(world, Op::Write, 0, 8);
+        world.apply(&Fault::Kill(0));
+        let read = world.submit(ADDR, Op::Read, 0, 8, false);
+        world.run_for(10 * SEC);
+        assert!(world.ended(read).is_none());
+        read_only(world, true);
+        world.apply(&Fault::Start(0));
+        wait(world, read, 30 * SEC);
+        bad(world, Op::Write, 0, 8, IoError::ReadOnly);
+        assert!(is_read_only(world));
+        world.apply(&Fault::Revalidate);
+        assert!(!is_read_only(world), "the operator asks for another try");
+        bad(world, Op::Write, 0, 8, IoError::ReadOnly);
+        assert!(is_read_only(world));
+        world.apply(&Fault::Kill(0));
+        let read = world.submit(ADDR, Op::Read, 0, 8, false);
+        world.run_for(10 * SEC);
+        world.apply(&Fault::Start(0));
+        wait(world, read, 30 * SEC);
+        assert!(!is_read_only(world), "it may have been exported anew");
+    });
+}
+
 #[test]
 fn growth_is_seen_by_itself() {
     scenario(Options::simple(1), |world| {

@@ -5,6 +5,7 @@ mod common;
 mod discovery;
 mod faults;
 mod hostile;
+mod hours;
 mod loss;
 mod memory;
 mod paths;

@@ -294,3 +294,62 @@ fn one_request_that_is_never_answered_counts_though_others_are() {
         good(world, Op::Read, 100, 1);
     });
 }
+
+/// Makes a read that waits for ten seconds at most, and says how long it took to fail.
+fn impatient(world: &mut World<'_>, lba: u64) -> u64 {
+    world.wait_secs = 10;
+    let read = world.submit(ADDR, Op::Read, lba, 1, false);
+    world.wait_secs = 0;
+    let ended = wait(world, read, 100 * SEC);
+    assert_eq!(ended.result, Err(IoError::Failed));
+    ended.at - ended.accepted
+}
+
+#[test]
+fn a_request_with_a_limit_of_its_own_waits_longer_for_a_slow_target_than_for_a_silent_one() {
+    for silent in [true, false] {
+        let mut options = Options::simple(9);
+        options.allowed.push(IoError::Failed);
+        scenario(options, |world| {
+            up(world);
+            good(world, Op::Write, 0, 16);
+            let fault = if silent {
+                Fault::Kill(0)
+            } else {
+                Fault::Hang(0, true)
+            };
+            world.apply(&fault);
+            let patient = world.submit(ADDR, Op::Read, 0, 8, false);
+            let limit = if silent { 10 } else { 60 };
+            let took = impatient(world, 8);
+            assert!(
+                (limit * SEC..(limit + 2) * SEC).contains(&took),
+                "{} ms",
+                took / MS
+            );
+            assert!(world.ended(patient).is_none(), "others go on waiting");
+            world.apply(&if silent {
+                Fault::Start(0)
+            } else {
+                Fault::Hang(0, false)
+            });
+            assert_eq!(wait(world, patient, 30 * SEC).result, Ok(()));
+            good(world, Op::Read, 8, 1);
+        });
+    }
+}
+
+#[test]
+fn a_slow_disk_is_waited_for_by_a_request_with_a_limit_of_its_own() {
+    scenario(Options::simple(10), |world| {
+        up(world);
+        good(world, Op::Write, 0, 16);
+        world.apply(&Fault::Hang(0, true));
+        world.wait_secs = 10;
+        let read = world.submit(ADDR, Op::Read, 0, 8, false);
+        world.run_for(45 * SEC);
+        assert!(world.ended(read).is_none(), "it spins up");
+        world.apply(&Fault::Hang(0, false));
+        assert_eq!(wait(world, read, 10 * SEC).result, Ok(()));
+    });
+}
