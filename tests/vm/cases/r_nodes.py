@@ -423,3 +423,31 @@ def a_removed_target_cannot_be_opened(t):
             t.wait_gone()
         t.guest.set_sysctl("net.aoe.discover", "1")
     need(server.alive(), "vblade ended")
+
+
+@G.test(limit=300)
+def what_waits_names_its_target(t):
+    """One of two targets falls silent under a reader: its variables and its line in the table say how much waits and for
+    how long, those of the other one do not."""
+    silent = t.vblade(seg=0)
+    t.vblade(seg=0, port=1, slot=1)
+    t.load("em0")
+    t.wait_disk()
+    t.wait_disk(slot=1)
+    same([t.leaf(leaf, slot=slot) for slot in (0, 1) for leaf in ("waiting", "oldest_ms")], ["0"] * 4, "at first")
+    silent.pause()
+    job = t.guest.spawn("dd if=/dev/aoe7.0 of=/dev/null bs=4k count=1")
+    wait_until("the request waits", lambda: t.leaf("waiting") == "1", 20)
+    t.guest.run("sleep 2")
+    age = int(t.leaf("oldest_ms"))
+    need(age >= 2000, f"it has waited for {age} ms")
+    same([t.leaf(leaf, slot=1) for leaf in ("waiting", "oldest_ms")], ["0", "0"], "of the other target")
+    table = {line.split()[0]: line for line in t.guest.sysctl("net.aoe.devices").splitlines() if line.startswith("7.")}
+    need(re.search(r"; 1 requests wait, the oldest for \d+ s$", table["7.0"]), f"its line: {table['7.0']}")
+    need("wait" not in table["7.1"], f"the other's line: {table['7.1']}")
+    need("biowait" in t.guest.run("procstat -kk $(pgrep -x dd)"), "dd does not wait for I/O")
+    if t.config.aoectl:
+        need("(1 wait)" in t.guest.run(f"{PROGRAM} stat 7.0"), "aoectl does not show it")
+    silent.resume()
+    job.succeed(60)
+    same([t.leaf(leaf) for leaf in ("waiting", "oldest_ms")], ["0", "0"], "afterwards")
