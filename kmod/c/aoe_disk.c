@@ -138,6 +138,7 @@ aoe_disk_close(struct disk *dp)
 	struct aoe_cell *cell = dp->d_drv1;
 
 	aoe_rs_disk_close(cell->ac_rs);
+	aoe_taste_closed(cell);
 	return (0);
 }
 

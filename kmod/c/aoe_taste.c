@@ -87,20 +87,24 @@ aoe_shim_bio_is_taste(uint64_t bio)
 }
 
 /*
- * Called by GEOM, with the topology locked.  What is in use stays as it is: to
- * say that a medium was changed would take partitions away from under file
- * systems.
+ * Called by GEOM, with the topology locked.  What is in use stays as it is until
+ * it is closed: to say that a medium was changed would take partitions away
+ * from under file systems.
  */
 static void
 aoe_taste_again(void *arg, int flag)
 {
 	struct disk *dp = arg;
+	struct aoe_cell *cell = dp->d_drv1;
 	struct g_provider *pp;
 
 	if (flag == EV_CANCEL || dp->d_geom == NULL)
 		return;
 	pp = LIST_FIRST(&dp->d_geom->provider);
-	if (pp != NULL && pp->acr == 0 && pp->acw == 0 && pp->ace == 0)
+	if (pp == NULL)
+		return;
+	cell->ac_retaste = pp->acr != 0 || pp->acw != 0 || pp->ace != 0;
+	if (!cell->ac_retaste)
 		disk_media_changed(dp, M_WAITOK);
 }
 
@@ -110,4 +114,12 @@ aoe_shim_disk_retaste(struct aoe_cell *cell)
 {
 	g_post_event(aoe_taste_again, cell->ac_disk, M_WAITOK, cell->ac_disk,
 	    NULL);
+}
+
+/* The disk is being closed; with the topology locked. */
+void
+aoe_taste_closed(struct aoe_cell *cell)
+{
+	if (cell->ac_retaste)
+		aoe_shim_disk_retaste(cell);
 }

@@ -38,6 +38,7 @@ struct disk;
  *	m	ac_mtx
  *	w	the lock of the work list (aoe_cell.c)
  *	t	only the work thread touches it
+ *	g	GEOM's topology lock
  *	s	its own lock
  */
 struct aoe_cell {
@@ -52,7 +53,8 @@ struct aoe_cell {
 	TAILQ_ENTRY(aoe_cell)	ac_work_link;	/* (w) */
 	bool			ac_work_queued;	/* (w) */
 	struct aoe_nodes	*ac_nodes;	/* (t) its sysctl nodes */
-	struct disk		*ac_disk;	/* (t) */
+	struct disk		*ac_disk;	/* (t) set, and valid for GEOM */
+	bool			ac_retaste;	/* (g) once it is closed */
 	char			ac_name[AOE_DISK_NAME];		/* (t) */
 	char			ac_physpath[AOE_DISK_NAME];	/* (t) */
 	char			ac_lunid[AOE_DISK_NAME];	/* (t) */
@@ -130,6 +132,7 @@ void	aoe_sysctl_init(void);
 void	aoe_taste_init(void);
 void	aoe_taste_mark(struct bio *bp);
 bool	aoe_taste_is_marked(const struct bio *bp);
+void	aoe_taste_closed(struct aoe_cell *cell);
 
 /* aoe_time.c */
 void	aoe_time_init(void);

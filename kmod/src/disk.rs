@@ -5,7 +5,7 @@
 //! waits for what it asks for, and the machine waits for it. So these requests have a limit to their waiting
 //! (`limits::TASTE_SECS`), there is always room for them in the engine, and once one of them got no answer
 //! the next ones, of which there are dozens, get none at once. As soon as the target answers anything again,
-//! GEOM is told to look once more, unless the disk is in use.
+//! GEOM is told to look once more, as soon as the disk is not in use.
 
 use core::fmt::{self, Display};
 

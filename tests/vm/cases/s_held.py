@@ -91,8 +91,7 @@ def geom_looks_at_a_disk_that_hangs(t):
     partitioned(t)
     # Half a minute: nothing is lost.
     hang.begin()
-    t.guest.run(TOUCH)
-    job = t.guest.spawn(GEOM_IDLE)
+    job = t.guest.spawn(f"{TOUCH}; {GEOM_IDLE}")
     time.sleep(30)
     need(job.running(), "GEOM did not wait for a disk that spins up")
     hang.end()
@@ -142,7 +141,8 @@ def gpart_on_a_silent_target(t):
     need(seconds < 4 * SILENT, f"GEOM was held for {seconds:.1f} s")
     vb.start()
     t.wait_state("up")
-    t.guest.wait_for("gpart create -s gpt aoe7.0 || gpart show aoe7.0", 20, "gpart works again")
+    # What gpart(8) could not write waits for another try.
+    t.guest.run("gpart commit aoe7.0 || gpart create -s gpt aoe7.0; gpart show aoe7.0", 60)
 
 
 @G.test(limit=300)
