@@ -5,6 +5,8 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use crate::disk::{Loan, Rest};
+use aoe_core::eventlog::{EventLog, EventSet};
+use aoe_core::limits::{EVENT_LOG_ROOM, MAX_PATHS};
 use aoe_core::{
     Claim, DropReason, Event, Handled, Instant, InterfaceChange, Link, Links, NetifId, Op, Payload,
     Received, Request, State, Target, Ticket, Transmit, Tunables,
@@ -15,6 +17,8 @@ use aoe_wire::{
 };
 
 const MS: u64 = 1_000_000;
+/// Calls of the engine after which the log of its events is read.
+const CALLS_UNREAD: u32 = 64;
 
 /// A frame that was sent, as far as an answer needs it.
 #[derive(Copy, Clone, Debug)]
@@ -88,6 +92,9 @@ pub(crate) struct Hostile<'s> {
     /// Buffer counts that the engine was told.
     told: BTreeMap<MacAddr, u16>,
     state: State,
+    log: EventLog,
+    /// Calls since the log was read.
+    unread: u32,
     identified: bool,
     gone: bool,
     /// Frames that one drain may send; the rest goes with the next one.
@@ -118,6 +125,8 @@ impl<'s> Hostile<'s> {
             tickets: VecDeque::new(),
             told: BTreeMap::new(),
             state: State::Probing,
+            log: EventLog::EMPTY,
+            unread: 0,
             identified: false,
             gone: false,
             batch: 1000,
@@ -349,10 +358,32 @@ impl<'s> Hostile<'s> {
                 "its data are being copied"
             );
         }
+        let mut events = Vec::new();
         while let Some(event) = self.target.poll_event() {
+            events.push(event);
+        }
+        self.report(&events);
+        for event in events {
             self.event(event);
         }
         self.look();
+    }
+
+    /// Events are taken down at once, and read after some more calls; reading comes to an end.
+    fn report(&mut self, events: &[Event]) {
+        let mut set = EventSet::NONE;
+        for event in events {
+            set.add(*event);
+        }
+        self.log
+            .note(Instant::from_nanos(self.now), &self.target, set);
+        self.unread += 1;
+        if self.unread == CALLS_UNREAD {
+            self.unread = 0;
+            let most = 2 * EVENT_LOG_ROOM + 2 * MAX_PATHS;
+            let read = std::iter::from_fn(|| self.log.pop(&self.target)).take(most + 1);
+            assert!(read.count() <= most, "the log has no end");
+        }
     }
 
     fn event(&mut self, event: Event) {
