@@ -12,6 +12,7 @@
 
 #include "aoe_var.h"
 
+#include <sys/eventhandler.h>
 #include <sys/proc.h>
 #include <sys/socket.h>
 #include <sys/sockio.h>
@@ -21,6 +22,7 @@
 #include <net/vnet.h>
 
 static struct root_hold_token *aoe_boot_token;	/* config lock */
+static eventhandler_tag aoe_boot_tag;
 
 /* The root file system is mounted: what follows is not part of booting. */
 int
@@ -61,6 +63,27 @@ aoe_shim_boot_raise(struct ifnet *ifp)
 	error = ifhwioctl(SIOCSIFFLAGS, ifp, (caddr_t)&ifr, curthread);
 	CURVNET_RESTORE();
 	return (error);
+}
+
+/* The kernel says so once, and again after a "reboot -r". */
+static void
+aoe_boot_mounted(void *arg __unused)
+{
+	aoe_rs_module_booted();
+}
+
+void
+aoe_boot_init(void)
+{
+	aoe_boot_tag = EVENTHANDLER_REGISTER(mountroot, aoe_boot_mounted, NULL,
+	    EVENTHANDLER_PRI_ANY);
+}
+
+/* Waits for the handler: the config lock must not be held. */
+void
+aoe_boot_fini(void)
+{
+	EVENTHANDLER_DEREGISTER(mountroot, aoe_boot_tag);
 }
 
 /*

@@ -7,9 +7,10 @@
 /*
  * The C halves of the targets, and the threads that work for them.
  *
- * Two task queues.  The "send" threads go on sending where a thread that has
- * other things to do left off.  The single "work" thread does what sleeps:
- * disks, sysctl nodes, interface changes.
+ * Three task queues.  The "send" threads go on sending where a thread that has
+ * other things to do left off.  The single "work" thread does what may wait
+ * for memory: disks, sysctl nodes, drivers.  The single "netif" thread looks
+ * after the interfaces and the reserve of mbufs, and never waits for memory.
  */
 
 #include "aoe_var.h"
@@ -23,12 +24,14 @@
 
 static struct taskqueue *aoe_send_queue;
 static struct taskqueue *aoe_work_queue;
+static struct taskqueue *aoe_netif_queue;
 
 static struct mtx aoe_work_lock;
 static TAILQ_HEAD(, aoe_cell) aoe_work_cells =
     TAILQ_HEAD_INITIALIZER(aoe_work_cells);	/* aoe_work_lock */
 static u_int aoe_cells;				/* aoe_work_lock */
 static struct task aoe_work_task;
+static struct task aoe_module_task;
 static struct task aoe_netif_task;
 
 /*
@@ -63,6 +66,12 @@ aoe_cell_send(void *arg, int pending __unused)
 }
 
 static void
+aoe_cell_module_work(void *arg __unused, int pending __unused)
+{
+	aoe_rs_module_work();
+}
+
+static void
 aoe_cell_netif_work(void *arg __unused, int pending __unused)
 {
 	aoe_rs_netif_work();
@@ -78,16 +87,28 @@ aoe_cell_init(void)
 		return (error);
 	mtx_init(&aoe_work_lock, "aoe work", NULL, MTX_DEF);
 	TASK_INIT(&aoe_work_task, 0, aoe_cell_work, NULL);
+	TASK_INIT(&aoe_module_task, 0, aoe_cell_module_work, NULL);
 	TASK_INIT(&aoe_netif_task, 0, aoe_cell_netif_work, NULL);
 	aoe_send_queue = taskqueue_create("aoe_send", M_WAITOK,
 	    taskqueue_thread_enqueue, &aoe_send_queue);
 	aoe_work_queue = taskqueue_create("aoe_work", M_WAITOK,
 	    taskqueue_thread_enqueue, &aoe_work_queue);
-	error = taskqueue_start_threads(&aoe_send_queue,
-	    MIN(mp_ncpus, AOE_SEND_THREADS), PRIBIO, "aoe send");
+	aoe_netif_queue = taskqueue_create("aoe_netif", M_WAITOK,
+	    taskqueue_thread_enqueue, &aoe_netif_queue);
+	error = aoe_shim_fault();
+	if (error == 0)
+		error = taskqueue_start_threads(&aoe_send_queue,
+		    MIN(mp_ncpus, AOE_SEND_THREADS), PRIBIO, "aoe send");
+	if (error == 0)
+		error = aoe_shim_fault();
 	if (error == 0)
 		error = taskqueue_start_threads(&aoe_work_queue, 1, PWAIT,
 		    "aoe work");
+	if (error == 0)
+		error = aoe_shim_fault();
+	if (error == 0)
+		error = taskqueue_start_threads(&aoe_netif_queue, 1, PWAIT,
+		    "aoe netif");
 	if (error != 0)
 		aoe_cell_fini();
 	return (error);
@@ -96,6 +117,7 @@ aoe_cell_init(void)
 void
 aoe_cell_fini(void)
 {
+	taskqueue_free(aoe_netif_queue);
 	taskqueue_free(aoe_work_queue);
 	taskqueue_free(aoe_send_queue);
 	mtx_destroy(&aoe_work_lock);
@@ -190,11 +212,39 @@ aoe_shim_cell_work(struct aoe_cell *cell)
 	taskqueue_enqueue(aoe_work_queue, &aoe_work_task);
 }
 
-/* Lets the work thread call aoe_rs_netif_work().  Does not sleep. */
+/* Lets the work thread call aoe_rs_module_work().  Does not sleep. */
+void
+aoe_shim_module_work(void)
+{
+	taskqueue_enqueue(aoe_work_queue, &aoe_module_task);
+}
+
+/* Lets the netif thread call aoe_rs_netif_work().  Does not sleep. */
 void
 aoe_shim_netif_work(void)
 {
-	taskqueue_enqueue(aoe_work_queue, &aoe_netif_task);
+	taskqueue_enqueue(aoe_netif_queue, &aoe_netif_task);
+}
+
+/* Work for the work thread, some time from now. */
+void
+aoe_cell_init_later(struct timeout_task *task, task_fn_t *work)
+{
+	TIMEOUT_TASK_INIT(aoe_work_queue, task, 0, work, NULL);
+}
+
+void
+aoe_cell_work_later(struct timeout_task *task, int ticks)
+{
+	taskqueue_enqueue_timeout(aoe_work_queue, task, ticks);
+}
+
+/* Waits for it if it is being done. */
+void
+aoe_cell_cancel_later(struct timeout_task *task)
+{
+	while (taskqueue_cancel_timeout(aoe_work_queue, task, NULL) != 0)
+		taskqueue_drain_timeout(aoe_work_queue, task);
 }
 
 void

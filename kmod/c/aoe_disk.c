@@ -62,6 +62,7 @@ aoe_disk_describe(struct bio *bp, struct aoe_request *request)
 	request->ar_length = bp->bio_length;
 	request->ar_cmd = bp->bio_cmd;
 	request->ar_flags = bp->bio_flags;
+	request->ar_taste = aoe_taste_is_marked(bp);
 }
 
 static void
@@ -114,6 +115,7 @@ aoe_disk_strategy(struct bio *bp)
 		return;
 	}
 	SDT_PROBE3(aoe, , , submit, bp, cell->ac_shelf, cell->ac_slot);
+	aoe_taste_mark(bp);
 	aoe_disk_describe(bp, &request);
 	priority = aoe_disk_set_priority(MIN(curthread->td_base_pri, PRIBIO));
 	NET_EPOCH_ENTER(et);
@@ -136,6 +138,7 @@ aoe_disk_close(struct disk *dp)
 	struct aoe_cell *cell = dp->d_drv1;
 
 	aoe_rs_disk_close(cell->ac_rs);
+	aoe_taste_closed(cell);
 	return (0);
 }
 
@@ -156,11 +159,24 @@ static int
 aoe_disk_getattr(struct bio *bp)
 {
 	struct aoe_cell *cell = bp->bio_disk->d_drv1;
+	const char *attribute = bp->bio_attribute, *prefix, *value;
+	int len;
 
-	if (strcmp(bp->bio_attribute, "GEOM::physpath") != 0)
+	prefix = "";
+	value = cell->ac_lunid;
+	if (strcmp(attribute, "GEOM::physpath") == 0)
+		value = cell->ac_physpath;
+	else if (strcmp(attribute, "GEOM::lunname") == 0)
+		prefix = "naa.";	/* as SCSI writes such a name */
+	else if (strcmp(attribute, "GEOM::lunid") != 0)
 		return (-1);
-	if (bp->bio_length <= 0 || strlcpy(bp->bio_data, cell->ac_physpath,
-	    bp->bio_length) >= (size_t)bp->bio_length)
+	if (value[0] == '\0')
+		return (-1);
+	if (bp->bio_length <= 0)
+		return (EFAULT);
+	memset(bp->bio_data, 0, bp->bio_length);
+	len = snprintf(bp->bio_data, bp->bio_length, "%s%s", prefix, value);
+	if (len >= bp->bio_length)
 		return (EFAULT);
 	bp->bio_completed = bp->bio_length;
 	return (0);
@@ -175,6 +191,7 @@ aoe_shim_disk_create(struct aoe_cell *cell,
 	strlcpy(cell->ac_name, params->ad_name, sizeof(cell->ac_name));
 	strlcpy(cell->ac_physpath, params->ad_physpath,
 	    sizeof(cell->ac_physpath));
+	strlcpy(cell->ac_lunid, params->ad_lunid, sizeof(cell->ac_lunid));
 	dp = disk_alloc();
 	dp->d_open = aoe_disk_open;
 	dp->d_close = aoe_disk_close;
@@ -214,11 +231,74 @@ aoe_shim_disk_resize(struct aoe_cell *cell, int64_t mediasize)
 	disk_resize(cell->ac_disk, M_WAITOK);
 }
 
+/*
+ * What a target announced and then refused is not asked of it any more.  GEOM
+ * changes the flags of a disk, too, under the topology lock; the caller holds
+ * none.  Who asked for an attribute before is told that it is another now; the
+ * flush has no attribute.
+ */
+void
+aoe_shim_disk_restrict(struct aoe_cell *cell, int can_flush, int can_delete)
+{
+	struct disk *dp = cell->ac_disk;
+
+	g_topology_lock();
+	if (!can_flush)
+		dp->d_flags &= ~DISKFLAG_CANFLUSHCACHE;
+	if (!can_delete && (dp->d_flags & DISKFLAG_CANDELETE) != 0) {
+		dp->d_flags &= ~DISKFLAG_CANDELETE;
+		disk_attr_changed(dp, "GEOM::candelete", M_NOWAIT);
+	}
+	g_topology_unlock();
+}
+
 /* aoe_rs_disk_gone() follows once nobody has the disk open any more. */
 void
 aoe_shim_disk_gone(struct aoe_cell *cell)
 {
 	disk_gone(cell->ac_disk);
+}
+
+/*
+ * Called by GEOM, with the topology locked: it looks at the flag when a disk
+ * that nobody has open is opened for writing.
+ */
+static void
+aoe_disk_protect(void *arg, int flag)
+{
+	struct disk *dp = arg;
+
+	if (flag != EV_CANCEL)
+		dp->d_flags |= DISKFLAG_WRITE_PROTECT;
+}
+
+static void
+aoe_disk_unprotect(void *arg, int flag)
+{
+	struct disk *dp = arg;
+
+	if (flag != EV_CANCEL)
+		dp->d_flags &= ~DISKFLAG_WRITE_PROTECT;
+}
+
+/* Whether an open for writing gives EROFS from now on. */
+void
+aoe_shim_disk_set_read_only(struct aoe_cell *cell, int on)
+{
+	g_post_event(on ? aoe_disk_protect : aoe_disk_unprotect, cell->ac_disk,
+	    M_WAITOK, cell->ac_disk, NULL);
+}
+
+/*
+ * Waits until nobody is in the functions above by which GEOM opens, closes and
+ * lets go of a disk: it calls them with the topology locked.  The caller has
+ * made sure that none is called any more.
+ */
+void
+aoe_shim_disk_wait_calls(void)
+{
+	g_topology_lock();
+	g_topology_unlock();
 }
 
 /* Only after aoe_rs_disk_gone(). */

@@ -5,11 +5,13 @@
  */
 
 /*
- * GEOM is told of ended requests by threads of our own where who found that
- * they ended may hold the lock of a network driver.  Each processor has one,
- * so that it need not be looked for, nor another processor be woken.  It comes
- * after interrupts and before everything else, as the kernel's own threads for
- * callouts do: when the interrupt is through, with all that it brought.
+ * Threads that complete requests, one for each processor.  A driver may call
+ * the input hook with the lock of its receive queue held, as vtnet(4) and
+ * mlx5en(4) do.  biodone(9) must not run then: GEOM and the file systems above
+ * it take locks of their own.  The request is queued to the thread of the same
+ * processor then, so that no other processor has to be woken.  The thread has
+ * the priority of soft interrupts: it runs when the interrupt is through with
+ * all that it brought, and before everything else.
  */
 
 #include "aoe_var.h"
@@ -71,8 +73,11 @@ aoe_done_init(void)
 		done->ad_queue = taskqueue_create("aoe_done", M_WAITOK,
 		    taskqueue_thread_enqueue, &done->ad_queue);
 		CPU_SETOF(cpu, &mask);
-		error = taskqueue_start_threads_cpuset(&done->ad_queue, 1,
-		    PI_SOFT, &mask, "aoe done %d", cpu);
+		error = aoe_shim_fault();
+		if (error == 0)
+			error = taskqueue_start_threads_cpuset(
+			    &done->ad_queue, 1, PI_SOFT, &mask, "aoe done %d",
+			    cpu);
 		if (error != 0)
 			break;
 	}

@@ -5,7 +5,23 @@
  */
 
 /*
- * The locks.  Order: config (sx), initiator, one target.
+ * The locks, in their order:
+ *
+ *	aoe config	sx	settings, disks coming and going
+ *	aoe netifs	sx	the list of interfaces
+ *	aoe initiator	mtx	discovery
+ *	aoe target	mtx	one target; each has its own
+ *
+ * The holder of the config lock may wait for memory: geom_disk(4) and
+ * sysctl(9) do.  The holder of the netifs lock never does, and never takes the
+ * config lock.  A host that pages to an AoE disk may have no memory until a
+ * write has been answered; the write may need a change of link to be seen, and
+ * the reserve of mbufs to be filled.  Both are done with the netifs lock.  Its
+ * holder may wait for the net epoch and for the mutexes of a driver.
+ *
+ * The kernel calls the handler of ifnet_departure_event, which takes the
+ * netifs lock, with ifnet_detach_sxlock held: nothing that takes that one may
+ * be called with the netifs lock.
  */
 
 #include "aoe_var.h"
@@ -18,12 +34,14 @@
 #include <net/if_var.h>
 
 static struct sx aoe_config_lock;
+static struct sx aoe_netifs_lock;
 static struct mtx aoe_initiator_lock;
 
 void
 aoe_lock_init(void)
 {
 	sx_init(&aoe_config_lock, "aoe config");
+	sx_init(&aoe_netifs_lock, "aoe netifs");
 	mtx_init(&aoe_initiator_lock, "aoe initiator", NULL, MTX_DEF);
 }
 
@@ -31,6 +49,7 @@ void
 aoe_lock_fini(void)
 {
 	mtx_destroy(&aoe_initiator_lock);
+	sx_destroy(&aoe_netifs_lock);
 	sx_destroy(&aoe_config_lock);
 }
 
@@ -44,6 +63,18 @@ void
 aoe_shim_unlock_config(void)
 {
 	sx_xunlock(&aoe_config_lock);
+}
+
+void
+aoe_shim_lock_netifs(void)
+{
+	sx_xlock(&aoe_netifs_lock);
+}
+
+void
+aoe_shim_unlock_netifs(void)
+{
+	sx_xunlock(&aoe_netifs_lock);
 }
 
 void
@@ -75,4 +106,15 @@ void
 aoe_shim_epoch_wait(void)
 {
 	NET_EPOCH_WAIT();
+}
+
+/* Calls the function in the net epoch. */
+void
+aoe_shim_epoch_run(void (*function)(void *), void *arg)
+{
+	struct epoch_tracker et;
+
+	NET_EPOCH_ENTER(et);
+	function(arg);
+	NET_EPOCH_EXIT(et);
 }

@@ -80,7 +80,10 @@ aoe_shim_counter_fetch(uint32_t counter)
 void
 aoe_shim_log_print(uint32_t cause, const char *text, size_t len)
 {
-	if (cause >= AOE_CAUSE_END || !ppsratecheck(&aoe_log_rates[cause].last,
+	if (cause >= AOE_CAUSE_END)
+		return;
+	if (cause != AOE_CAUSE_TUNABLE &&
+	    !ppsratecheck(&aoe_log_rates[cause].last,
 	    &aoe_log_rates[cause].count, AOE_MESSAGES_PER_SECOND))
 		return;
 	printf("aoe: %.*s\n", (int)len, text);

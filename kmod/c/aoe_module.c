@@ -15,6 +15,68 @@
 bool aoe_module_is_loaded;
 
 /*
+ * Fetches a tunable that is a number; false when it is not set.  Getting it as
+ * an int would make another number of one that is too large.
+ */
+static bool
+aoe_module_tunable(const char *name, int64_t *value)
+{
+	quad_t quad;
+
+	if (!testenv(name))
+		return (false);
+	*value = getenv_quad(name, &quad) ? quad : INT64_MIN;
+	return (true);
+}
+
+/*
+ * Points at which the module's tests let loading and unloading fail: the kernel
+ * variable of this name holds the number of the point that does, counted from
+ * the beginning.  In modules for kernels that check themselves, and others that
+ * were built for it; everywhere else nothing fails here.
+ */
+#if defined(INVARIANTS) || defined(AOE_FAULT_POINTS)
+static int aoe_fault_point;	/* passed since the beginning */
+static int aoe_fault_wanted;
+
+static void
+aoe_fault_begin(const char *name)
+{
+	int64_t wanted;
+
+	aoe_fault_point = aoe_fault_wanted = 0;
+	if (aoe_module_tunable(name, &wanted))
+		aoe_fault_wanted = (int)wanted;
+}
+
+/* The kernel serialises loading and unloading. */
+int
+aoe_shim_fault(void)
+{
+	char text[64];
+	int len;
+
+	if (++aoe_fault_point != aoe_fault_wanted)
+		return (0);
+	len = snprintf(text, sizeof(text), "point %d fails, as it was told to",
+	    aoe_fault_point);
+	aoe_shim_log_print(AOE_CAUSE_MODULE, text, len);
+	return (EDOOFUS);
+}
+#else
+static void
+aoe_fault_begin(const char *name __unused)
+{
+}
+
+int
+aoe_shim_fault(void)
+{
+	return (0);
+}
+#endif
+
+/*
  * Fetched here and not by the sysctl nodes, whose handlers would run before
  * anything else of the module is there.
  */
@@ -29,74 +91,110 @@ aoe_module_tunables(struct aoe_tunables *tunables)
 	tunables->at_boot_wait_secs = 30;
 	TUNABLE_STR_FETCH("net.aoe.iflist", tunables->at_iflist,
 	    sizeof(tunables->at_iflist));
-	TUNABLE_INT_FETCH("net.aoe.maxwait", &tunables->at_dead_secs);
-	TUNABLE_INT_FETCH("net.aoe.dead_secs", &tunables->at_dead_secs);
-	TUNABLE_INT_FETCH("net.aoe.quarantine_secs",
+	aoe_module_tunable("net.aoe.maxwait", &tunables->at_maxwait);
+	tunables->at_has_dead_secs = aoe_module_tunable("net.aoe.dead_secs",
+	    &tunables->at_dead_secs);
+	aoe_module_tunable("net.aoe.quarantine_secs",
 	    &tunables->at_quarantine_secs);
-	TUNABLE_INT_FETCH("net.aoe.wc", &tunables->at_wc);
-	TUNABLE_INT_FETCH("net.aoe.beacon_secs", &tunables->at_beacon_secs);
-	TUNABLE_INT_FETCH("net.aoe.fail_on_shutdown",
+	aoe_module_tunable("net.aoe.wc", &tunables->at_wc);
+	aoe_module_tunable("net.aoe.beacon_secs", &tunables->at_beacon_secs);
+	aoe_module_tunable("net.aoe.fail_on_shutdown",
 	    &tunables->at_fail_on_shutdown);
+	aoe_module_tunable("net.aoe.boot_wait_secs",
+	    &tunables->at_boot_wait_secs);
 	TUNABLE_STR_FETCH("net.aoe.boot_targets", tunables->at_boot_targets,
 	    sizeof(tunables->at_boot_targets));
-	TUNABLE_INT_FETCH("net.aoe.boot_wait_secs",
-	    &tunables->at_boot_wait_secs);
+}
+
+static int
+aoe_module_start(void)
+{
+	struct aoe_tunables tunables;
+
+	aoe_module_tunables(&tunables);
+	return (aoe_rs_module_load(&tunables));
 }
 
 static void
-aoe_module_fini(void)
+aoe_module_sysctl_fini(void)
 {
-	aoe_cell_fini();
-	aoe_net_fini();
-	aoe_time_fini();
-	aoe_lock_fini();
-	aoe_mem_fini();
+	aoe_shim_sysctl_remove(NULL);
+}
+
+/*
+ * What loading consists of, in its order.  Unloading undoes it in the opposite
+ * one; so does a load of which a step fails.  A step that fails leaves nothing
+ * behind itself.  The last one, Rust's, comes up with what the loader was told,
+ * and is the only one that may refuse to be undone.
+ */
+static const struct aoe_step {
+	void	(*as_begin)(void);	/* cannot fail */
+	int	(*as_try)(void);	/* in the place of as_begin */
+	void	(*as_undo)(void);
+} aoe_steps[] = {
+	{ .as_begin = aoe_mem_init, .as_undo = aoe_mem_fini },
+	{ .as_begin = aoe_lock_init, .as_undo = aoe_lock_fini },
+	{ .as_begin = aoe_time_init, .as_undo = aoe_time_fini },
+	{ .as_begin = aoe_taste_init },
+	{ .as_try = aoe_net_init, .as_undo = aoe_net_fini },
+	{ .as_try = aoe_cell_init, .as_undo = aoe_cell_fini },
+	{ .as_begin = aoe_sysctl_init, .as_undo = aoe_module_sysctl_fini },
+	{ .as_begin = aoe_event_init, .as_undo = aoe_event_fini },
+	{ .as_begin = aoe_boot_init, .as_undo = aoe_boot_fini },
+	{ .as_try = aoe_module_start },
+};
+
+/* Undoes the first n steps. */
+static void
+aoe_module_undo(u_int n)
+{
+	while (n-- > 0)
+		if (aoe_steps[n].as_undo != NULL)
+			aoe_steps[n].as_undo();
 }
 
 static int
 aoe_module_load(void)
 {
-	struct aoe_tunables tunables;
+	const struct aoe_step *step;
+	u_int n;
 	int error;
 
-	aoe_module_tunables(&tunables);
-	aoe_mem_init();
-	aoe_lock_init();
-	aoe_time_init();
-	aoe_net_init();
-	error = aoe_cell_init();
-	if (error != 0) {
-		aoe_net_fini();
-		aoe_time_fini();
-		aoe_lock_fini();
-		aoe_mem_fini();
-		return (error);
+	aoe_fault_begin("debug.aoe.fail_load");
+	for (n = 0; n < nitems(aoe_steps); n++) {
+		step = &aoe_steps[n];
+		error = aoe_shim_fault();
+		if (error == 0 && step->as_try != NULL)
+			error = step->as_try();
+		else if (error == 0)
+			step->as_begin();
+		if (error != 0) {
+			aoe_module_undo(n);
+			return (error);
+		}
 	}
-	aoe_sysctl_init();
-	aoe_event_init();
-	error = aoe_rs_module_load(&tunables);
-	if (error != 0) {
-		aoe_event_fini();
-		aoe_shim_sysctl_remove(NULL);
-		aoe_module_fini();
-	}
-	aoe_module_is_loaded = error == 0;
-	return (error);
+	aoe_module_is_loaded = true;
+	return (0);
 }
 
-/* Rust decides whether it may be; afterwards it has no target and no timer. */
+/*
+ * Rust decides whether it may be; afterwards it has no target and no timer.
+ * When it refuses, everything is as it was before.  The kernel also calls this
+ * for a module that could not be loaded, of which there is nothing left.
+ */
 static int
 aoe_module_unload(void)
 {
 	int error;
 
+	if (!aoe_module_is_loaded)
+		return (0);
+	aoe_fault_begin("debug.aoe.fail_unload");
 	error = aoe_rs_module_unload();
 	if (error != 0)
 		return (error);
 	aoe_module_is_loaded = false;
-	aoe_event_fini();
-	aoe_shim_sysctl_remove(NULL);
-	aoe_module_fini();
+	aoe_module_undo(nitems(aoe_steps));
 	return (0);
 }
 

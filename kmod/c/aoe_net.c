@@ -18,7 +18,6 @@
 #include <net/ethernet.h>
 #include <net/if.h>
 #include <net/if_var.h>
-#include <net/if_private.h>
 #include <net/if_vlan_var.h>
 #include <net/pfil.h>
 #include <net/vnet.h>
@@ -43,16 +42,15 @@
 #define	AOE_LEAD	8
 
 /*
- * A listed interface.  an_ifp is set and cleared under the config lock, and
+ * A listed interface.  an_ifp is set and cleared under the netifs lock, and
  * read in the net epoch: what is found there stays until the epoch ends.
  */
 static struct aoe_netif {
 	volatile uintptr_t an_ifp;
-	bool		an_unlocked;	/* its driver hands frames in so */
-	struct mtx	an_lock;	/* of what follows */
-	struct mbuf	*an_reserve;	/* linked by m_nextpkt */
-	u_int		an_reserved;	/* chains there */
-	u_int		an_room;	/* bytes that each of them holds */
+	volatile uintptr_t an_iflib;	/* the same if its driver is iflib's */
+	volatile u_int	an_wanted;	/* requests to initialise it again */
+	volatile u_int	an_done;	/* those that were dealt with */
+	struct task	an_task;	/* for the driver thread */
 } aoe_netifs[AOE_MAX_NETIFS];
 
 static pfil_hook_t aoe_net_hook;
@@ -118,14 +116,18 @@ aoe_net_input(struct mbuf **mp, struct ifnet *ifp, int flags __unused,
 		AOE_NET_PROBE(frame__received, ifp, mtod(m, const uint8_t *),
 		    m->m_pkthdr.len);
 	if (aoe_rs_frame_input(netif, mtod(m, const uint8_t *), m->m_len,
-	    m->m_pkthdr.len, m, aoe_netifs[netif].an_unlocked) == AOE_PASS)
+	    m->m_pkthdr.len, m, aoe_netifs[netif].an_iflib ==
+	    (uintptr_t)ifp) == AOE_PASS)
 		return (PFIL_PASS);
 	m_freem(m);
 	*mp = NULL;
 	return (PFIL_CONSUMED);
 }
 
-/* Links the hook, or takes it out and waits until nobody is inside. */
+/*
+ * Links the hook, or takes it out and waits until nobody is inside.  Somebody
+ * may have done either by hand, with pfilctl(8).
+ */
 int
 aoe_shim_net_hook(int on)
 {
@@ -141,6 +143,8 @@ aoe_shim_net_hook(int on)
 	args.pa_head = V_link_pfil_head;
 	error = pfil_link(&args);
 	CURVNET_RESTORE();
+	if (error == (on ? EEXIST : ENOENT))
+		error = 0;
 	if (!on)
 		NET_EPOCH_WAIT();
 	return (error);
@@ -158,18 +162,11 @@ aoe_shim_mbuf_copy(struct mbuf *m, uint32_t from, uint32_t len, uint8_t *to)
 
 /* A chain from the interface's reserve, or NULL. */
 static struct mbuf *
-aoe_net_reserved(struct aoe_netif *an, u_int len)
+aoe_net_reserved(uint32_t netif, u_int len)
 {
 	struct mbuf *m;
 
-	mtx_lock(&an->an_lock);
-	m = an->an_room >= len ? an->an_reserve : NULL;
-	if (m != NULL) {
-		an->an_reserve = m->m_nextpkt;
-		an->an_reserved--;
-		m->m_nextpkt = NULL;
-	}
-	mtx_unlock(&an->an_lock);
+	m = aoe_reserve_take(netif, len);
 	if (m == NULL) {
 		aoe_shim_counter_add(AOE_COUNT_MBUF_FAILURES, 1);
 		return (NULL);
@@ -233,8 +230,7 @@ aoe_net_build(const struct aoe_frame *frame)
 	total = MAX(total, ETHER_MIN_LEN - ETHER_CRC_LEN);
 	m = m_getm2(NULL, AOE_LEAD + total, M_NOWAIT, MT_DATA, M_PKTHDR);
 	if (m == NULL)
-		m = aoe_net_reserved(&aoe_netifs[frame->af_netif],
-		    AOE_LEAD + total);
+		m = aoe_net_reserved(frame->af_netif, AOE_LEAD + total);
 	if (m == NULL)
 		return (NULL);
 	aoe_net_fill(m, frame, total);
@@ -246,27 +242,47 @@ aoe_net_build(const struct aoe_frame *frame)
 }
 
 /*
+ * Frames may be handed to the interface.  One that became a lagg's port sends
+ * for the lagg.
+ */
+static bool
+aoe_net_is_usable(struct ifnet *ifp)
+{
+	return ((if_getflags(ifp) & IFF_UP) != 0 &&
+	    (if_getdrvflags(ifp) & IFF_DRV_RUNNING) != 0 &&
+	    if_getlinkstate(ifp) != LINK_STATE_DOWN &&
+	    if_gettype(ifp) != IFT_IEEE8023ADLAG);
+}
+
+/*
  * Builds the frames and sends them.  One that cannot be built or sent is as
  * good as lost on the wire: the engine will send it again.
+ *
+ * The interface is looked at once more in the epoch in which it is used: a
+ * frame that was made before its link was lost must not enter a queue that was
+ * emptied after that, by aoe_shim_net_flush(), which waits for this epoch.
  */
 void
 aoe_shim_net_send(const struct aoe_frame *frames, uint32_t n)
 {
 	struct epoch_tracker et;
 	struct mbuf *chains[AOE_BATCH];
-	struct ifnet *ifp;
+	struct ifnet *ifp, *usable;
 	uint32_t i;
 	int error;
 
 	KASSERT(n <= AOE_BATCH, ("aoe: batch of %u", n));
 	for (i = 0; i < n; i++)
 		chains[i] = aoe_net_build(&frames[i]);
+	usable = NULL;
 	NET_EPOCH_ENTER(et);
 	for (i = 0; i < n; i++) {
 		if (chains[i] == NULL)
 			continue;
 		ifp = aoe_net_ifp(frames[i].af_netif);
-		if (ifp == NULL) {
+		if (ifp != NULL && ifp != usable && aoe_net_is_usable(ifp))
+			usable = ifp;
+		if (ifp == NULL || ifp != usable) {
 			m_freem(chains[i]);
 			aoe_shim_counter_add(AOE_COUNT_NO_INTERFACE, 1);
 			continue;
@@ -323,50 +339,39 @@ aoe_shim_net_release(struct ifnet *ifp)
 	if_rele(ifp);
 }
 
-/*
- * Whether the interface's frames come in without a lock held.  Many drivers
- * hold the one of the receive queue (vtnet, mlx5en).  Those of iflib do not:
- * iflib_rxeof().  Nothing in struct ifnet tells them, so they are named.
- */
-static bool
-aoe_net_is_unlocked(struct ifnet *ifp)
+/* What of an interface may take its time: in the driver thread. */
+static void
+aoe_net_driver(void *arg, int pending __unused)
 {
-	static const char *const iflib[] = { "em", "igb", "igc", "ix", "ixv",
-	    "ixl", "iavf", "ice", "bnxt", "vmx", "ax", "enic", "mgb" };
-	u_int i;
+	struct aoe_netif *an = arg;
+	struct ifnet *ifp;
+	u_int wanted;
 
-	for (i = 0; i < nitems(iflib); i++)
-		if (strcmp(if_getdname(ifp), iflib[i]) == 0)
-			return (true);
-	return (false);
+	wanted = atomic_load_acq_int(&an->an_wanted);
+	ifp = aoe_ifnet_enter(&an->an_ifp);
+	if (ifp != NULL) {
+		if (an->an_iflib != (uintptr_t)ifp && aoe_ifnet_is_iflib(ifp))
+			an->an_iflib = (uintptr_t)ifp;
+		if (an->an_iflib == (uintptr_t)ifp && an->an_done != wanted)
+			aoe_ifnet_reinit(ifp);
+	}
+	aoe_ifnet_leave();
+	if (an->an_done != wanted) {
+		atomic_store_rel_int(&an->an_done, wanted);
+		aoe_shim_netif_work();
+	}
 }
 
 void
 aoe_shim_net_attach(uint32_t netif, struct ifnet *ifp)
 {
-	aoe_netifs[netif].an_unlocked = aoe_net_is_unlocked(ifp);
+	/* Another interface may have had the same place in memory before. */
+	aoe_netifs[netif].an_iflib = 0;
 	atomic_store_rel_ptr(&aoe_netifs[netif].an_ifp, (uintptr_t)ifp);
-	aoe_shim_net_refill(netif);
+	aoe_ifnet_enqueue(&aoe_netifs[netif].an_task);
 }
 
-static void
-aoe_net_empty_reserve(struct aoe_netif *an)
-{
-	struct mbuf *m, *next;
-
-	mtx_lock(&an->an_lock);
-	m = an->an_reserve;
-	an->an_reserve = NULL;
-	an->an_reserved = an->an_room = 0;
-	mtx_unlock(&an->an_lock);
-	for (; m != NULL; m = next) {
-		next = m->m_nextpkt;
-		m->m_nextpkt = NULL;
-		m_freem(m);
-	}
-}
-
-/* On return nobody uses the interface any more. */
+/* On return no frame is on its way in or out any more. */
 void
 aoe_shim_net_detach(uint32_t netif)
 {
@@ -377,7 +382,7 @@ aoe_shim_net_detach(uint32_t netif)
 		return;
 	atomic_store_rel_ptr(&aoe_netifs[netif].an_ifp, 0);
 	NET_EPOCH_WAIT();
-	aoe_net_empty_reserve(&aoe_netifs[netif]);
+	aoe_reserve_empty(netif);
 	if_rele(ifp);
 }
 
@@ -385,6 +390,26 @@ int
 aoe_shim_net_is(uint32_t netif, const struct ifnet *ifp)
 {
 	return (aoe_netifs[netif].an_ifp == (uintptr_t)ifp);
+}
+
+/*
+ * The MTU.  That of a vlan stays as it is when its parent is given a smaller
+ * one; longer frames are lost then.
+ */
+static u_int
+aoe_net_mtu(struct ifnet *ifp)
+{
+	u_int mtu, parent;
+
+	mtu = if_getmtu(ifp);
+	while (if_gettype(ifp) == IFT_L2VLAN && vlan_trunkdev_p != NULL &&
+	    (ifp = VLAN_TRUNKDEV(ifp)) != NULL) {
+		parent = if_getmtu(ifp);
+		if ((if_getcapenable(ifp) & IFCAP_VLAN_MTU) == 0)
+			parent -= MIN(parent, ETHER_VLAN_ENCAP_LEN);
+		mtu = MIN(mtu, parent);
+	}
+	return (mtu);
 }
 
 void
@@ -397,24 +422,40 @@ aoe_shim_net_link(uint32_t netif, struct aoe_link *link)
 	NET_EPOCH_ENTER(et);
 	ifp = aoe_net_ifp(netif);
 	if (ifp != NULL && if_getlladdr(ifp) != NULL) {
-		link->al_mtu = if_getmtu(ifp);
+		link->al_mtu = aoe_net_mtu(ifp);
 		memcpy(link->al_mac, aoe_compat_lladdr(ifp), ETHER_ADDR_LEN);
-		/* An interface that became a lagg's port sends for the lagg. */
-		link->al_usable = (if_getflags(ifp) & IFF_UP) != 0 &&
-		    (if_getdrvflags(ifp) & IFF_DRV_RUNNING) != 0 &&
-		    if_getlinkstate(ifp) != LINK_STATE_DOWN &&
-		    if_gettype(ifp) != IFT_IEEE8023ADLAG;
+		link->al_usable = aoe_net_is_usable(ifp);
 	}
 	NET_EPOCH_EXIT(et);
 }
 
+/* What is wrong with an interface, as far as people can mend it. */
+enum aoe_flaw
+aoe_shim_net_flaw(uint32_t netif)
+{
+	struct epoch_tracker et;
+	struct ifnet *ifp;
+	enum aoe_flaw flaw;
+
+	flaw = AOE_FLAW_NONE;
+	NET_EPOCH_ENTER(et);
+	ifp = aoe_net_ifp(netif);
+	if (ifp == NULL)
+		;
+	else if ((if_getflags(ifp) & IFF_UP) == 0)
+		flaw = AOE_FLAW_DOWN;
+	else if (if_gettype(ifp) == IFT_IEEE8023ADLAG)
+		flaw = AOE_FLAW_PORT;
+	else if (aoe_ifnet_is_deaf(ifp))
+		flaw = AOE_FLAW_DEAF;
+	NET_EPOCH_EXIT(et);
+	return (flaw);
+}
+
 /*
- * Throws away what the interface has queued.  if_qflush() empties the queues
- * of software.  What is in the hardware's ring would leave when the link comes
- * back; an interface without link loses nothing by being initialised again,
- * which empties the ring of iflib drivers.  Who saw the link while it was up
- * is waited for first.  Called with the config lock, which keeps the interface
- * attached.
+ * Throws away what the interface has queued in software.  Those who saw the
+ * link while it was up are waited for first.  Called with the netifs lock,
+ * which keeps the interface attached.
  */
 void
 aoe_shim_net_flush(uint32_t netif)
@@ -425,50 +466,47 @@ aoe_shim_net_flush(uint32_t netif)
 	if (ifp == NULL)
 		return;
 	NET_EPOCH_WAIT();
-	CURVNET_SET(if_getvnet(ifp));
-	if (ifp->if_qflush != NULL)
-		ifp->if_qflush(ifp);
-	if (if_gettype(ifp) == IFT_ETHER && ifp->if_init != NULL &&
-	    (if_getflags(ifp) & IFF_UP) != 0 &&
-	    (if_getdrvflags(ifp) & IFF_DRV_RUNNING) != 0 &&
-	    if_getlinkstate(ifp) == LINK_STATE_DOWN)
-		ifp->if_init(ifp->if_softc);
-	CURVNET_RESTORE();
+	aoe_ifnet_qflush(ifp);
 }
 
 /*
- * Fills the interface's reserve up.  Does not wait for memory: when there is
- * none now, the next call will find some.
+ * Has the driver thread throw away what is in the rings of the hardware, which
+ * would leave when the link comes back.  Drivers other than those of iflib
+ * have no way to do that.
  */
+int
+aoe_shim_net_reinit(uint32_t netif)
+{
+	struct aoe_netif *an = &aoe_netifs[netif];
+
+	if (an->an_ifp == 0 || an->an_iflib != an->an_ifp)
+		return (0);
+	atomic_add_rel_int(&an->an_wanted, 1);
+	aoe_ifnet_enqueue(&an->an_task);
+	return (1);
+}
+
+int
+aoe_shim_net_is_reinit_pending(uint32_t netif)
+{
+	struct aoe_netif *an = &aoe_netifs[netif];
+
+	return (atomic_load_acq_int(&an->an_done) != an->an_wanted);
+}
+
+/* Fills the interface's reserve up, as its MTU of the moment asks for. */
 void
 aoe_shim_net_refill(uint32_t netif)
 {
-	struct aoe_netif *an = &aoe_netifs[netif];
 	struct aoe_link link;
-	struct mbuf *m;
-	u_int room;
-	bool full;
 
 	aoe_shim_net_link(netif, &link);
-	if (link.al_mtu == 0)
-		return;
-	room = AOE_LEAD + ETHER_HDR_LEN + link.al_mtu;
-	if (an->an_room != room)
-		aoe_net_empty_reserve(an);
-	do {
-		m = m_getm2(NULL, room, M_NOWAIT, MT_DATA, M_PKTHDR);
-		if (m == NULL)
-			break;
-		mtx_lock(&an->an_lock);
-		an->an_room = room;
-		m->m_nextpkt = an->an_reserve;
-		an->an_reserve = m;
-		full = ++an->an_reserved >= AOE_RESERVE_FRAMES;
-		mtx_unlock(&an->an_lock);
-	} while (!full);
+	if (link.al_mtu != 0)
+		aoe_reserve_refill(netif, AOE_LEAD + ETHER_HDR_LEN +
+		    link.al_mtu);
 }
 
-void
+int
 aoe_net_init(void)
 {
 	struct pfil_hook_args args = {
@@ -480,23 +518,30 @@ aoe_net_init(void)
 		.pa_rulname = "default",
 	};
 	uint32_t i;
+	int error;
 
+	error = aoe_ifnet_init();
+	if (error != 0) {
+		aoe_ifnet_fini();
+		return (error);
+	}
 	for (i = 0; i < AOE_MAX_NETIFS; i++)
-		mtx_init(&aoe_netifs[i].an_lock, "aoe reserve", NULL, MTX_DEF);
+		TASK_INIT(&aoe_netifs[i].an_task, 0, aoe_net_driver,
+		    &aoe_netifs[i]);
+	aoe_reserve_init();
 	CURVNET_SET(vnet0);
 	aoe_net_hook = pfil_add_hook(&args);
 	CURVNET_RESTORE();
+	return (0);
 }
 
 void
 aoe_net_fini(void)
 {
-	uint32_t i;
-
 	CURVNET_SET(vnet0);
 	pfil_remove_hook(aoe_net_hook);
 	CURVNET_RESTORE();
 	NET_EPOCH_WAIT();
-	for (i = 0; i < AOE_MAX_NETIFS; i++)
-		mtx_destroy(&aoe_netifs[i].an_lock);
+	aoe_reserve_fini();
+	aoe_ifnet_fini();
 }

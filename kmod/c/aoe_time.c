@@ -25,6 +25,13 @@
 /* Deadlines may be late by this much, so that close ones share an interrupt. */
 #define	AOE_PRECISION	(100 * SBT_1US)
 
+/*
+ * An sbintime_t has 31 bits for seconds; nstosbt() of more is negative, a time
+ * that has passed long ago.  What is due later than 68 years after the machine
+ * started is due then.
+ */
+#define	AOE_TIME_MAX	(INT32_MAX * UINT64_C(1000000000))
+
 static struct callout aoe_initiator_callout;
 
 /*
@@ -109,18 +116,30 @@ aoe_time_initiator(void *arg __unused)
 	NET_EPOCH_EXIT(et);
 }
 
+static sbintime_t
+aoe_time_to_sbt(uint64_t at)
+{
+	return (nstosbt(MIN(at, AOE_TIME_MAX)));
+}
+
+/*
+ * Timers are armed on the processor that arms them.  Those that no processor
+ * is named for are all on the first one, which other processors interrupt to
+ * set its clock anew.  Who arms a target's timer sent its frames or took its
+ * answers in just now, and has the target's lock and state at hand.
+ */
 void
 aoe_shim_time_arm_cell(struct aoe_cell *cell, uint64_t at)
 {
-	callout_reset_sbt(&cell->ac_callout, nstosbt(at), AOE_PRECISION,
-	    aoe_time_cell, cell, C_ABSOLUTE);
+	callout_reset_sbt_curcpu(&cell->ac_callout, aoe_time_to_sbt(at),
+	    AOE_PRECISION, aoe_time_cell, cell, C_ABSOLUTE);
 }
 
 void
 aoe_shim_time_arm_initiator(uint64_t at)
 {
-	callout_reset_sbt(&aoe_initiator_callout, nstosbt(at), AOE_PRECISION,
-	    aoe_time_initiator, NULL, C_ABSOLUTE);
+	callout_reset_sbt_curcpu(&aoe_initiator_callout, aoe_time_to_sbt(at),
+	    AOE_PRECISION, aoe_time_initiator, NULL, C_ABSOLUTE);
 }
 
 /* The caller has made sure that it is not armed again. */

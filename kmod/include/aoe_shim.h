@@ -63,11 +63,12 @@ enum aoe_verdict {
 /* The causes of console messages; each is limited in its rate by itself. */
 enum aoe_cause {
 	AOE_CAUSE_EVENT,	/* + the engine's event number */
-	AOE_CAUSE_SHRINK = AOE_CAUSE_EVENT + 16,
+	AOE_CAUSE_SHRINK = AOE_CAUSE_EVENT + 32,
 	AOE_CAUSE_TARGET,
 	AOE_CAUSE_REMOVED,
 	AOE_CAUSE_NETIF,
 	AOE_CAUSE_MODULE,
+	AOE_CAUSE_TUNABLE,	/* not limited: there are no more than tunables */
 	AOE_CAUSE_END
 };
 
@@ -76,6 +77,14 @@ struct aoe_link {
 	uint32_t	al_mtu;
 	uint8_t		al_mac[6];
 	uint8_t		al_usable;	/* up, running, link not down */
+};
+
+/* What is wrong with an interface, as far as people can mend it. */
+enum aoe_flaw {
+	AOE_FLAW_NONE,
+	AOE_FLAW_DOWN,		/* nobody set it up */
+	AOE_FLAW_DEAF,		/* its bridge takes the frames to it */
+	AOE_FLAW_PORT		/* it became a port of a lagg */
 };
 
 /* What follows the header of a frame. */
@@ -107,6 +116,7 @@ struct aoe_request {
 	int64_t		ar_length;	/* bytes */
 	uint16_t	ar_cmd;		/* BIO_READ ... */
 	uint16_t	ar_flags;	/* BIO_ORDERED ... */
+	uint8_t		ar_taste;	/* GEOM itself looks at the disk */
 };
 
 /* What a disk is made of. */
@@ -125,17 +135,20 @@ struct aoe_disk_params {
 	char		ad_ident[AOE_DISK_NAME];
 	char		ad_descr[AOE_DISK_NAME];
 	char		ad_physpath[AOE_DISK_NAME];
+	char		ad_lunid[AOE_DISK_NAME];	/* a WWN, or empty */
 };
 
-/* Tunables, as the loader left them. */
+/* Tunables, as the loader left them.  INT64_MIN: a text that is no number. */
 struct aoe_tunables {
 	char		at_iflist[AOE_MAX_NETIFS * AOE_NAME_MAX];
-	int		at_dead_secs;
-	int		at_quarantine_secs;
-	int		at_wc;
-	int		at_beacon_secs;
-	int		at_fail_on_shutdown;
-	int		at_boot_wait_secs;
+	int64_t		at_maxwait;
+	int64_t		at_dead_secs;
+	int64_t		at_quarantine_secs;
+	int64_t		at_wc;
+	int64_t		at_beacon_secs;
+	int64_t		at_fail_on_shutdown;
+	int64_t		at_boot_wait_secs;
+	uint8_t		at_has_dead_secs;	/* it is set, maxwait or not */
 	char		at_boot_targets[AOE_BOOT_TARGETS];
 };
 
@@ -152,9 +165,11 @@ enum aoe_leaf_type {
  */
 int	aoe_rs_module_load(const struct aoe_tunables *tunables);
 void	aoe_rs_module_boot(void);	/* the root is about to be mounted */
+void	aoe_rs_module_booted(void);	/* the root is mounted */
 int	aoe_rs_module_check(void);	/* EBUSY while a disk is open */
 int	aoe_rs_module_unload(void);
 void	aoe_rs_module_shutdown(void);
+void	aoe_rs_module_work(void);		/* may wait for memory */
 
 void	aoe_rs_initiator_timeout(void);
 void	aoe_rs_target_timeout(void *rs);
@@ -175,10 +190,10 @@ enum aoe_verdict aoe_rs_frame_input(uint32_t netif, const uint8_t *data,
 	    size_t contiguous, size_t len, struct mbuf *m, int unlocked);
 void	aoe_rs_frame_trim(uint64_t lba, uint64_t sectors, uint8_t *block);
 
-void	aoe_rs_netif_arrive(struct ifnet *ifp, const char *name, size_t len,
-	    int renamed);			/* may sleep */
-void	aoe_rs_netif_depart(struct ifnet *ifp);	/* may sleep */
-void	aoe_rs_netif_work(void);		/* may sleep */
+void	aoe_rs_netif_rename(struct ifnet *ifp, const char *name,
+	    size_t len);			/* sleeps, not for memory */
+void	aoe_rs_netif_depart(struct ifnet *ifp);	/* sleeps, not for memory */
+void	aoe_rs_netif_work(void);		/* sleeps, not for memory */
 
 int	aoe_rs_sysctl_number(void *rs, uint32_t id, int64_t *value);
 int	aoe_rs_sysctl_set_number(void *rs, uint32_t id, int64_t value);
@@ -199,14 +214,20 @@ uint64_t aoe_shim_counter_fetch(uint32_t counter);
 void	aoe_shim_log_print(uint32_t cause, const char *text, size_t len);
 void	aoe_shim_panic(const char *text, size_t len) __dead2;
 
+/* aoe_module.c */
+int	aoe_shim_fault(void);	/* a step that fails for the tests' sake */
+
 /* aoe_lock.c */
 void	aoe_shim_lock_config(void);
 void	aoe_shim_unlock_config(void);
+void	aoe_shim_lock_netifs(void);
+void	aoe_shim_unlock_netifs(void);
 void	aoe_shim_lock_initiator(void);
 void	aoe_shim_unlock_initiator(void);
 void	aoe_shim_lock_cell(struct aoe_cell *cell);
 void	aoe_shim_unlock_cell(struct aoe_cell *cell);
 void	aoe_shim_epoch_wait(void);
+void	aoe_shim_epoch_run(void (*function)(void *), void *arg);
 
 /* aoe_cell.c */
 struct aoe_cell *aoe_shim_cell_create(void *rs, uint16_t shelf,
@@ -216,6 +237,7 @@ void	aoe_shim_cell_destroy(struct aoe_cell *cell);
 void	aoe_shim_cell_send(struct aoe_cell *cell);	/* ask for _send */
 void	aoe_shim_cell_work(struct aoe_cell *cell);	/* ask for _work */
 int	aoe_shim_cell_wait_none(int seconds);		/* all destroyed? */
+void	aoe_shim_module_work(void);			/* ask for _work */
 void	aoe_shim_netif_work(void);			/* ask for _work */
 void	aoe_shim_pause(uint32_t msecs);
 
@@ -229,8 +251,12 @@ void	aoe_shim_time_stop_initiator(void);
 int	aoe_shim_disk_create(struct aoe_cell *cell,
 	    const struct aoe_disk_params *params);
 void	aoe_shim_disk_resize(struct aoe_cell *cell, int64_t mediasize);
+void	aoe_shim_disk_restrict(struct aoe_cell *cell, int can_flush,
+	    int can_delete);				/* no lock may be held */
+void	aoe_shim_disk_set_read_only(struct aoe_cell *cell, int on);
 void	aoe_shim_disk_gone(struct aoe_cell *cell);
 void	aoe_shim_disk_destroy(struct aoe_cell *cell);
+void	aoe_shim_disk_wait_calls(void);		/* sleeps */
 void	aoe_shim_bio_done(struct aoe_cell *cell, uint64_t bio, int error);
 void	aoe_shim_bio_join(struct aoe_cell *cell, uint64_t first, uint64_t bio);
 uint64_t aoe_shim_bio_next(struct aoe_cell *cell, uint64_t bio,
@@ -242,6 +268,10 @@ int	aoe_shim_bio_first(struct aoe_cell *cell, struct aoe_request *request);
 void	aoe_shim_bio_take(struct aoe_cell *cell);
 void	aoe_shim_bio_copy(uint64_t bio, uint32_t offset, struct mbuf *m,
 	    uint32_t from, uint32_t len);
+
+/* aoe_taste.c */
+void	aoe_shim_disk_retaste(struct aoe_cell *cell);
+int	aoe_shim_bio_is_taste(uint64_t bio);
 
 /* aoe_boot.c */
 int	aoe_shim_boot_is_over(void);		/* the root is mounted */
@@ -269,12 +299,18 @@ void	aoe_shim_net_attach(uint32_t netif, struct ifnet *ifp);	/* takes ref. */
 void	aoe_shim_net_detach(uint32_t netif);			/* sleeps */
 int	aoe_shim_net_is(uint32_t netif, const struct ifnet *ifp);
 void	aoe_shim_net_link(uint32_t netif, struct aoe_link *link);
-void	aoe_shim_net_flush(uint32_t netif);	/* what it has queued */
-void	aoe_shim_net_refill(uint32_t netif);	/* its reserve; sleeps */
+enum aoe_flaw aoe_shim_net_flaw(uint32_t netif);
+void	aoe_shim_net_flush(uint32_t netif);	/* its queues of software */
+int	aoe_shim_net_reinit(uint32_t netif);	/* its rings, later */
+int	aoe_shim_net_is_reinit_pending(uint32_t netif);
+void	aoe_shim_net_refill(uint32_t netif);	/* its reserve */
 int	aoe_shim_net_hook(int on);		/* sleeps */
 void	aoe_shim_net_send(const struct aoe_frame *frames, uint32_t n);
 void	aoe_shim_mbuf_copy(struct mbuf *m, uint32_t from, uint32_t len,
 	    uint8_t *to);
+
+/* aoe_reserve.c */
+uint64_t aoe_shim_reserve_count(void);	/* chains, of all interfaces */
 
 /* aoe_sysctl.c; a node of `cell`, or of the module where it is NULL */
 void	*aoe_shim_sysctl_node(struct aoe_cell *cell, void *parent,

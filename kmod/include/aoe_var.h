@@ -29,6 +29,7 @@
 
 MALLOC_DECLARE(M_AOE);
 
+struct aoe_nodes;
 struct disk;
 
 /*
@@ -37,6 +38,7 @@ struct disk;
  *	m	ac_mtx
  *	w	the lock of the work list (aoe_cell.c)
  *	t	only the work thread touches it
+ *	g	GEOM's topology lock
  *	s	its own lock
  */
 struct aoe_cell {
@@ -50,16 +52,24 @@ struct aoe_cell {
 	struct bio_queue	ac_done;	/* (m) ended, not yet told */
 	TAILQ_ENTRY(aoe_cell)	ac_work_link;	/* (w) */
 	bool			ac_work_queued;	/* (w) */
-	bool			ac_has_sysctl;	/* (t) */
-	struct sysctl_ctx_list	ac_sysctl;	/* (t) */
-	struct disk		*ac_disk;	/* (t) */
+	struct aoe_nodes	*ac_nodes;	/* (t) its sysctl nodes */
+	struct disk		*ac_disk;	/* (t) set, and valid for GEOM */
+	bool			ac_retaste;	/* (g) once it is closed */
 	char			ac_name[AOE_DISK_NAME];		/* (t) */
 	char			ac_physpath[AOE_DISK_NAME];	/* (t) */
+	char			ac_lunid[AOE_DISK_NAME];	/* (t) */
 };
+
+/* aoe_boot.c */
+void	aoe_boot_init(void);
+void	aoe_boot_fini(void);
 
 /* aoe_cell.c */
 int	aoe_cell_init(void);
 void	aoe_cell_fini(void);
+void	aoe_cell_init_later(struct timeout_task *task, task_fn_t *work);
+void	aoe_cell_work_later(struct timeout_task *task, int ticks);
+void	aoe_cell_cancel_later(struct timeout_task *task);
 
 /* aoe_disk.c */
 void	aoe_disk_read(uint64_t bio, u_int offset, u_int len, char *to);
@@ -73,6 +83,18 @@ void	aoe_done_fini(void);
 void	aoe_event_init(void);
 void	aoe_event_fini(void);
 
+/* aoe_ifnet.c */
+int	aoe_ifnet_init(void);
+void	aoe_ifnet_fini(void);
+void	aoe_ifnet_enqueue(struct task *task);
+struct ifnet *aoe_ifnet_enter(volatile uintptr_t *where);
+void	aoe_ifnet_leave(void);
+void	aoe_ifnet_wait(struct ifnet *ifp);
+void	aoe_ifnet_qflush(struct ifnet *ifp);
+void	aoe_ifnet_reinit(struct ifnet *ifp);
+bool	aoe_ifnet_is_iflib(struct ifnet *ifp);
+bool	aoe_ifnet_is_deaf(struct ifnet *ifp);
+
 /* aoe_lock.c */
 void	aoe_lock_init(void);
 void	aoe_lock_fini(void);
@@ -85,7 +107,7 @@ void	aoe_mem_fini(void);
 extern bool aoe_module_is_loaded;	/* Rust may be called */
 
 /* aoe_net.c */
-void	aoe_net_init(void);
+int	aoe_net_init(void);
 void	aoe_net_fini(void);
 
 /* aoe_probe.c */
@@ -96,8 +118,21 @@ SDT_PROBE_DECLARE(aoe, , , frame__sent);
 SDT_PROBE_DECLARE(aoe, , , frame__retransmitted);
 SDT_PROBE_DECLARE(aoe, , , frame__received);
 
+/* aoe_reserve.c */
+void	aoe_reserve_init(void);
+void	aoe_reserve_fini(void);
+struct mbuf *aoe_reserve_take(u_int netif, int len);
+void	aoe_reserve_refill(u_int netif, int room);
+void	aoe_reserve_empty(u_int netif);
+
 /* aoe_sysctl.c */
 void	aoe_sysctl_init(void);
+
+/* aoe_taste.c */
+void	aoe_taste_init(void);
+void	aoe_taste_mark(struct bio *bp);
+bool	aoe_taste_is_marked(const struct bio *bp);
+void	aoe_taste_closed(struct aoe_cell *cell);
 
 /* aoe_time.c */
 void	aoe_time_init(void);

@@ -2,16 +2,21 @@
 //! Booting from AoE. Nobody has run ifconfig(8) when the root file system is mounted, so a preloaded
 //! module brings its interfaces up itself; and the root mount is held until the disks of
 //! `net.aoe.boot_targets` are there, or a time has passed.
+//!
+//! Until it is mounted only these targets become disks. GEOM looks at every new disk and waits for what it
+//! reads there, and the root mount waits for GEOM: another target that falls silent at that moment would
+//! keep a machine from starting that has no use for it.
 
 use core::fmt::{self, Display};
-use core::sync::atomic::{AtomicBool, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
+use aoe_core::Instant;
 use aoe_core::addrlist::AddrList;
-use aoe_core::{Instant, NetifId};
+use aoe_core::limits::BOOT_WAIT_SECS;
 use aoe_wire::TargetAddr;
 
-use crate::cell::{self, CONFIG, Disk, Guard};
-use crate::ffi::{self, Ifnet};
+use crate::cell::{self, CONFIG, Disk, Guard, NETIFS};
+use crate::ffi;
 use crate::netifs::{self, Config};
 use crate::{hub, report};
 
@@ -19,6 +24,11 @@ const SEC_NS: u64 = 1_000_000_000;
 
 /// The root file system is not mounted yet.
 static BOOTING: AtomicBool = AtomicBool::new(false);
+/// The root mount, or what looks for further file systems after it, is held.
+static HOLDING: AtomicBool = AtomicBool::new(false);
+
+/// Until when GEOM's own looks at the disks of boot targets are waited for.
+static PATIENT_UNTIL: AtomicU64 = AtomicU64::new(0);
 
 /// What is waited for. Guarded by the configuration lock.
 pub(crate) struct Boot {
@@ -30,26 +40,28 @@ pub(crate) struct Boot {
 }
 
 impl Boot {
-    pub(crate) const DEFAULT_WAIT_SECS: u32 = 30;
-
     pub(crate) const fn new() -> Self {
         Self {
             targets: AddrList::EMPTY,
-            wait_secs: Self::DEFAULT_WAIT_SECS,
+            wait_secs: BOOT_WAIT_SECS,
             held_until: None,
         }
     }
 }
 
+/// The module starts, by the boot loader or later.
+pub(crate) fn load() {
+    BOOTING.store(!ffi::boot_is_over(), Ordering::Release);
+}
+
 /// The root is about to be mounted, and the devices of the machine are there. Sleeps.
 pub(crate) fn start() {
-    BOOTING.store(true, Ordering::Release);
     raise(true);
     let mut config = CONFIG.lock();
     if config.boot.targets.is_empty() || config.boot.wait_secs == 0 {
         return;
     }
-    if config.netifs.iter().all(Option::is_none) {
+    if NETIFS.lock().iter().next().is_none() {
         report::module(format_args!(
             "net.aoe.boot_targets is set, net.aoe.iflist is not; not waiting"
         ));
@@ -57,22 +69,52 @@ pub(crate) fn start() {
     }
     let wait = u64::from(config.boot.wait_secs).saturating_mul(SEC_NS);
     config.boot.held_until = Some(ffi::now().after(wait));
+    PATIENT_UNTIL.store(ffi::now().after(wait).as_nanos(), Ordering::Relaxed);
+    HOLDING.store(true, Ordering::Release);
     ffi::boot_hold();
     check(&mut config);
     hub::discover();
 }
 
+/// The machine still boots, or something that boots is waited for: [`tick`] is called every second.
+pub(crate) fn is_booting() -> bool {
+    BOOTING.load(Ordering::Acquire) || HOLDING.load(Ordering::Acquire)
+}
+
+/// The root is mounted: what was found becomes disks. What boot targets are still missing is waited for by
+/// the start-up scripts, which heed the hold too. Sleeps.
+pub(crate) fn booted() {
+    BOOTING.store(false, Ordering::Release);
+    PATIENT_UNTIL.store(0, Ordering::Relaxed);
+    let config = CONFIG.lock();
+    cell::for_each(&config, |cell| cell.lock().ask_work());
+}
+
+/// Whether the machine waits for this target when it boots.
+pub(crate) fn is_target(config: &Guard<Config>, addr: TargetAddr) -> bool {
+    config.boot.targets.iter().any(|boot| boot == addr)
+}
+
+/// Whether a target may become a disk now.
+pub(crate) fn may_show(config: &Guard<Config>, addr: TargetAddr) -> bool {
+    !BOOTING.load(Ordering::Acquire) || is_target(config, addr)
+}
+
+/// For how many seconds from now the machine would wait for its boot targets.
+pub(crate) fn patience_secs(now: Instant) -> u8 {
+    let until = Instant::from_nanos(PATIENT_UNTIL.load(Ordering::Relaxed));
+    u8::try_from(until.since(now) / SEC_NS).unwrap_or(u8::MAX)
+}
+
 /// A second has passed, or an interface changed; in the work thread, without locks.
 pub(crate) fn tick() {
-    if !BOOTING.load(Ordering::Acquire) {
+    if BOOTING.load(Ordering::Acquire) {
+        // One that has just arrived.
+        raise(false);
+    }
+    if !HOLDING.load(Ordering::Acquire) {
         return;
     }
-    if ffi::boot_is_over() {
-        end(&mut CONFIG.lock());
-        return;
-    }
-    // One that has just arrived.
-    raise(false);
     let mut config = CONFIG.lock();
     check(&mut config);
     if config.boot.held_until.is_some() {
@@ -88,24 +130,20 @@ pub(crate) fn check(config: &mut Guard<Config>) {
     };
     let missing = Missing::find(config);
     if missing.is_none() {
-        release(config);
+        end(config);
     } else if until <= ffi::now() {
         report::module(format_args!(
             "net.aoe.boot_targets:{missing} not there after {} seconds; booting on",
             config.boot.wait_secs
         ));
-        release(config);
+        end(config);
     }
 }
 
-/// Booting is over, or the module goes.
+/// The module goes, or nothing is waited for any more.
 pub(crate) fn end(config: &mut Guard<Config>) {
-    BOOTING.store(false, Ordering::Release);
-    release(config);
-}
-
-fn release(config: &mut Guard<Config>) {
     if config.boot.held_until.take().is_some() {
+        HOLDING.store(false, Ordering::Release);
         ffi::boot_release();
     }
 }
@@ -113,7 +151,8 @@ fn release(config: &mut Guard<Config>) {
 /// Sets the listed interfaces up. Drivers have locks of their own, so it is done without ours.
 fn raise(say: bool) {
     for id in netifs::ids() {
-        let Some((name, ifp)) = present(id) else {
+        let present = NETIFS.lock().present(id);
+        let Some((name, ifp)) = present else {
             continue;
         };
         if let Err(errno) = ifp.raise()
@@ -124,13 +163,6 @@ fn raise(say: bool) {
             report::netif(name, &format_args!("does not come up, error {errno}"));
         }
     }
-}
-
-fn present(id: NetifId) -> Option<([u8; netifs::NAME], Ifnet)> {
-    let config = CONFIG.lock();
-    let netif = config.netifs.get(usize::from(id.0))?.as_ref()?;
-    let ifp = Ifnet::find(netif.name().as_bytes())?;
-    netif.present.then_some((netif.name_bytes(), ifp))
 }
 
 /// The targets without a disk.

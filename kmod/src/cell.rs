@@ -2,6 +2,7 @@
 //! Locks, and the targets behind them.
 #![allow(unsafe_code)]
 
+mod kept;
 mod memory;
 mod table;
 
@@ -11,18 +12,19 @@ use core::ops::{Deref, DerefMut};
 use core::ptr::NonNull;
 use core::sync::atomic::AtomicPtr;
 
+use aoe_core::eventlog::{EventLog, EventSet, Report};
 use aoe_core::{Instant, State, Target, Tunables};
 use aoe_wire::TargetAddr;
 
 use crate::batch::{BATCH, Batch};
 use crate::ffi::{self, Errno, Mbuf, Owner, raw};
 use crate::hub::Hub;
-use crate::netifs::Config;
-use crate::notify::ToldPaths;
+use crate::netifs::{Config, Netifs};
 
+pub(crate) use kept::{Awaited, Epoch, LastCall, WorkThread};
 pub(crate) use memory::{Buffer, give_io_back, take_io_storage};
 use memory::{give_back, give_target_back, take};
-pub(crate) use table::{find, for_each, list, unlist};
+pub(crate) use table::{find, for_each, for_each_in_epoch, list, unlist};
 
 /// A value behind one of the module's own locks.
 pub(crate) struct Guarded<T> {
@@ -74,30 +76,26 @@ impl<T> Drop for Guard<T> {
     }
 }
 
-/// The configuration. First of the locks; its holder may sleep.
+/// The configuration. First of the locks; its holder may sleep, for memory too.
 pub(crate) static CONFIG: Guarded<Config> = Guarded {
     lock: raw::aoe_shim_lock_config,
     unlock: raw::aoe_shim_unlock_config,
     value: UnsafeCell::new(Config::new()),
 };
 
-/// The initiator. Second of the locks.
+/// The list of interfaces. Second of the locks; its holder may sleep, but never for memory.
+pub(crate) static NETIFS: Guarded<Netifs> = Guarded {
+    lock: raw::aoe_shim_lock_netifs,
+    unlock: raw::aoe_shim_unlock_netifs,
+    value: UnsafeCell::new(Netifs::new()),
+};
+
+/// The initiator. Third of the locks.
 pub(crate) static HUB: Guarded<Hub> = Guarded {
     lock: raw::aoe_shim_lock_initiator,
     unlock: raw::aoe_shim_unlock_initiator,
     value: UnsafeCell::new(Hub::new()),
 };
-
-/// Proof that the caller is in the net epoch: targets found now stay until it ends.
-pub(crate) struct Epoch<'e>(PhantomData<&'e ()>);
-
-impl Epoch<'_> {
-    /// # Safety
-    /// The caller must be in the net epoch for the lifetime of the value.
-    pub(crate) const unsafe fn entered() -> Self {
-        Self(PhantomData)
-    }
-}
 
 /// A target's timer is not set for sooner than this. While answers come the deadline moves on with each,
 /// and going off only to find that costs a processor more than it is worth to a frame that is lost alone:
@@ -123,29 +121,33 @@ pub(crate) enum Disk {
 /// What a target's lock guards.
 pub(crate) struct Inner {
     pub(crate) target: Target<'static>,
-    /// Events of the engine that the work thread has not seen yet, by [`aoe_core::Event::index`].
-    pub(crate) events: u32,
+    /// Events of the engine that the work thread has not acted on yet.
+    pub(crate) events: EventSet,
     pub(crate) disk: Disk,
     /// The size that GEOM knows, in sectors.
     pub(crate) shown_sectors: u64,
     /// The disk is open.
     pub(crate) open: bool,
+    /// The machine waits for its disk when it boots.
+    pub(crate) boot_target: bool,
+    /// GEOM looked at the disk and got no answer. Until something is answered it gets none at once.
+    pub(crate) taste_failed: bool,
+    /// The work thread is to let GEOM look at the disk again.
+    pub(crate) retaste: bool,
+    /// Opens for writing are refused, and the work thread has yet to tell GEOM so.
+    pub(crate) read_only: bool,
+    pub(crate) read_only_news: bool,
     /// It is being removed: no timer is armed, nothing is opened.
     pub(crate) closing: bool,
     /// The work thread is to remove it.
     pub(crate) remove: bool,
     /// The engine's books were found broken, and that was said.
     pub(crate) broken: bool,
-    /// What was said of things that go on, by [`aoe_core::Event::index`], since `said_since`.
-    pub(crate) said: u32,
-    pub(crate) said_since: Instant,
-    /// Paths of which devd(8) was told.
-    pub(crate) told_paths: ToldPaths,
     /// The state that the probe of its changes has seen.
     state: State,
     /// For which time the timer is set.
     armed: Option<Instant>,
-    /// Path nodes in the sysctl tree.
+    /// Numbers of paths that have nodes in the sysctl tree, a bit each.
     pub(crate) path_nodes: u32,
     /// The node of the target in the sysctl tree.
     pub(crate) node: Option<ffi::Node>,
@@ -161,10 +163,11 @@ pub(crate) struct Cell {
     shim: NonNull<raw::aoe_cell>,
     next: AtomicPtr<Self>,
     inner: UnsafeCell<Inner>,
+    log: UnsafeCell<EventLog>,
     batch: UnsafeCell<Batch<BATCH>>,
 }
 
-// SAFETY: `inner` is reached with the target's lock only, `batch` by the one thread that made
+// SAFETY: `inner` and `log` are reached with the target's lock only, `batch` by the one thread that made
 // itself the sender under it; the rest is constant or atomic.
 unsafe impl Sync for Cell {}
 
@@ -210,18 +213,21 @@ impl Cell {
             (&raw mut (*cell).shim).write(shim);
             (&raw mut (*cell).next).write(AtomicPtr::new(core::ptr::null_mut()));
             (&raw mut (*cell).batch).write(UnsafeCell::new(Batch::new()));
+            (&raw mut (*cell).log).write(UnsafeCell::new(EventLog::EMPTY));
             (&raw mut (*cell).inner).write(UnsafeCell::new(Inner {
                 target,
-                events: 0,
+                events: EventSet::NONE,
                 disk: Disk::None,
                 shown_sectors: 0,
                 open: false,
+                boot_target: false,
+                taste_failed: false,
+                retaste: false,
+                read_only: false,
+                read_only_news: false,
                 closing: false,
                 remove: false,
                 broken: false,
-                said: 0,
-                said_since: Instant::from_nanos(0),
-                told_paths: ToldPaths::NONE,
                 state: State::Probing,
                 armed: None,
                 path_nodes: 0,
@@ -231,17 +237,6 @@ impl Cell {
                 untold: false,
             }));
         }
-    }
-
-    /// The target behind a pointer that C was given.
-    ///
-    /// # Safety
-    /// `rs` must come from C, which had it from [`Cell::try_new`], and the target must stay for
-    /// the lifetime: the caller is in the net epoch, or holds the configuration, or C waits for
-    /// the call to end before the target is destroyed.
-    pub(crate) unsafe fn from_raw<'a>(rs: *mut core::ffi::c_void) -> &'a Self {
-        // SAFETY: as the caller says.
-        unsafe { &*rs.cast::<Self>() }
     }
 
     pub(crate) const fn addr(&self) -> TargetAddr {
@@ -265,44 +260,56 @@ impl Cell {
         (guard, now)
     }
 
-    /// Asks the work thread to look at this target.
-    pub(crate) fn ask_work(&self) {
-        // SAFETY: the C half exists as long as this one.
-        unsafe { raw::aoe_shim_cell_work(self.shim.as_ptr()) }
-    }
-
-    /// Asks a thread of the module to go on sending.
-    pub(crate) fn ask_send(&self) {
-        // SAFETY: the C half exists as long as this one.
-        unsafe { raw::aoe_shim_cell_send(self.shim.as_ptr()) }
-    }
-
     /// The owner of this target's sysctl nodes.
     pub(crate) const fn owner(&self) -> Owner {
         // SAFETY: the nodes are removed in `Unlisted::destroy`, before the C half.
         unsafe { Owner::cell(self.shim) }
     }
 
-    /// Makes the disk; in the work thread only.
-    pub(crate) fn create_disk(&self, params: &raw::aoe_disk_params) -> Result<(), Errno> {
+    /// Makes the disk.
+    pub(crate) fn create_disk(
+        &self,
+        params: &raw::aoe_disk_params,
+        _here: &WorkThread,
+    ) -> Result<(), Errno> {
         // SAFETY: in the work thread; C copies what it keeps.
         ffi::check(unsafe { raw::aoe_shim_disk_create(self.shim.as_ptr(), params) })
     }
 
-    /// Tells GEOM another size; in the work thread only, while the disk is shown.
-    pub(crate) fn resize_disk(&self, bytes: i64) {
+    /// Tells GEOM another size, while the disk is shown.
+    pub(crate) fn resize_disk(&self, bytes: i64, _here: &WorkThread) {
         // SAFETY: in the work thread, and the disk was created.
         unsafe { raw::aoe_shim_disk_resize(self.shim.as_ptr(), bytes) }
     }
 
-    /// Withdraws the disk; in the work thread only.
-    pub(crate) fn withdraw_disk(&self) {
+    /// Tells GEOM what the disk cannot do any more; without locks, while the disk is shown.
+    pub(crate) fn restrict_disk(&self, can_flush: bool, can_delete: bool, _here: &WorkThread) {
+        // SAFETY: in the work thread, and the disk was created.
+        unsafe {
+            raw::aoe_shim_disk_restrict(self.shim.as_ptr(), can_flush.into(), can_delete.into());
+        }
+    }
+
+    /// Tells GEOM whether the disk may be opened for writing, while it is shown.
+    pub(crate) fn set_disk_read_only(&self, on: bool, _here: &WorkThread) {
+        // SAFETY: in the work thread, and the disk was created.
+        unsafe { raw::aoe_shim_disk_set_read_only(self.shim.as_ptr(), i32::from(on)) }
+    }
+
+    /// Lets GEOM look at the disk again, unless it is in use, while it is shown.
+    pub(crate) fn retaste_disk(&self, _here: &WorkThread) {
+        // SAFETY: in the work thread, and the disk was created.
+        unsafe { raw::aoe_shim_disk_retaste(self.shim.as_ptr()) }
+    }
+
+    /// Withdraws the disk.
+    pub(crate) fn withdraw_disk(&self, _here: &WorkThread) {
         // SAFETY: in the work thread, and the disk was created.
         unsafe { raw::aoe_shim_disk_gone(self.shim.as_ptr()) }
     }
 
-    /// Frees the disk; in the work thread only, after GEOM said that it is gone.
-    pub(crate) fn destroy_disk(&self) {
+    /// Frees the disk, after GEOM said that it is gone.
+    pub(crate) fn destroy_disk(&self, _here: &WorkThread) {
         // SAFETY: in the work thread, and `aoe_rs_disk_gone` was called.
         unsafe { raw::aoe_shim_disk_destroy(self.shim.as_ptr()) }
     }
@@ -326,8 +333,9 @@ impl Cell {
 pub(crate) struct Unlisted(NonNull<Cell>);
 
 impl Unlisted {
-    /// Ends the target. Sleeps, and must be called without any lock.
-    pub(crate) fn destroy(self) {
+    /// Ends the target. Sleeps, and must be called without any lock. No reference to the target outlives
+    /// the work thread's proof.
+    pub(crate) fn destroy(self, _here: WorkThread) {
         let place = self.0.as_ptr();
         // SAFETY: the cell exists until the end of this function.
         let shim = unsafe { (*place).shim.as_ptr() };
@@ -381,6 +389,18 @@ impl<'a> CellGuard<'a> {
         self.cell
     }
 
+    /// Asks the work thread to look at this target. It may end the target as soon as the lock is free.
+    pub(crate) fn ask_work(&self) {
+        // SAFETY: the lock is held, which who ends the target takes first.
+        unsafe { raw::aoe_shim_cell_work(self.cell.shim.as_ptr()) }
+    }
+
+    /// Asks a thread of the module to go on sending.
+    pub(crate) fn ask_send(&self) {
+        // SAFETY: the lock is held, which who ends the target takes first.
+        unsafe { raw::aoe_shim_cell_send(self.cell.shim.as_ptr()) }
+    }
+
     /// The time. Two processors' clocks may differ by a little: for one target it never goes back.
     pub(crate) fn now(&mut self) -> Instant {
         self.pass(ffi::now())
@@ -413,6 +433,22 @@ impl<'a> CellGuard<'a> {
         };
         give_back(self.target.keep_config(room, arg));
         true
+    }
+
+    /// Takes events of the engine in: for the work thread, and what is to be reported of them.
+    #[cold]
+    pub(crate) fn note_events(&mut self, events: EventSet) {
+        // SAFETY: the lock is held, and the guard is borrowed exclusively; nothing else lends the log.
+        let log = unsafe { &mut *self.cell.log.get() };
+        log.note(self.clock, &self.target, events);
+        self.events.add_all(events);
+    }
+
+    /// The next thing to report.
+    pub(crate) fn next_report(&mut self) -> Option<Report> {
+        // SAFETY: as in `note_events`.
+        let log = unsafe { &mut *self.cell.log.get() };
+        log.pop(&self.target)
     }
 
     /// Shows a change of state to who traces it.
@@ -476,6 +512,12 @@ impl<'a> CellGuard<'a> {
         (length, (next != 0).then_some(next))
     }
 
+    /// Whether GEOM itself looks at the disk with this request.
+    pub(crate) fn is_taste(&mut self, bio: u64) -> bool {
+        // SAFETY: the lock is held, and the request has not ended.
+        unsafe { raw::aoe_shim_bio_is_taste(bio) != 0 }
+    }
+
     /// Tells GEOM of the requests that ended, without the lock. No other may be held.
     pub(crate) fn tell(mut self) {
         if core::mem::take(&mut self.untold) {
@@ -509,6 +551,7 @@ impl<'a> CellGuard<'a> {
             ar_length: 0,
             ar_cmd: 0,
             ar_flags: 0,
+            ar_taste: 0,
         };
         // SAFETY: the lock is held; C fills the structure when it returns a request.
         let some =

@@ -1,23 +1,34 @@
 // SPDX-License-Identifier: BSD-2-Clause
 //! Block requests for the engine, and what a target's disk looks like.
+//!
+//! GEOM looks at a disk itself when it is new, and whenever it was written to and closed ("tastes" it). It
+//! waits for what it asks for, and the machine waits for it. So these requests have a limit to their waiting
+//! (`limits::TASTE_SECS`), there is always room for them in the engine, and once one of them got no answer
+//! the next ones, of which there are dozens, get none at once. As soon as the target answers anything again,
+//! GEOM is told to look once more, as soon as the disk is not in use.
 
 use core::fmt::{self, Display};
 
-use aoe_core::{Completion, Full, Instant, IoError, Op, Request, Target};
+use aoe_core::limits::{DEFAULT_IOS, TASTE_SECS};
+use aoe_core::{Completion, Full, Instant, IoError, Op, Request, State, Target};
 use aoe_wire::{Identify, TargetAddr};
 
-use crate::cell::{self, Cell, CellGuard, Disk};
+use crate::cell::{self, Cell, CellGuard, Disk, LastCall};
 use crate::drive::{drive, drive_request};
 use crate::ffi::raw::{self, aoe_disk_params, aoe_request};
 use crate::ffi::{self, Errno, errno, fill_c_string};
-use crate::module;
+use crate::{boot, module};
 
 const SECTOR: u64 = 512;
+const SEC_NS: u64 = 1_000_000_000;
 /// The old driver's names had room for one digit of slot.
 const OLD_SLOTS: u8 = 10;
 
+/// Requests of the engine that are kept for GEOM's own: there is one at a time of them, or few.
+const TASTES: u32 = 8;
+
 /// A block request, or the errno it ends with at once.
-fn translate(request: &aoe_request) -> Result<Request, Errno> {
+fn translate(guard: &CellGuard<'_>, request: &aoe_request) -> Result<Request, Errno> {
     let op = match i32::from(request.ar_cmd) {
         raw::BIO_READ => Op::Read,
         raw::BIO_WRITE => Op::Write,
@@ -44,15 +55,30 @@ fn translate(request: &aoe_request) -> Result<Request, Errno> {
         lba,
         sectors,
         ordered,
+        wait_secs: if request.ar_taste == 0 {
+            0
+        } else if guard.boot_target {
+            boot::patience_secs(guard.lately()).max(TASTE_SECS)
+        } else {
+            TASTE_SECS
+        },
     })
+}
+
+/// Whether the engine takes a request that is not GEOM's own.
+pub(crate) fn has_room(guard: &CellGuard<'_>) -> bool {
+    let most = DEFAULT_IOS as u32 - TASTES;
+    guard.target.has_room() && guard.target.outstanding() < most
 }
 
 /// GEOM hands a request over. One that finds the engine full waits; none overtakes it.
 pub(crate) fn submit(cell: &Cell, request: &aoe_request) {
     let (mut guard, now) = cell.lock_timed();
-    match translate(request) {
+    let taste = request.ar_taste != 0;
+    match translate(&guard, request) {
         Err(errno) => guard.finish_bio(request.ar_bio, errno),
-        Ok(_) if guard.first_queued().is_some() => guard.queue_bio(request.ar_bio),
+        Ok(_) if taste && guard.taste_failed => guard.finish_bio(request.ar_bio, errno::EIO),
+        Ok(_) if !taste && must_queue(&mut guard) => guard.queue_bio(request.ar_bio),
         Ok(translated) => match hand_over(&mut guard, now, translated) {
             Ok(()) => {}
             Err(Full) if guard.target.is_lent() => guard.queue_bio(request.ar_bio),
@@ -61,6 +87,11 @@ pub(crate) fn submit(cell: &Cell, request: &aoe_request) {
         },
     }
     drive_request(guard);
+}
+
+/// Whether others wait already, or the engine has no room for one more.
+fn must_queue(guard: &mut CellGuard<'_>) -> bool {
+    guard.first_queued().is_some() || (guard.target.is_lent() && !has_room(guard))
 }
 
 /// Gives a request to the engine, behind the last one if they go as one.
@@ -74,6 +105,7 @@ fn hand_over(guard: &mut CellGuard<'_>, now: Instant, request: Request) -> Resul
 
 /// Ends a request, and those that were joined to it.
 pub(crate) fn finish(guard: &mut CellGuard<'_>, done: &Completion) {
+    note_taste(guard, done);
     if !done.is_joined() {
         guard.finish_bio(done.token, errno_of(done.result));
         return;
@@ -86,6 +118,36 @@ pub(crate) fn finish(guard: &mut CellGuard<'_>, done: &Completion) {
         guard.finish_bio(bio, errno_of(done.part(first, sectors)));
         first += sectors;
         next = behind;
+    }
+}
+
+/// What the end of a request tells of GEOM's own looks at the disk.
+fn note_taste(guard: &mut CellGuard<'_>, done: &Completion) {
+    match done.result {
+        Ok(()) => note_answer(guard),
+        Err(IoError::Failed) if guard.is_taste(done.token) => {
+            let waited = guard.lately().since(done.submitted) >= u64::from(TASTE_SECS) * SEC_NS;
+            guard.taste_failed |= waited || guard.target.state() != State::Up;
+        }
+        Err(_) => {}
+    }
+}
+
+/// The target has answered something: what GEOM could not read before it can read now.
+pub(crate) fn note_answer(guard: &mut CellGuard<'_>) {
+    if core::mem::take(&mut guard.taste_failed) {
+        guard.retaste = true;
+        guard.ask_work();
+    }
+}
+
+/// Looks whether the disk may be opened for writing. The work thread tells GEOM.
+pub(crate) fn note_read_only(guard: &mut CellGuard<'_>) {
+    let read_only = guard.target.is_read_only();
+    if guard.read_only != read_only {
+        guard.read_only = read_only;
+        guard.read_only_news = true;
+        guard.ask_work();
     }
 }
 
@@ -105,14 +167,14 @@ const fn errno_of(result: Result<(), IoError>) -> Errno {
 /// Gives waiting requests to the engine; false when none went.
 pub(crate) fn submit_queued(guard: &mut CellGuard<'_>) -> bool {
     let mut went = false;
-    while guard.target.has_room() {
+    while has_room(guard) {
         let Some(request) = guard.first_queued() else {
             break;
         };
         // Out of its queue first: the engine may end it, and with that its link, at once.
         guard.unqueue_bio();
         let now = guard.lately();
-        match translate(&request) {
+        match translate(guard, &request) {
             Err(errno) => guard.finish_bio(request.ar_bio, errno),
             Ok(translated) => {
                 if let Err(Full) = hand_over(guard, now, translated) {
@@ -159,15 +221,17 @@ pub(crate) fn close(cell: &Cell) {
     guard.target.set_in_use(now, false);
     if guard.shown_sectors != guard.target.sectors() {
         // A shrink had to wait for this.
-        cell.ask_work();
+        guard.ask_work();
     }
     drive(guard);
 }
 
-/// GEOM has let go of the disk.
-pub(crate) fn gone(cell: &Cell) {
-    cell.lock().disk = Disk::Left;
-    cell.ask_work();
+/// GEOM has let go of the disk. The work thread may end the target as soon as it sees that.
+pub(crate) fn gone(target: LastCall) {
+    target.lock(|guard| {
+        guard.disk = Disk::Left;
+        guard.ask_work();
+    });
 }
 
 /// A size in bytes, as GEOM counts.
@@ -221,5 +285,8 @@ pub(crate) fn describe(target: &Target<'_>, params: &mut aoe_disk_params) -> boo
     );
     fill_c_string(&mut params.ad_descr, format_args!("{}", identify.model));
     fill_c_string(&mut params.ad_physpath, format_args!("aoe/{addr}"));
+    if let Some(wwn) = identify.wwn {
+        fill_c_string(&mut params.ad_lunid, format_args!("{wwn:016x}"));
+    }
     true
 }

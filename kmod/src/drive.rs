@@ -3,7 +3,8 @@
 
 use core::cell;
 
-use aoe_core::{Link, Links, NetifId, Target};
+use aoe_core::eventlog::EventSet;
+use aoe_core::{Event, Link, Links, NetifId, Target};
 
 use crate::batch::BATCH;
 use crate::cell::{Cell, CellGuard, Sender};
@@ -105,7 +106,7 @@ fn send<'c>(
             break;
         }
         if lap == LAPS {
-            guard.cell().ask_send();
+            guard.ask_send();
             break;
         }
     }
@@ -136,7 +137,7 @@ fn settle(guard: &mut CellGuard<'_>, teller: Teller) {
         while let Some(done) = guard.target.poll_completion() {
             disk::finish(guard, &done);
         }
-        if !guard.target.has_room() || !disk::submit_queued(guard) {
+        if !disk::has_room(guard) || !disk::submit_queued(guard) {
             break;
         }
     }
@@ -144,13 +145,20 @@ fn settle(guard: &mut CellGuard<'_>, teller: Teller) {
         guard.tell_later();
     }
     guard.trace_state();
-    let known = guard.events;
+    let mut events = EventSet::NONE;
     while let Some(event) = guard.target.poll_event() {
-        guard.events |= 1 << event.index();
+        events.add(event);
     }
+    if !events.is_empty() {
+        guard.note_events(events);
+    }
+    if events.has(Event::Up) {
+        disk::note_answer(guard);
+    }
+    disk::note_read_only(guard);
     let broken = guard.target.is_broken() && !guard.broken;
-    if guard.events != known || broken {
-        guard.cell().ask_work();
+    if !events.is_empty() || broken {
+        guard.ask_work();
     }
 }
 

@@ -8,7 +8,7 @@ use core::ptr::NonNull;
 use aoe_core::NetifId;
 use aoe_wire::{SECTOR_SIZE, emit_trim_range};
 
-use crate::cell::{Cell, Epoch};
+use crate::cell::{Awaited, Cell, Epoch, LastCall, WorkThread};
 use crate::drive::Teller;
 use crate::ffi::raw::{aoe_request, aoe_tunables, aoe_verdict, ifnet, mbuf};
 use crate::ffi::{Ifnet, Mbuf, errno, errno_of};
@@ -49,6 +49,13 @@ unsafe extern "C" fn aoe_rs_module_boot() {
 /// # Safety
 /// C calls it while the module is loaded, where sleeping is allowed.
 #[unsafe(no_mangle)]
+unsafe extern "C" fn aoe_rs_module_booted() {
+    boot::booted();
+}
+
+/// # Safety
+/// C calls it while the module is loaded, where sleeping is allowed.
+#[unsafe(no_mangle)]
 unsafe extern "C" fn aoe_rs_module_check() -> c_int {
     errno_of(module::check())
 }
@@ -79,7 +86,9 @@ unsafe extern "C" fn aoe_rs_initiator_timeout() {
 #[unsafe(no_mangle)]
 unsafe extern "C" fn aoe_rs_target_timeout(rs: *mut c_void) {
     // SAFETY: as C promises.
-    drive::timeout(unsafe { Cell::from_raw(rs) });
+    let call = unsafe { Awaited::call() };
+    // SAFETY: as C promises.
+    drive::timeout(unsafe { call.target(rs) });
 }
 
 /// # Safety
@@ -88,7 +97,9 @@ unsafe extern "C" fn aoe_rs_target_timeout(rs: *mut c_void) {
 #[unsafe(no_mangle)]
 unsafe extern "C" fn aoe_rs_target_send(rs: *mut c_void) {
     // SAFETY: as C promises.
-    drive::go_on(unsafe { Cell::from_raw(rs) });
+    let call = unsafe { Awaited::call() };
+    // SAFETY: as C promises.
+    drive::go_on(unsafe { call.target(rs) });
 }
 
 /// # Safety
@@ -96,9 +107,11 @@ unsafe extern "C" fn aoe_rs_target_send(rs: *mut c_void) {
 #[unsafe(no_mangle)]
 unsafe extern "C" fn aoe_rs_target_work(rs: *mut c_void) {
     // SAFETY: as C promises.
-    let ended = work::run(unsafe { Cell::from_raw(rs) });
+    let thread = unsafe { WorkThread::entered() };
+    // SAFETY: as C promises.
+    let ended = work::run(unsafe { thread.target(rs) }, &thread);
     if let Some(ended) = ended {
-        ended.destroy();
+        ended.destroy(thread);
     }
 }
 
@@ -106,33 +119,43 @@ unsafe extern "C" fn aoe_rs_target_work(rs: *mut c_void) {
 /// C calls it in the net epoch, for the disk of the target `rs`.
 #[unsafe(no_mangle)]
 unsafe extern "C" fn aoe_rs_disk_submit(rs: *mut c_void, request: *const aoe_request) {
+    // SAFETY: as C promises.
+    let epoch = unsafe { Epoch::entered() };
     // SAFETY: as C promises: the request names a disk, so the target was there; the epoch keeps it.
-    let (cell, request) = unsafe { (Cell::from_raw(rs), &*request) };
+    let (cell, request) = unsafe { (epoch.target(rs), &*request) };
     disk::submit(cell, request);
 }
 
 /// # Safety
-/// C calls it for a disk that is not gone.
+/// C calls it for a disk that is not gone, with GEOM's topology locked, without which GEOM does not let
+/// go of the disk.
 #[unsafe(no_mangle)]
 unsafe extern "C" fn aoe_rs_disk_open(rs: *mut c_void) -> c_int {
-    // SAFETY: the target outlives its disk.
-    errno_of(disk::open(unsafe { Cell::from_raw(rs) }))
+    // SAFETY: as C promises; the target outlives its disk.
+    let call = unsafe { Awaited::call() };
+    // SAFETY: as above.
+    errno_of(disk::open(unsafe { call.target(rs) }))
 }
 
 /// # Safety
-/// C calls it for a disk that is not gone.
+/// As for [`aoe_rs_disk_open`].
 #[unsafe(no_mangle)]
 unsafe extern "C" fn aoe_rs_disk_close(rs: *mut c_void) {
-    // SAFETY: the target outlives its disk.
-    disk::close(unsafe { Cell::from_raw(rs) });
+    // SAFETY: as C promises; the target outlives its disk.
+    let call = unsafe { Awaited::call() };
+    // SAFETY: as above.
+    disk::close(unsafe { call.target(rs) });
 }
 
 /// # Safety
-/// C calls it when GEOM has let go of the disk of the target `rs`.
+/// C calls it once, when GEOM has let go of the disk of the target `rs`.
 #[unsafe(no_mangle)]
 unsafe extern "C" fn aoe_rs_disk_gone(rs: *mut c_void) {
-    // SAFETY: the target outlives its disk; the work thread ends it only after this.
-    disk::gone(unsafe { Cell::from_raw(rs) });
+    // SAFETY: the work thread ends a target with a disk only after it saw, with the lock held, that this
+    // call has marked the disk.
+    if let Some(last) = unsafe { LastCall::of(rs) } {
+        disk::gone(last);
+    }
 }
 
 /// # Safety
@@ -186,12 +209,7 @@ unsafe extern "C" fn aoe_rs_frame_trim(lba: u64, sectors: u64, block: *mut u8) {
 /// # Safety
 /// `ifp` exists during the call; `name` and `len` are a slice. Sleeping is allowed.
 #[unsafe(no_mangle)]
-unsafe extern "C" fn aoe_rs_netif_arrive(
-    ifp: *mut ifnet,
-    name: *const c_char,
-    len: usize,
-    renamed: c_int,
-) {
+unsafe extern "C" fn aoe_rs_netif_rename(ifp: *mut ifnet, name: *const c_char, len: usize) {
     // SAFETY: as C promises.
     let (ifp, name) = unsafe {
         (
@@ -200,7 +218,7 @@ unsafe extern "C" fn aoe_rs_netif_arrive(
         )
     };
     if let (Some(ifp), Ok(name)) = (ifp, core::str::from_utf8(name)) {
-        netifs::arrive(ifp, name, renamed != 0);
+        netifs::rename(&ifp, name);
     }
 }
 
@@ -215,19 +233,26 @@ unsafe extern "C" fn aoe_rs_netif_depart(ifp: *mut ifnet) {
 }
 
 /// # Safety
-/// C calls it in the work thread.
+/// C calls it in the netif thread.
 #[unsafe(no_mangle)]
 unsafe extern "C" fn aoe_rs_netif_work() {
     netifs::refresh_all();
 }
 
+/// # Safety
+/// C calls it in the work thread.
+#[unsafe(no_mangle)]
+unsafe extern "C" fn aoe_rs_module_work() {
+    boot::tick();
+}
+
 /// The target of a sysctl node, if it has one.
 ///
 /// # Safety
-/// `rs` is null or a target that C keeps until its sysctl handlers have ended.
-unsafe fn target<'a>(rs: *mut c_void) -> Option<&'a Cell> {
+/// `rs` is null or a target that C keeps until its sysctl handlers, of which `call` is one, have ended.
+unsafe fn target(rs: *mut c_void, call: &Awaited) -> Option<&Cell> {
     // SAFETY: as the caller says.
-    (!rs.is_null()).then(|| unsafe { Cell::from_raw(rs) })
+    (!rs.is_null()).then(|| unsafe { call.target(rs) })
 }
 
 /// # Safety
@@ -235,7 +260,9 @@ unsafe fn target<'a>(rs: *mut c_void) -> Option<&'a Cell> {
 #[unsafe(no_mangle)]
 unsafe extern "C" fn aoe_rs_sysctl_number(rs: *mut c_void, id: u32, value: *mut i64) -> c_int {
     // SAFETY: as C promises.
-    match sysctl::number(unsafe { target(rs) }, id) {
+    let call = unsafe { Awaited::call() };
+    // SAFETY: as C promises.
+    match sysctl::number(unsafe { target(rs, &call) }, id) {
         Ok(number) => {
             // SAFETY: as C promises.
             unsafe { value.write(number) };
@@ -250,7 +277,9 @@ unsafe extern "C" fn aoe_rs_sysctl_number(rs: *mut c_void, id: u32, value: *mut 
 #[unsafe(no_mangle)]
 unsafe extern "C" fn aoe_rs_sysctl_set_number(rs: *mut c_void, id: u32, value: i64) -> c_int {
     // SAFETY: as C promises.
-    errno_of(sysctl::set_number(unsafe { target(rs) }, id, value))
+    let call = unsafe { Awaited::call() };
+    // SAFETY: as C promises.
+    errno_of(sysctl::set_number(unsafe { target(rs, &call) }, id, value))
 }
 
 /// # Safety
@@ -263,9 +292,11 @@ unsafe extern "C" fn aoe_rs_sysctl_text(
     room: usize,
 ) -> usize {
     // SAFETY: as C promises.
+    let call = unsafe { Awaited::call() };
+    // SAFETY: as C promises.
     let (cell, room) = unsafe {
         (
-            target(rs),
+            target(rs, &call),
             core::slice::from_raw_parts_mut(buf.cast::<u8>(), room),
         )
     };

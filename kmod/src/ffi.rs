@@ -94,6 +94,12 @@ pub(crate) fn notify_target(kind: &str, vars: &[u8]) {
     }
 }
 
+/// A step of loading or unloading that the module's tests can let fail.
+pub(crate) fn fault() -> Result<(), Errno> {
+    // SAFETY: called while the module is being loaded or unloaded, which the kernel does in one thread.
+    check(unsafe { raw::aoe_shim_fault() })
+}
+
 /// Whether the root file system is mounted.
 pub(crate) fn boot_is_over() -> bool {
     // SAFETY: reads a flag of the kernel.
@@ -135,6 +141,12 @@ pub(crate) fn init_syncs() -> bool {
     unsafe { raw::aoe_shim_init_syncs() != 0 }
 }
 
+/// Asks for `aoe_rs_module_work`.
+pub(crate) fn ask_module_work() {
+    // SAFETY: enqueues a task that lives as long as the module.
+    unsafe { raw::aoe_shim_module_work() }
+}
+
 /// Asks for `aoe_rs_netif_work`.
 pub(crate) fn ask_netif_work() {
     // SAFETY: enqueues a task that lives as long as the module.
@@ -156,6 +168,12 @@ pub(crate) fn stop_initiator() {
 pub(crate) fn wait_no_cells(seconds: i32) -> Result<(), Errno> {
     // SAFETY: as for `pause`.
     check(unsafe { raw::aoe_shim_cell_wait_none(seconds) })
+}
+
+/// Waits until nobody is in a call any more by which GEOM opens, closes or lets go of a disk; sleeps.
+pub(crate) fn wait_disk_calls() {
+    // SAFETY: as for `pause`; callers hold no lock.
+    unsafe { raw::aoe_shim_disk_wait_calls() }
 }
 
 /// A network interface that C holds a reference on for us.
@@ -222,16 +240,55 @@ const _: () = assert!(MAX_NETIFS == aoe_core::limits::MAX_NETIFS);
 /// Takes the interface away from everybody who uses it; sleeps.
 pub(crate) fn detach_netif(id: NetifId) {
     if usize::from(id.0) < MAX_NETIFS {
-        // SAFETY: the number is in range; called with the configuration locked, which may sleep.
+        // SAFETY: the number is in range; called with the list of interfaces locked, which may sleep.
         unsafe { raw::aoe_shim_net_detach(u32::from(id.0)) }
     }
 }
 
-/// Drops what the interface has queued.
+/// Throws away what the interface has queued in software.
 pub(crate) fn flush_netif(id: NetifId) {
     if usize::from(id.0) < MAX_NETIFS {
-        // SAFETY: the number is in range; the configuration lock keeps the interface attached.
+        // SAFETY: the number is in range; the lock of the list keeps the interface attached.
         unsafe { raw::aoe_shim_net_flush(u32::from(id.0)) }
+    }
+}
+
+/// Has a thread throw away what is in the rings of the interface's hardware. False if its driver has
+/// no way to do that.
+pub(crate) fn reinit_netif(id: NetifId) -> bool {
+    usize::from(id.0) < MAX_NETIFS
+        // SAFETY: the number is in range.
+        && unsafe { raw::aoe_shim_net_reinit(u32::from(id.0)) } != 0
+}
+
+/// Whether the thread has not done that yet. When it has, it asks for `aoe_rs_netif_work`.
+pub(crate) fn is_reinit_pending(id: NetifId) -> bool {
+    usize::from(id.0) < MAX_NETIFS
+        // SAFETY: the number is in range.
+        && unsafe { raw::aoe_shim_net_is_reinit_pending(u32::from(id.0)) } != 0
+}
+
+/// What is wrong with an attached interface, as far as people can mend it.
+#[derive(Copy, Clone, PartialEq, Eq, Debug)]
+pub(crate) enum Flaw {
+    /// Nobody has set it up.
+    Down,
+    /// It is a member of a bridge that takes the frames to its address.
+    Deaf,
+    /// It became a port of a lagg.
+    LaggPort,
+}
+
+pub(crate) fn netif_flaw(id: NetifId) -> Option<Flaw> {
+    if usize::from(id.0) >= MAX_NETIFS {
+        return None;
+    }
+    // SAFETY: the number is in range.
+    match unsafe { raw::aoe_shim_net_flaw(u32::from(id.0)) } {
+        raw::AOE_FLAW_DOWN => Some(Flaw::Down),
+        raw::AOE_FLAW_DEAF => Some(Flaw::Deaf),
+        raw::AOE_FLAW_PORT => Some(Flaw::LaggPort),
+        _ => None,
     }
 }
 
@@ -241,6 +298,12 @@ pub(crate) fn refill_netif(id: NetifId) {
         // SAFETY: the number is in range.
         unsafe { raw::aoe_shim_net_refill(u32::from(id.0)) }
     }
+}
+
+/// The frames for which buffers are kept back, of all interfaces.
+pub(crate) fn reserve_count() -> u64 {
+    // SAFETY: no arguments, callable anywhere.
+    unsafe { raw::aoe_shim_reserve_count() }
 }
 
 /// The interface as it is now; `None` when nothing may be sent on it.
@@ -413,6 +476,7 @@ pub(crate) const NO_DISK: aoe_disk_params = aoe_disk_params {
     ad_ident: [0; NAME],
     ad_descr: [0; NAME],
     ad_physpath: [0; NAME],
+    ad_lunid: [0; NAME],
 };
 
 const NAME: usize = raw::AOE_DISK_NAME as usize;

@@ -1,19 +1,34 @@
 // SPDX-License-Identifier: BSD-2-Clause
 //! The initiator: discovery, and which addresses may become targets.
 
-use aoe_core::limits::QUARANTINE_SECS;
+use core::sync::atomic::{AtomicU16, Ordering};
+
+use aoe_core::limits::{MAX_NETIFS, QUARANTINE_SECS};
 use aoe_core::{Initiator, Instant, InterfaceChange, NetifId, Tunables};
 
 use crate::batch::Batch;
 use crate::cell::{Guard, HUB};
 use crate::drive::KernelLinks;
-use crate::ffi;
+use crate::{ffi, netifs};
 
 /// Beacons sent at a time.
 const BEACONS: usize = 4;
 /// Time between two looks at the listed interfaces. Most changes are announced; what is not (an
 /// MTU, a driver that starts running only after its announcement) is seen by this.
 const WATCH_NS: u64 = 1_000_000_000;
+
+/// Interfaces by which answers came in since the initiator was last told, a bit each: a frame to a known
+/// target comes by without the hub's lock.
+static HEARD: AtomicU16 = AtomicU16::new(0);
+const _: () = assert!(MAX_NETIFS == u16::BITS as usize);
+
+/// An answer came in by this interface.
+pub(crate) fn note_answer(id: NetifId) {
+    let bit = 1_u16.checked_shl(u32::from(id.0)).unwrap_or(0);
+    if HEARD.load(Ordering::Relaxed) & bit != bit {
+        HEARD.fetch_or(bit, Ordering::Relaxed);
+    }
+}
 
 /// What the hub's lock guards.
 pub(crate) struct Hub {
@@ -46,6 +61,16 @@ impl Hub {
     fn now(&mut self) -> Instant {
         self.clock = self.clock.max(ffi::now());
         self.clock
+    }
+
+    /// Tells the initiator by which interfaces answers came in.
+    fn take_answers(&mut self, now: Instant) {
+        let heard = HEARD.swap(0, Ordering::Relaxed);
+        for id in netifs::ids() {
+            if heard & (1_u16.checked_shl(u32::from(id.0)).unwrap_or(0)) != 0 {
+                self.initiator.note_answer(now, id);
+            }
+        }
     }
 
     fn next_timeout(&self) -> Option<Instant> {
@@ -93,6 +118,7 @@ pub(crate) fn timeout() {
         guard.watch = Some(now.after(WATCH_NS));
         ffi::ask_netif_work();
     }
+    guard.take_answers(now);
     guard.initiator.handle_timeout(now);
     drive(guard);
 }
@@ -101,6 +127,8 @@ pub(crate) fn timeout() {
 pub(crate) fn handle_interface(id: NetifId, change: InterfaceChange) {
     let mut guard = HUB.lock();
     let now = guard.now();
+    // What was heard so far was heard before the change.
+    guard.take_answers(now);
     guard.initiator.handle_interface(now, id, change);
     drive(guard);
 }
@@ -129,7 +157,7 @@ pub(crate) fn set_watch(on: bool) {
     drive(guard);
 }
 
-/// Stops the timer for good; sleeps.
+/// Stops the timer for good; sleeps. Nothing of it can fail, and nothing undoes it.
 pub(crate) fn close() {
     HUB.lock().closing = true;
     ffi::stop_initiator();

@@ -5,12 +5,14 @@ use aoe_core::{Admission, Claim, DropReason, Handled, NetifId, Received};
 use aoe_wire::{ATA_HEADER_LEN, CONFIG_HEADER_LEN, CONFIG_STRING_MAX, Command, HEADER_LEN, Header};
 
 use crate::cell::{self, Buffer, Cell, CellGuard, Epoch, HUB};
+use crate::disk;
 use crate::drive::{Teller, drive, drive_and_tell};
 use crate::ffi::raw::{
     AOE_CONSUME, AOE_COUNT_DROPS, AOE_COUNT_FRAMES_IN, AOE_COUNT_NO_MEMORY, AOE_COUNT_REFUSED,
     AOE_PASS, aoe_verdict,
 };
 use crate::ffi::{self, Mbuf};
+use crate::hub;
 
 /// A received frame: its first bytes, its length, and all of it.
 pub(crate) struct Frame<'f> {
@@ -33,7 +35,7 @@ fn dropped(reason: DropReason) -> aoe_verdict {
 }
 
 /// A frame with the EtherType of AoE came in by a listed interface.
-pub(crate) fn input(frame: &Frame<'_>, epoch: &Epoch<'_>) -> aoe_verdict {
+pub(crate) fn input(frame: &Frame<'_>, epoch: &Epoch) -> aoe_verdict {
     let Ok((header, arg)) = Header::split(frame.start) else {
         return dropped(DropReason::Short);
     };
@@ -43,6 +45,7 @@ pub(crate) fn input(frame: &Frame<'_>, epoch: &Epoch<'_>) -> aoe_verdict {
         return AOE_PASS;
     }
     ffi::count(AOE_COUNT_FRAMES_IN);
+    hub::note_answer(frame.netif);
     if header.command == Command::ATA || frame.start.len() >= frame.len {
         return deliver(frame, &header, arg, epoch);
     }
@@ -63,7 +66,7 @@ pub(crate) fn input(frame: &Frame<'_>, epoch: &Epoch<'_>) -> aoe_verdict {
     )
 }
 
-fn deliver(frame: &Frame<'_>, header: &Header, arg: &[u8], epoch: &Epoch<'_>) -> aoe_verdict {
+fn deliver(frame: &Frame<'_>, header: &Header, arg: &[u8], epoch: &Epoch) -> aoe_verdict {
     let Ok(addr) = header.responder() else {
         return dropped(DropReason::BadAddress);
     };
@@ -82,9 +85,14 @@ fn deliver(frame: &Frame<'_>, header: &Header, arg: &[u8], epoch: &Epoch<'_>) ->
         },
     };
     let (mut guard, now) = cell.lock_timed();
+    let late = guard.target.counters().late_answers;
     match guard.target.handle_frame(now, &rx) {
         Handled::Done => drive_and_tell(guard, frame.teller),
         Handled::Dropped(reason) => {
+            if guard.target.counters().late_answers != late {
+                // To a request that was given up.
+                disk::note_answer(&mut guard);
+            }
             // The answer may still have meant that a copy of a frame is dead.
             drive_and_tell(guard, frame.teller);
             return dropped(reason);
@@ -160,7 +168,7 @@ fn copy_identify(guard: CellGuard<'_>, claim: Claim, frame: &Frame<'_>) {
 /// An address without target: makes one if the initiator says so. `None`: no memory now, and the
 /// next beacon will find it again. Not inlined, for the sake of the stack either.
 #[inline(never)]
-fn admit<'e>(rx: &Received<'_>, epoch: &Epoch<'e>) -> Result<Option<&'e Cell>, DropReason> {
+fn admit<'e>(rx: &Received<'_>, epoch: &'e Epoch) -> Result<Option<&'e Cell>, DropReason> {
     let mut hub = HUB.lock();
     if hub.closing {
         return Err(DropReason::UnknownTarget);

@@ -15,8 +15,15 @@
 //! * `module` loads, unloads and shuts down;
 //! * `sysctl`, `show` and `report` talk to people, `notify` to devd(8).
 //!
-//! Locks, in this order: the configuration (may sleep), the hub, one target. None of the last two
-//! is held while a frame is sent, a request's data are copied, or GEOM is called.
+//! Locks, in this order: the configuration (may sleep, for memory too), the list of interfaces (may
+//! sleep, but never for memory), the hub, one target. None of the last two is held while a frame is
+//! sent, a request's data are copied, or GEOM is called.
+//!
+//! A target ends in the work thread, and only there. A reference to one borrows from what keeps it until
+//! then: the net epoch, the configuration lock, or a call that is waited for (`cell::kept`). A call that
+//! lets go of the target itself, as GEOM's last one for a disk, gets the locked target and no reference.
+//! The module's threads are asked to do something with the target's lock held, since they may end it
+//! once that is free. `kmod/checks/refused.py` sees the compiler refuse everything else.
 #![no_std]
 #![deny(unsafe_code)]
 

@@ -3,31 +3,39 @@
 
 use core::sync::atomic::{AtomicBool, Ordering};
 
-use aoe_core::limits::QUARANTINE_SECS;
-use aoe_core::{State, Tunables, addrlist};
+use aoe_core::limits::{BEACON_SECS, BOOT_WAIT_SECS, QUARANTINE_SECS};
+use aoe_core::{Tunables, addrlist, settings};
 
-use crate::boot::{self, Boot};
-use crate::cell::{self, CONFIG, Cell, Guard, HUB};
+use crate::boot;
+use crate::cell::{self, CONFIG, Cell, Guard, HUB, NETIFS};
 use crate::drive::drive;
 use crate::ffi::raw::aoe_tunables;
 use crate::ffi::{self, Errno, errno};
 use crate::netifs::{self, Config};
+use crate::text::Text;
 use crate::{hub, report, sysctl};
 
-/// Longest time between two beacons: a day.
-pub(crate) const MAX_BEACON_SECS: u32 = 86_400;
-/// Longest time for which a copy of a write may close its range.
-const MAX_QUARANTINE_SECS: u32 = 600;
 /// GEOM tastes new disks, which holds them open for a moment. An unload waits for so long.
 const TASTE_MSECS: u32 = 1_000;
 const TASTE_STEP_MSECS: u32 = 20;
+/// When the machine goes down, a request that has been unanswered for so long fails: as long as da(4) waits
+/// for a disk. Disks that spin up answer within this time.
+pub(crate) const SHUTDOWN_STALL_NS: u64 = 60_000_000_000;
+/// Room for the list of interfaces, each with a separator.
+const LIST: usize = (netifs::NAME + 1) * aoe_core::limits::MAX_NETIFS;
 /// How long an unload waits for the targets to go. Nothing is open then, so it is a moment.
 const GONE_SECS: i32 = 60;
+
+/// How long targets may take that leave while an unload is given up.
+const LEAVE_SECS: i32 = 2;
 
 /// Disks are not opened any more.
 static CLOSING: AtomicBool = AtomicBool::new(false);
 /// The machine goes down: targets that do not answer fail their I/O instead of holding it.
 static SHUTTING_DOWN: AtomicBool = AtomicBool::new(false);
+/// Whether they are to. Not behind the configuration lock, whose holder may wait for memory that only
+/// the end of I/O gives back.
+static FAIL_ON_SHUTDOWN: AtomicBool = AtomicBool::new(true);
 
 pub(crate) fn is_closing() -> bool {
     CLOSING.load(Ordering::Acquire)
@@ -37,51 +45,91 @@ pub(crate) fn is_shutting_down() -> bool {
     SHUTTING_DOWN.load(Ordering::Acquire)
 }
 
-/// Starts, with what the loader was told.
+pub(crate) fn fail_on_shutdown() -> bool {
+    FAIL_ON_SHUTDOWN.load(Ordering::Acquire)
+}
+
+pub(crate) fn set_fail_on_shutdown(on: bool) {
+    FAIL_ON_SHUTDOWN.store(on, Ordering::Release);
+}
+
+/// Starts, with what the loader was told. What fails leaves nothing behind.
 pub(crate) fn load(iflist: &str, boot_targets: &str, tunables: &aoe_tunables) -> Result<(), Errno> {
+    let set = tunables;
     let mut config = CONFIG.lock();
-    config.fail_on_shutdown = tunables.at_fail_on_shutdown != 0;
-    config.beacon_secs =
-        u32::try_from(tunables.at_beacon_secs).map_or(60, |secs| secs.min(MAX_BEACON_SECS));
-    hub::set_beacon_secs(config.beacon_secs);
-    HUB.lock().tunables = Tunables {
-        dead_secs: u32::try_from(tunables.at_dead_secs).unwrap_or(0),
-        write_cache: write_cache(tunables.at_wc).unwrap_or(None),
-        quarantine_secs: quarantine(tunables.at_quarantine_secs).unwrap_or(QUARANTINE_SECS),
-    };
-    config.boot.wait_secs =
-        u32::try_from(tunables.at_boot_wait_secs).unwrap_or(Boot::DEFAULT_WAIT_SECS);
+    set_fail_on_shutdown(tunable(
+        "fail_on_shutdown",
+        set.at_fail_on_shutdown,
+        settings::flag,
+        true,
+    ));
+    config.beacon_secs = tunable(
+        "beacon_secs",
+        set.at_beacon_secs,
+        settings::beacon_secs,
+        BEACON_SECS,
+    );
+    config.boot.wait_secs = tunable(
+        "boot_wait_secs",
+        set.at_boot_wait_secs,
+        settings::boot_wait_secs,
+        BOOT_WAIT_SECS,
+    );
+    HUB.lock().tunables = target_tunables(set);
     match addrlist::parse(boot_targets) {
         Ok(list) => config.boot.targets = list,
-        Err(_) => report::module(format_args!(
+        Err(_) => report::tunable(format_args!(
             "net.aoe.boot_targets=\"{boot_targets}\" is not valid; ignored"
         )),
     }
     sysctl::create(&mut config)?;
-    if netifs::set_list(&mut config, iflist).is_err() {
-        report::module(format_args!(
+    ffi::fault()?;
+    // From here on nothing fails: timers and interfaces come last.
+    boot::load();
+    hub::set_beacon_secs(config.beacon_secs);
+    match netifs::set_list(&mut config, iflist) {
+        Ok(()) => {}
+        Err(errno::EINVAL) => report::tunable(format_args!(
             "net.aoe.iflist=\"{iflist}\" is not valid; ignored"
-        ));
+        )),
+        Err(errno) => report::module(format_args!(
+            "net.aoe.iflist=\"{iflist}\" cannot be used, error {errno}"
+        )),
     }
     Ok(())
 }
 
-/// The meaning of `net.aoe.quarantine_secs`. Zero would let a late copy overwrite newer data.
-pub(crate) fn quarantine(value: i32) -> Result<u32, Errno> {
-    match u32::try_from(value) {
-        Ok(secs @ 1..=MAX_QUARANTINE_SECS) => Ok(secs),
-        _ => Err(errno::EINVAL),
+/// What holds for every target.
+fn target_tunables(set: &aoe_tunables) -> Tunables {
+    let maxwait = tunable("maxwait", set.at_maxwait, settings::dead_secs, 0);
+    Tunables {
+        dead_secs: if set.at_has_dead_secs != 0 {
+            tunable("dead_secs", set.at_dead_secs, settings::dead_secs, 0)
+        } else {
+            maxwait
+        },
+        write_cache: tunable("wc", set.at_wc, settings::write_cache, None),
+        quarantine_secs: tunable(
+            "quarantine_secs",
+            set.at_quarantine_secs,
+            settings::quarantine_secs,
+            QUARANTINE_SECS,
+        ),
     }
 }
 
-/// The meaning of `net.aoe.wc`.
-pub(crate) const fn write_cache(value: i32) -> Result<Option<bool>, Errno> {
-    match value {
-        -1 => Ok(None),
-        0 => Ok(Some(false)),
-        1 => Ok(Some(true)),
-        _ => Err(errno::EINVAL),
-    }
+/// The meaning of a tunable. One that is not allowed is said, and the default taken in its place.
+fn tunable<T>(name: &str, value: i64, meaning: fn(i64) -> Option<T>, default: T) -> T {
+    meaning(value).unwrap_or_else(|| {
+        if value == i64::MIN {
+            report::tunable(format_args!("net.aoe.{name} is not a number; ignored"));
+        } else {
+            report::tunable(format_args!(
+                "net.aoe.{name}={value} is out of range; ignored"
+            ));
+        }
+        default
+    })
 }
 
 fn any_open(config: &Guard<Config>) -> bool {
@@ -103,54 +151,111 @@ pub(crate) fn check() -> Result<(), Errno> {
     Ok(())
 }
 
-/// Takes everything down, unless a disk is open. On success nothing runs any more.
+/// Takes everything down, unless a disk is open. On success nothing runs any more; on an error the module
+/// works on.
 pub(crate) fn unload() -> Result<(), Errno> {
     check()?;
+    ffi::fault()?;
+    let mut room = [0; LIST];
+    let mut list = Text::new(&mut room);
+    close_gate(&mut list)?;
+    if let Err(errno) = take_down() {
+        reopen(core::str::from_utf8(list.as_bytes()).unwrap_or(""));
+        return Err(errno);
+    }
+    boot::end(&mut CONFIG.lock());
+    hub::close();
+    Ok(())
+}
+
+/// Disks are not opened from here on, and nothing new is taken on. Writes down which interfaces are listed.
+fn close_gate(list: &mut Text<'_>) -> Result<(), Errno> {
+    let mut config = CONFIG.lock();
+    CLOSING.store(true, Ordering::Release);
+    // An open that had passed the gate by then has set its mark under the target's lock.
+    if any_open(&config) {
+        CLOSING.store(false, Ordering::Release);
+        return Err(errno::EBUSY);
+    }
+    config.closing = true;
+    // Text has no error but being full, and the list was read from one that is no longer.
+    let _ = NETIFS.lock().write_list(list);
+    Ok(())
+}
+
+/// Takes the interfaces and the targets away.
+fn take_down() -> Result<(), Errno> {
     {
         let mut config = CONFIG.lock();
-        CLOSING.store(true, Ordering::Release);
-        // An open that had passed the gate by then has set its mark under the target's lock.
-        if any_open(&config) {
-            CLOSING.store(false, Ordering::Release);
-            return Err(errno::EBUSY);
-        }
-        config.closing = true;
-        boot::end(&mut config);
         netifs::clear(&mut config)?;
+        ffi::fault()?;
         cell::for_each(&config, request_removal);
     }
-    hub::close();
+    ffi::fault()?;
     ffi::wait_no_cells(GONE_SECS).map_err(|_| {
-        report::module(format_args!(
-            "targets do not go; still loaded, without interfaces"
-        ));
+        report::module(format_args!("targets do not go; still loaded"));
         errno::EBUSY
-    })
+    })?;
+    // GEOM's thread may not be back from the call by which it let go of the last disk.
+    ffi::wait_disk_calls();
+    Ok(())
+}
+
+/// Undoes [`close_gate`] and what [`take_down`] did: targets that were removed are found again, once those
+/// that are on their way out do not answer for their addresses any more.
+fn reopen(list: &str) {
+    let _ = ffi::wait_no_cells(LEAVE_SECS);
+    let mut config = CONFIG.lock();
+    config.closing = false;
+    CLOSING.store(false, Ordering::Release);
+    if let Err(errno) = netifs::set_list(&mut config, list) {
+        report::module(format_args!(
+            "not unloaded, and net.aoe.iflist=\"{list}\" cannot be used again, error {errno}"
+        ));
+    }
 }
 
 /// Lets the work thread remove a target.
 pub(crate) fn request_removal(cell: &Cell) {
-    cell.lock().remove = true;
-    cell.ask_work();
-}
-
-/// The machine goes down. Disks stay, since file systems, mirrors and swap have yet to let go; but
-/// what waits for a target that is away now fails, or the machine would wait too.
-pub(crate) fn shutdown() {
-    let config = CONFIG.lock();
-    if !config.fail_on_shutdown {
-        return;
-    }
-    SHUTTING_DOWN.store(true, Ordering::Release);
-    cell::for_each(&config, fail_if_down);
-}
-
-/// Ends a target's wait for an answer: what it holds fails, and what comes until it answers.
-pub(crate) fn fail_if_down(cell: &Cell) {
     let mut guard = cell.lock();
-    if guard.target.state() == State::Down {
-        let now = guard.now();
-        guard.target.fail_held(now);
-        drive(guard);
+    guard.remove = true;
+    guard.ask_work();
+}
+
+/// Has the work thread remove a target whose disk is not open. From here on nobody opens it.
+pub(crate) fn remove_unused(cell: &Cell) -> Result<(), Errno> {
+    let mut guard = cell.lock();
+    if guard.open {
+        return Err(errno::EBUSY);
     }
+    guard.closing = true;
+    guard.remove = true;
+    guard.ask_work();
+    Ok(())
+}
+
+/// The machine goes down; called again every second from then on. Disks stay, since file systems, mirrors and
+/// swap have yet to let go; but what waits for a target that is away now fails, or the machine would wait too.
+/// So does what a target that is there has left unanswered for long.
+pub(crate) fn shutdown() {
+    if fail_on_shutdown() {
+        SHUTTING_DOWN.store(true, Ordering::Release);
+        cell::for_each_in_epoch(|cell| fail_unanswered(cell, SHUTDOWN_STALL_NS));
+    }
+}
+
+/// The kernel announces a shutdown only after init has called sync(2), which may wait for a target. So
+/// init is looked at, once a second.
+pub(crate) fn watch_init() {
+    if is_shutting_down() || ffi::init_syncs() {
+        shutdown();
+    }
+}
+
+/// Ends a target's wait for an answer if it is down, or has left a request unanswered for so long: what it
+/// holds fails, and what comes until it answers.
+pub(crate) fn fail_unanswered(cell: &Cell, longest_ns: u64) {
+    let (mut guard, now) = cell.lock_timed();
+    guard.target.fail_unanswered(now, longest_ns);
+    drive(guard);
 }

@@ -3,21 +3,20 @@
 
 use core::fmt::{self, Display, Write};
 
-use aoe_core::limits::MAX_NETIFS;
-use aoe_core::{InterfaceChange, Link, NetifId, iflist};
+use aoe_core::iflist::IfList;
+use aoe_core::limits::{BEACON_SECS, MAX_NETIFS};
+use aoe_core::{Instant, InterfaceChange, Link, NetifId, iflist};
 
 use crate::boot::{self, Boot};
-use crate::cell::{self, CONFIG, Guard};
+use crate::cell::{self, Guard, NETIFS};
 use crate::drive::drive;
-use crate::ffi::{self, Errno, Ifnet, errno, raw};
+use crate::ffi::{self, Errno, Flaw, Ifnet, errno, raw};
 use crate::report;
 use crate::{hub, module, sysctl};
 
 /// What the configuration lock guards.
 pub(crate) struct Config {
-    pub(crate) netifs: [Option<Netif>; MAX_NETIFS],
     pub(crate) beacon_secs: u32,
-    pub(crate) fail_on_shutdown: bool,
     /// The module is being unloaded: nothing new is taken on.
     pub(crate) closing: bool,
     pub(crate) boot: Boot,
@@ -28,45 +27,55 @@ pub(crate) struct Config {
 impl Config {
     pub(crate) const fn new() -> Self {
         Self {
-            netifs: [const { None }; MAX_NETIFS],
-            beacon_secs: 60,
-            fail_on_shutdown: true,
+            beacon_secs: BEACON_SECS,
             closing: false,
             boot: Boot::new(),
             nodes: sysctl::Nodes::NONE,
             hooked: false,
         }
     }
+}
 
-    /// The name of an interface, filled up with zeros.
-    pub(crate) fn netif_name_bytes(&self, id: NetifId) -> [u8; NAME] {
-        let netif = self.netifs.get(usize::from(id.0)).and_then(Option::as_ref);
-        netif.map_or([0; _], Netif::name_bytes)
+/// The list of interfaces: what the lock of that name guards. Its holder never waits for memory: a
+/// write that would give memory back may wait for a link, or for the reserve.
+pub(crate) struct Netifs([Option<Netif>; MAX_NETIFS]);
+
+impl Netifs {
+    pub(crate) const fn new() -> Self {
+        Self([const { None }; MAX_NETIFS])
+    }
+
+    fn get(&self, id: NetifId) -> Option<&Netif> {
+        self.0.get(usize::from(id.0))?.as_ref()
+    }
+
+    fn get_mut(&mut self, id: NetifId) -> Option<&mut Netif> {
+        self.0.get_mut(usize::from(id.0))?.as_mut()
+    }
+
+    /// The listed interfaces, in the order of their numbers.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &Netif> {
+        self.0.iter().flatten()
     }
 
     /// The name of an interface, for people.
-    pub(crate) fn netif_name(&self, id: NetifId) -> &str {
-        self.netifs
-            .get(usize::from(id.0))
-            .and_then(Option::as_ref)
-            .map_or("?", Netif::name)
+    pub(crate) fn name(&self, id: NetifId) -> &str {
+        self.get(id).map_or("?", Netif::name)
     }
 
     fn position(&self, wanted: impl Fn(&Netif) -> bool) -> Option<NetifId> {
-        let at = self
-            .netifs
-            .iter()
-            .position(|netif| netif.as_ref().is_some_and(&wanted))?;
-        u8::try_from(at).ok().map(NetifId)
+        ids().find(|id| self.get(*id).is_some_and(&wanted))
     }
 
-    fn netif(&mut self, id: NetifId) -> Option<&mut Netif> {
-        self.netifs.get_mut(usize::from(id.0))?.as_mut()
+    /// The interface's name, if it is there, and a reference on it.
+    pub(crate) fn present(&self, id: NetifId) -> Option<([u8; NAME], Ifnet)> {
+        let netif = self.get(id).filter(|netif| netif.present)?;
+        Some((netif.name_bytes(), Ifnet::find(netif.name().as_bytes())?))
     }
 
     /// The list as it would be written.
     pub(crate) fn write_list(&self, to: &mut impl Write) -> fmt::Result {
-        for (index, netif) in self.netifs.iter().flatten().enumerate() {
+        for (index, netif) in self.iter().enumerate() {
             let separator = if index == 0 { "" } else { " " };
             write!(to, "{separator}{}", netif.name())?;
         }
@@ -76,15 +85,25 @@ impl Config {
 
 /// Room for the name of an interface.
 pub(crate) const NAME: usize = iflist::MAX_NAME;
+/// An interface that nobody sets up for so long after it was found is told of on the console.
+const DOWN_NS: u64 = 3_000_000_000;
 
 /// One listed interface.
 pub(crate) struct Netif {
     name: [u8; NAME],
     name_len: usize,
     /// The kernel has it, and the hook takes its frames.
-    pub(crate) present: bool,
+    present: bool,
     /// As the engine was last told: `None` is down.
-    pub(crate) told: Option<Link>,
+    told: Option<Link>,
+    /// It lost its link, and its rings are being emptied before the engine is told.
+    emptying: bool,
+    /// When it was found, until it was first seen up.
+    found: Option<Instant>,
+    /// Why it is of no use although it is up, as was said.
+    said: Option<Flaw>,
+    /// It was said why it cannot be used.
+    unfit: Option<Unfit>,
 }
 
 impl Netif {
@@ -94,6 +113,10 @@ impl Netif {
             name_len: 0,
             present: false,
             told: None,
+            emptying: false,
+            found: None,
+            said: None,
+            unfit: None,
         };
         netif.rename(name);
         netif
@@ -113,21 +136,27 @@ impl Netif {
     }
 
     /// Its name, filled up with zeros.
-    pub(crate) const fn name_bytes(&self) -> [u8; NAME] {
+    const fn name_bytes(&self) -> [u8; NAME] {
         self.name
+    }
+
+    /// As the engine was last told.
+    pub(crate) const fn link(&self) -> Option<Link> {
+        self.told
     }
 
     /// Its state in a word.
     pub(crate) const fn state(&self) -> &'static str {
         match (self.present, self.told) {
             (false, _) => "pending",
-            (true, None) => "down",
-            (true, Some(_)) => "up",
+            (true, Some(_)) if !self.emptying => "up",
+            (true, _) => "down",
         }
     }
 }
 
 /// Why an interface cannot be used.
+#[derive(Copy, Clone, PartialEq, Eq, Debug)]
 enum Unfit {
     LaggPort,
     NotEthernet,
@@ -170,28 +199,36 @@ pub(crate) fn set_list(config: &mut Guard<Config>, text: &str) -> Result<(), Err
     if !list.is_empty() {
         set_hook(config, true)?;
     }
-    for index in ids() {
-        let unlisted = |netif: &mut Netif| !list.iter().any(|name| name == netif.name());
-        if config.netif(index).is_some_and(unlisted) {
-            remove(config, index);
-        }
-    }
-    for name in list.iter() {
-        if config.position(|netif| netif.name() == name).is_none() {
-            add(config, name);
-        }
-    }
+    change_list(&list);
     if list.is_empty() {
         set_hook(config, false)?;
+        // Nothing could come that is waited for.
+        boot::end(config);
     }
     hub::discover();
     Ok(())
+}
+
+fn change_list(list: &IfList<'_>) {
+    let mut netifs = NETIFS.lock();
+    for id in ids() {
+        let listed = |netif: &Netif| list.iter().any(|name| name == netif.name());
+        if netifs.get(id).is_some_and(|netif| !listed(netif)) {
+            remove(&mut netifs, id);
+        }
+    }
+    for name in list.iter() {
+        if netifs.position(|netif| netif.name() == name).is_none() {
+            add(&mut netifs, name);
+        }
+    }
 }
 
 pub(crate) fn ids() -> impl Iterator<Item = NetifId> {
     (0..MAX_NETIFS as u8).map(NetifId)
 }
 
+/// May wait for memory.
 fn set_hook(config: &mut Guard<Config>, on: bool) -> Result<(), Errno> {
     if config.hooked != on {
         ffi::set_hook(on)?;
@@ -201,57 +238,73 @@ fn set_hook(config: &mut Guard<Config>, on: bool) -> Result<(), Errno> {
     Ok(())
 }
 
-fn add(config: &mut Guard<Config>, name: &str) {
-    let Some(free) = config.netifs.iter().position(Option::is_none) else {
+fn add(netifs: &mut Guard<Netifs>, name: &str) {
+    let Some(id) = ids().find(|id| netifs.get(*id).is_none()) else {
         return;
     };
-    let Ok(id) = u8::try_from(free).map(NetifId) else {
-        return;
-    };
-    if let Some(slot) = config.netifs.get_mut(free) {
+    if let Some(slot) = netifs.0.get_mut(usize::from(id.0)) {
         *slot = Some(Netif::new(name));
     }
-    match Ifnet::find(name.as_bytes()) {
-        Some(ifp) => attach(config, id, ifp),
-        None => report::netif(name, &"is not there yet"),
+    refresh(netifs, id);
+    if netifs
+        .get(id)
+        .is_some_and(|netif| !netif.present && netif.unfit.is_none())
+    {
+        report::netif(name, &"is not there yet");
     }
 }
 
-fn attach(config: &mut Guard<Config>, id: NetifId, ifp: Ifnet) {
-    if let Err(unfit) = fitness(&ifp) {
-        report::netif(config.netif_name(id), &unfit);
-        return;
-    }
-    let Some(netif) = config.netif(id) else {
+/// Looks for an interface that is listed and was not there the last time.
+fn look_for(netifs: &mut Guard<Netifs>, id: NetifId) {
+    let Some(netif) = netifs.get_mut(id) else {
         return;
     };
-    netif.present = true;
-    ifp.attach(id);
-    refresh(config, id);
+    let Some(ifp) = Ifnet::find(netif.name().as_bytes()) else {
+        netif.unfit = None;
+        return;
+    };
+    let unfit = fitness(&ifp).err();
+    if let Some(unfit) = unfit.filter(|_| netif.unfit != unfit) {
+        report::netif(netif.name(), &unfit);
+    }
+    netif.unfit = unfit;
+    if unfit.is_none() {
+        netif.present = true;
+        netif.found = Some(ffi::now());
+        ifp.attach(id);
+    }
 }
 
-fn detach(config: &mut Guard<Config>, id: NetifId) {
-    let Some(netif) = config.netif(id) else {
+fn detach(netifs: &mut Guard<Netifs>, id: NetifId) {
+    let Some(netif) = netifs.get_mut(id) else {
         return;
     };
     if netif.present {
         netif.present = false;
         netif.told = None;
+        netif.emptying = false;
+        netif.said = None;
         ffi::detach_netif(id);
-        tell(config, id, InterfaceChange::Gone);
+        tell(netifs, id, InterfaceChange::Gone);
     }
 }
 
-fn remove(config: &mut Guard<Config>, id: NetifId) {
-    detach(config, id);
-    if let Some(slot) = config.netifs.get_mut(usize::from(id.0)) {
+fn remove(netifs: &mut Guard<Netifs>, id: NetifId) {
+    detach(netifs, id);
+    // As long as the interface has its name here.
+    cell::for_each_in_epoch(|cell| report::events(netifs, cell));
+    forget(netifs, id);
+}
+
+fn forget(netifs: &mut Guard<Netifs>, id: NetifId) {
+    if let Some(slot) = netifs.0.get_mut(usize::from(id.0)) {
         *slot = None;
     }
 }
 
 /// Tells the engine of every target and the hub.
-fn tell(config: &Guard<Config>, id: NetifId, change: InterfaceChange) {
-    cell::for_each(config, |cell| {
+fn tell(_netifs: &Guard<Netifs>, id: NetifId, change: InterfaceChange) {
+    cell::for_each_in_epoch(|cell| {
         let mut guard = cell.lock();
         let now = guard.now();
         guard.target.handle_interface(now, id, change);
@@ -260,14 +313,25 @@ fn tell(config: &Guard<Config>, id: NetifId, change: InterfaceChange) {
     hub::handle_interface(id, change);
 }
 
-/// Looks at an interface and tells of what changed.
-fn refresh(config: &mut Guard<Config>, id: NetifId) {
-    let Some(netif) = config.netif(id) else {
+/// Looks for an interface, or at it, and tells of what changed.
+fn refresh(netifs: &mut Guard<Netifs>, id: NetifId) {
+    let Some(netif) = netifs.get(id) else {
         return;
     };
     if !netif.present {
-        return;
+        look_for(netifs, id);
     }
+    if netifs.get(id).is_some_and(|netif| netif.present) {
+        follow_link(netifs, id);
+        ffi::refill_netif(id);
+        remark(netifs, id);
+    }
+}
+
+fn follow_link(netifs: &mut Guard<Netifs>, id: NetifId) {
+    let Some(netif) = netifs.get_mut(id) else {
+        return;
+    };
     let link = ffi::netif_link(id);
     let change = match (netif.told, link) {
         (None, Some(_)) => Some(InterfaceChange::Up),
@@ -275,64 +339,105 @@ fn refresh(config: &mut Guard<Config>, id: NetifId) {
         (Some(old), Some(new)) if old != new => Some(InterfaceChange::Changed),
         _ => None,
     };
-    netif.told = link;
-    if change == Some(InterfaceChange::Down) {
-        // What waits in it would leave when the link is back, and strike newer data.
-        ffi::flush_netif(id);
-    }
-    if let Some(change) = change {
-        tell(config, id, change);
-    }
-    ffi::refill_netif(id);
-}
-
-/// Something changed, or some time passed; in the work thread.
-pub(crate) fn refresh_all() {
-    {
-        let mut config = CONFIG.lock();
-        for id in ids() {
-            refresh(&mut config, id);
-        }
-    }
-    boot::tick();
-    // The kernel announces a shutdown only after init has synced, which may wait for a target.
-    if !module::is_shutting_down() && ffi::init_syncs() {
-        module::shutdown();
-    }
-}
-
-/// An interface arrived, or has another name now.
-pub(crate) fn arrive(ifp: Ifnet, name: &str, renamed: bool) {
-    let mut config = CONFIG.lock();
-    if config.closing {
+    if change == Some(InterfaceChange::Down) && !is_emptied(netif, id) {
         return;
     }
-    if renamed && let Some(id) = ids().find(|id| ifp.is_netif(*id)) {
-        // Its paths stay; the list says what it is called now.
-        let twin = config.position(|netif| netif.name() == name);
-        if let Some(netif) = config.netif(id) {
-            netif.rename(name);
+    netif.emptying = false;
+    netif.told = link;
+    if let Some(change) = change {
+        tell(netifs, id, change);
+    }
+}
+
+/// Empties the queues of an interface that lost its link; true when that is done. What waits there
+/// would leave when the link is back, and overwrite newer data. Rings are emptied by another thread,
+/// which asks for a look when it is done; meanwhile nothing is sent, and paths by other interfaces
+/// are used. A NIC may carry more than AoE: rings without a write of ours are left alone.
+fn is_emptied(netif: &mut Netif, id: NetifId) -> bool {
+    if netif.emptying {
+        return !ffi::is_reinit_pending(id);
+    }
+    ffi::flush_netif(id);
+    let mut may_hold = false;
+    cell::for_each_in_epoch(|cell| may_hold |= cell.lock().target.may_hold_writes(id));
+    netif.emptying = may_hold && ffi::reinit_netif(id);
+    !netif.emptying
+}
+
+/// Says on the console, once, what keeps an interface from being of use and people can mend.
+fn remark(netifs: &mut Guard<Netifs>, id: NetifId) {
+    let flaw = ffi::netif_flaw(id);
+    let Some(netif) = netifs.get_mut(id) else {
+        return;
+    };
+    if netif.said != flaw {
+        match flaw {
+            Some(Flaw::Deaf) => report::netif(
+                netif.name(),
+                &"is a member of a bridge, which takes the frames to it; list the bridge instead",
+            ),
+            Some(Flaw::LaggPort) => report::netif(netif.name(), &Unfit::LaggPort),
+            Some(Flaw::Down) | None => {}
         }
-        if let Some(twin) = twin.filter(|twin| *twin != id) {
-            remove(&mut config, twin);
+    }
+    netif.said = flaw;
+    let Some(found) = netif.found else { return };
+    if flaw != Some(Flaw::Down) {
+        netif.found = None;
+    } else if ffi::boot_is_over() && ffi::now().since(found) >= DOWN_NS {
+        netif.found = None;
+        report::netif(netif.name(), &"is down; ifconfig up is needed to use it");
+    }
+}
+
+/// Something changed, or some time passed; in the netif thread.
+pub(crate) fn refresh_all() {
+    {
+        let mut netifs = NETIFS.lock();
+        for id in ids() {
+            refresh(&mut netifs, id);
         }
-    } else if let Some(id) = config.position(|netif| !netif.present && netif.name() == name) {
-        attach(&mut config, id, ifp);
+    }
+    if boot::is_booting() {
+        ffi::ask_module_work();
+    }
+    module::watch_init();
+}
+
+/// An interface has another name now.
+pub(crate) fn rename(ifp: &Ifnet, name: &str) {
+    let mut netifs = NETIFS.lock();
+    let Some(id) = ids().find(|id| ifp.is_netif(*id)) else {
+        return;
+    };
+    // Its paths stay; the list says what it is called now.
+    let twin = netifs.position(|netif| netif.name() == name);
+    if let Some(netif) = netifs.get_mut(id) {
+        netif.rename(name);
+    }
+    if let Some(twin) = twin.filter(|twin| *twin != id) {
+        remove(&mut netifs, twin);
     }
 }
 
 /// An interface leaves. On return nothing of the module uses it.
 pub(crate) fn depart(ifp: &Ifnet) {
-    let mut config = CONFIG.lock();
+    let mut netifs = NETIFS.lock();
     if let Some(id) = ids().find(|id| ifp.is_netif(*id)) {
-        detach(&mut config, id);
+        detach(&mut netifs, id);
     }
 }
 
-/// Takes everything off the list.
+/// Takes everything off the list. The targets go, too, so that nothing is reported of their paths.
 pub(crate) fn clear(config: &mut Guard<Config>) -> Result<(), Errno> {
-    for id in ids() {
-        remove(config, id);
+    ffi::fault()?;
+    {
+        let mut netifs = NETIFS.lock();
+        for id in ids() {
+            detach(&mut netifs, id);
+            forget(&mut netifs, id);
+        }
     }
+    ffi::fault()?;
     set_hook(config, false)
 }

@@ -3,16 +3,16 @@
 
 use core::fmt::{self, Display, Write};
 
-use aoe_core::limits::MAX_PATHS;
-use aoe_core::{Event, NetifId, Target};
+use aoe_core::eventlog::{Detail, Entry, Feature};
+use aoe_core::{BadAnswer, Event, FailedCommand, Target};
 use aoe_wire::{MacAddr, TargetAddr};
 
-use crate::cell::{Cell, Guard};
+use crate::cell::Cell;
 use crate::ffi::{self, raw};
-use crate::netifs::{self, Config};
+use crate::netifs::Netifs;
 use crate::text::Text;
 
-/// The type of an event's notice. Paths have notices of their own.
+/// The type of an event's notice.
 const fn kind(event: Event) -> Option<&'static str> {
     match event {
         Event::Identified => Some("ADDED"),
@@ -21,13 +21,18 @@ const fn kind(event: Event) -> Option<&'static str> {
         Event::Dead => Some("DEAD"),
         Event::Resized => Some("RESIZED"),
         Event::Conflict => Some("CONFLICT"),
+        Event::PathUp => Some("PATH_UP"),
+        Event::PathDown => Some("PATH_LOST"),
         Event::ConfigChanged => Some("CONFIG_CHANGED"),
         Event::Reserved => Some("RESERVED"),
         Event::ReadOnly => Some("READ_ONLY"),
         Event::FeatureLost => Some("FEATURE_LOST"),
         Event::PayloadRefused => Some("PAYLOAD_REFUSED"),
         Event::PayloadReduced => Some("PAYLOAD_REDUCED"),
-        Event::PathUp | Event::PathDown | Event::Unused | Event::Forget => None,
+        Event::CommandFailed => Some("COMMAND_FAILED"),
+        Event::Stalled => Some("STALLED"),
+        Event::Resumed => Some("RESUMED"),
+        Event::Unused | Event::Forget => None,
     }
 }
 
@@ -38,13 +43,13 @@ struct Value<'v>(&'v str);
 
 impl Display for Value<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let word = |c: char| c.is_ascii_alphanumeric() || "._:-".contains(c);
+        let word = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | ':' | '-');
         if !self.0.is_empty() && self.0.chars().all(word) {
             return f.write_str(self.0);
         }
         f.write_char('"')?;
         for c in self.0.chars() {
-            let plain = word(c) || " ,+/@".contains(c);
+            let plain = word(c) || matches!(c, ' ' | ',' | '+' | '/' | '@');
             f.write_char(if plain { c } else { '?' })?;
         }
         f.write_char('"')
@@ -67,39 +72,65 @@ fn send(addr: TargetAddr, kind: &str, more: impl FnOnce(&mut Text<'_>) -> fmt::R
 
 /// One of the engine's events.
 #[inline(never)]
-pub(crate) fn event(config: &Guard<Config>, cell: &Cell, event: Event) {
-    let Some(kind) = kind(event) else { return };
-    send(cell.addr(), kind, |text| {
-        let guard = cell.lock();
-        match event {
-            Event::Identified => identity(text, &guard.target),
-            Event::Resized => write!(
-                text,
-                " size={} old_size={}",
-                bytes(guard.target.sectors()),
-                bytes(guard.shown_sectors)
-            ),
-            Event::Conflict => match guard.target.conflict() {
-                Some((netif, mac)) => path(text, config.netif_name(netif), mac),
-                None => Ok(()),
-            },
-            _ => Ok(()),
+pub(crate) fn event(netifs: &Netifs, cell: &Cell, entry: &Entry) {
+    let Some(kind) = kind(entry.event) else {
+        return;
+    };
+    send(cell.addr(), kind, |text| match entry.detail {
+        Detail::Size { sectors, .. } if entry.event == Event::Identified => {
+            identity(text, &cell.lock().target, sectors)
         }
+        Detail::Size { sectors, before } => {
+            write!(text, " size={} old_size={}", bytes(sectors), bytes(before))
+        }
+        Detail::Path { netif, mac, .. } => path(text, netifs.name(netif), mac),
+        Detail::Lost(lost) => write!(text, " feature={}", feature(lost)),
+        Detail::Failed(command) => failed(text, &command),
+        Detail::Outstanding(_) | Detail::Waiting(_) | Detail::None => Ok(()),
     });
+}
+
+const fn feature(lost: Feature) -> &'static str {
+    match lost {
+        Feature::FlushExt => "flush_ext",
+        Feature::Flush => "flush",
+        Feature::Trim => "trim",
+    }
+}
+
+fn failed(text: &mut Text<'_>, command: &FailedCommand) -> fmt::Result {
+    let (op, lba) = (command.op.name(), command.lba);
+    write!(
+        text,
+        " operation={op} lba={lba} sectors={}",
+        command.sectors
+    )?;
+    match command.answer {
+        BadAnswer::Ata { status, error } => {
+            write!(text, " ata_status={status:#04x} ata_error={error:#04x}")
+        }
+        BadAnswer::Aoe(error) => write!(text, " aoe_error={}", error.0),
+        BadAnswer::Mismatch => Ok(()),
+    }
+}
+
+/// More happened than could be announced; what follows is what has changed by it.
+pub(crate) fn missed(addr: TargetAddr, count: u16) {
+    send(addr, "MISSED", |text| write!(text, " count={count}"));
 }
 
 const fn bytes(sectors: u64) -> u64 {
     sectors.saturating_mul(512)
 }
 
-fn identity(text: &mut Text<'_>, target: &Target<'_>) -> fmt::Result {
+fn identity(text: &mut Text<'_>, target: &Target<'_>, sectors: u64) -> fmt::Result {
     let Some(identify) = target.identity() else {
         return Ok(());
     };
     write!(
         text,
         " size={} model={} serial={} firmware={}",
-        bytes(target.sectors()),
+        bytes(sectors),
         Value(identify.model.as_str()),
         Value(identify.serial.as_str()),
         Value(identify.firmware.as_str())
@@ -118,69 +149,4 @@ pub(crate) fn removed(addr: TargetAddr) {
 /// The target failed by a fault of this module.
 pub(crate) fn broken(addr: TargetAddr) {
     send(addr, "BROKEN", |_| Ok(()));
-}
-
-/// A path as it was told of. Its interface may have left the list since, with its name.
-#[derive(Copy, Clone)]
-struct ToldPath {
-    netif: NetifId,
-    mac: MacAddr,
-    name: [u8; netifs::NAME],
-}
-
-/// The paths that devd knows to be there.
-#[derive(Copy, Clone)]
-pub(crate) struct ToldPaths([Option<ToldPath>; MAX_PATHS]);
-
-impl ToldPaths {
-    pub(crate) const NONE: Self = Self([None; MAX_PATHS]);
-
-    /// Compares with the paths that are there now. Returns one that devd must be told of, and
-    /// whether it is there.
-    fn next(&mut self, config: &Guard<Config>, target: &Target<'_>) -> Option<(ToldPath, bool)> {
-        let is = |told: &ToldPath, netif, mac| told.netif == netif && told.mac == mac;
-        for place in &mut self.0 {
-            if let Some(told) = *place
-                && !target
-                    .paths()
-                    .any(|path| path.in_service() && is(&told, path.netif(), path.mac()))
-            {
-                *place = None;
-                return Some((told, false));
-            }
-        }
-        let known = *self;
-        let new = target.paths().find(|path| {
-            let mut told = known.0.iter().flatten();
-            path.in_service() && !told.any(|told| is(told, path.netif(), path.mac()))
-        })?;
-        let told = ToldPath {
-            netif: new.netif(),
-            mac: new.mac(),
-            name: config.netif_name_bytes(new.netif()),
-        };
-        // There are as many places as paths.
-        *self.0.iter_mut().find(|place| place.is_none())? = Some(told);
-        Some((told, true))
-    }
-}
-
-/// Tells of every path that came or went since the last time. Events say that there was a change,
-/// and several changes may be one event.
-#[inline(never)]
-pub(crate) fn paths(config: &Guard<Config>, cell: &Cell) {
-    loop {
-        let next = {
-            let mut guard = cell.lock();
-            let mut told = guard.told_paths;
-            let next = told.next(config, &guard.target);
-            guard.told_paths = told;
-            next
-        };
-        let Some((told, there)) = next else { break };
-        let kind = if there { "PATH_UP" } else { "PATH_LOST" };
-        let name = core::str::from_utf8(&told.name).unwrap_or("?");
-        let name = name.trim_end_matches('\0');
-        send(cell.addr(), kind, |text| path(text, name, told.mac));
-    }
 }

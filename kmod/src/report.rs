@@ -3,24 +3,22 @@
 
 use core::fmt::{self, Arguments, Display, Write};
 
-use aoe_core::{Event, PathState, State, Target};
+use aoe_core::Event;
+use aoe_core::eventlog::{Detail, Entry, Feature, Report};
 
-use crate::cell::{Cell, Guard};
+use crate::cell::Cell;
 use crate::ffi;
 use crate::ffi::raw::{
     AOE_CAUSE_EVENT, AOE_CAUSE_MODULE, AOE_CAUSE_NETIF, AOE_CAUSE_REMOVED, AOE_CAUSE_SHRINK,
-    AOE_CAUSE_TARGET,
+    AOE_CAUSE_TARGET, AOE_CAUSE_TUNABLE,
 };
-use crate::netifs::Config;
+use crate::netifs::Netifs;
 use crate::notify;
 use crate::show::Size;
-use crate::text::Text;
-use crate::work::Events;
+use crate::text::{Quoted, Text};
 
 /// Longest line.
 const LINE: usize = 256;
-/// Something that goes on and on is said once in this time, for one target.
-const REPEAT_NS: u64 = 60_000_000_000;
 
 fn print(cause: u32, line: Arguments<'_>) {
     let mut room = [0; LINE];
@@ -33,6 +31,11 @@ fn print(cause: u32, line: Arguments<'_>) {
 /// About the module itself.
 pub(crate) fn module(line: Arguments<'_>) {
     print(AOE_CAUSE_MODULE, line);
+}
+
+/// About a tunable.
+pub(crate) fn tunable(line: Arguments<'_>) {
+    print(AOE_CAUSE_TUNABLE, line);
 }
 
 /// About an interface.
@@ -72,138 +75,113 @@ pub(crate) fn removed(cell: &Cell) {
     notify::removed(addr);
 }
 
-/// What happened to a target. The one place from which the world outside is told of it.
-pub(crate) fn events(config: &Guard<Config>, cell: &Cell, events: Events) {
-    // What is true now is said last.
-    let came_back = events.has(Event::Up)
-        && (events.has(Event::Down) || events.has(Event::Dead))
-        && cell.lock().target.state() == State::Up;
-    for event in Event::ALL {
-        if event == Event::Up && came_back {
-            continue;
+/// Reports what happened to a target since the last time. The one place from which the world outside is
+/// told of it. The lock of the interfaces' names keeps one thread's lines
+/// together.
+pub(crate) fn events(netifs: &Netifs, cell: &Cell) {
+    loop {
+        let report = cell.lock().next_report();
+        match report {
+            Some(Report::Event(entry)) => event(netifs, cell, &entry),
+            Some(Report::Missed(count)) => missed(cell, count),
+            None => break,
         }
-        if events.has(event) && may_say(cell, event) {
-            say(config, cell, event, events);
-        }
-    }
-    if came_back {
-        say(config, cell, Event::Up, events);
-    }
-    if [Event::PathUp, Event::PathDown, Event::Conflict]
-        .into_iter()
-        .any(|event| events.has(event))
-    {
-        notify::paths(config, cell);
     }
 }
 
-/// What the target does with every request is not said every time.
-fn may_say(cell: &Cell, event: Event) -> bool {
-    if !matches!(
-        event,
-        Event::Reserved | Event::ReadOnly | Event::FeatureLost | Event::PayloadRefused
-    ) {
-        return true;
-    }
-    let mut guard = cell.lock();
-    let now = guard.now();
-    if guard.said == 0 || now.since(guard.said_since) >= REPEAT_NS {
-        guard.said = 0;
-        guard.said_since = now;
-    }
-    let bit = 1 << event.index();
-    let new = guard.said & bit == 0;
-    guard.said |= bit;
-    new
+fn missed(cell: &Cell, count: u16) {
+    print(
+        AOE_CAUSE_TARGET,
+        format_args!(
+            "aoe{}: {count} more changes at that moment; what follows is what they led to",
+            cell.addr()
+        ),
+    );
+    notify::missed(cell.addr(), count);
 }
 
-fn say(config: &Guard<Config>, cell: &Cell, event: Event, all: Events) {
-    if is_news(event, all) {
+#[inline(never)]
+fn event(netifs: &Netifs, cell: &Cell, entry: &Entry) {
+    if !entry.minor {
         let mut room = [0; LINE];
         let mut text = Text::new(&mut room);
-        {
-            let guard = cell.lock();
-            // Text has no error but being full.
-            let _ = describe(&mut text, config, &guard.target, event);
+        // Text has no error but being full.
+        let _ = write!(text, "aoe{}: ", cell.addr());
+        let _ = describe(&mut text, netifs, cell, entry);
+        let cause = AOE_CAUSE_EVENT + entry.event.index() as u32;
+        ffi::print(cause, text.as_bytes());
+    }
+    notify::event(netifs, cell, entry);
+}
+
+/// What an event means. All that can change is the entry's.
+fn describe(text: &mut Text<'_>, netifs: &Netifs, cell: &Cell, entry: &Entry) -> fmt::Result {
+    match (entry.event, entry.detail) {
+        (Event::Identified, Detail::Size { sectors, .. }) => identified(text, cell, sectors),
+        (Event::Up, Detail::Outstanding(0)) => text.write_str("answers again"),
+        (Event::Up, Detail::Outstanding(held)) => {
+            write!(text, "answers again; requests held: {held}")
         }
-        ffi::print(AOE_CAUSE_EVENT + event.index() as u32, text.as_bytes());
-    }
-    if !(event == Event::ConfigChanged && all.has(Event::Identified)) {
-        notify::event(config, cell, event);
-    }
-}
-
-/// Leaves out what another event of the same moment says already.
-const fn is_news(event: Event, all: Events) -> bool {
-    match event {
-        Event::Up => !all.has(Event::Identified),
-        Event::PathUp => !all.has(Event::Identified) && !all.has(Event::Up),
-        Event::PathDown => !all.has(Event::Down),
-        Event::ConfigChanged | Event::Unused | Event::Forget => false,
-        _ => true,
-    }
-}
-
-fn describe(
-    text: &mut Text<'_>,
-    config: &Guard<Config>,
-    target: &Target<'_>,
-    event: Event,
-) -> fmt::Result {
-    write!(text, "aoe{}: ", target.addr())?;
-    match event {
-        Event::Identified => match target.identity() {
-            Some(identify) => write!(
-                text,
-                "<{} {}> serial {:?}, {}",
-                identify.model,
-                identify.firmware,
-                identify.serial.as_str(),
-                Size(target.sectors())
-            ),
-            None => Ok(()),
-        },
-        Event::Up => text.write_str("answers again, I/O goes on"),
-        Event::Down => text.write_str("does not answer, I/O is held"),
-        Event::Dead => text.write_str("does not answer, I/O fails until it does"),
-        Event::Resized => write!(text, "has {} now", Size(target.sectors())),
-        Event::Conflict => match target.conflict() {
-            Some((netif, mac)) => write!(
-                text,
-                "another disk under this address at {mac} on {}; not used",
-                config.netif_name(netif)
-            ),
-            None => text.write_str("another disk under this address; not used"),
-        },
-        Event::PathUp => paths(text, config, target, "path came up"),
-        Event::PathDown => paths(text, config, target, "path lost"),
-        Event::Reserved => text.write_str("is reserved by another host"),
-        Event::ReadOnly => text.write_str("refuses writes"),
-        Event::FeatureLost => text.write_str("does not support what it said it does"),
-        Event::PayloadRefused => text.write_str("refused a frame as too large; asking again"),
-        Event::PayloadReduced => {
+        (Event::Down, _) => text.write_str("does not answer, I/O is held"),
+        (Event::Dead, _) => text.write_str("does not answer, I/O fails until it does"),
+        (Event::Resized, Detail::Size { sectors, .. }) => {
+            write!(text, "has {} now", Size(sectors))
+        }
+        (Event::Conflict, Detail::Path { netif, mac, .. }) => write!(
+            text,
+            "another disk under this address at {mac} on {}; not used",
+            netifs.name(netif)
+        ),
+        (Event::Conflict, _) => text.write_str("another disk under this address; not used"),
+        (Event::PathUp, Detail::Path { netif, mac, in_use }) => write!(
+            text,
+            "path {}>{mac} came up, paths in use: {in_use}",
+            netifs.name(netif)
+        ),
+        (Event::PathDown, Detail::Path { netif, mac, in_use }) => write!(
+            text,
+            "path {}>{mac} lost, paths in use: {in_use}",
+            netifs.name(netif)
+        ),
+        (Event::Reserved, _) => text.write_str("is reserved by another host"),
+        (Event::ReadOnly, _) => text.write_str("refuses writes"),
+        (Event::FeatureLost, Detail::Lost(Feature::FlushExt)) => {
+            text.write_str("refuses FLUSH CACHE EXT; FLUSH CACHE is used")
+        }
+        (Event::FeatureLost, Detail::Lost(Feature::Flush)) => {
+            text.write_str("refuses to flush its cache; flushing is off")
+        }
+        (Event::FeatureLost, Detail::Lost(Feature::Trim)) => {
+            text.write_str("refuses TRIM; TRIM is off")
+        }
+        (Event::PayloadRefused, _) => text.write_str("refused a frame as too large; asking again"),
+        (Event::PayloadReduced, _) => {
             text.write_str("large frames are lost on the way; using smaller ones")
         }
-        Event::ConfigChanged | Event::Unused | Event::Forget => Ok(()),
+        (Event::Stalled, Detail::Waiting(waiting)) => write!(
+            text,
+            "is up, but {} requests wait, the oldest for {} s",
+            waiting.requests,
+            waiting.oldest_ns / 1_000_000_000
+        ),
+        (Event::Resumed, _) => text.write_str("answers requests again"),
+        (Event::CommandFailed, Detail::Failed(command)) => write!(text, "{command}"),
+        _ => Ok(()),
     }
 }
 
-/// A change of paths, with those that are left.
-fn paths(
-    text: &mut Text<'_>,
-    config: &Guard<Config>,
-    target: &Target<'_>,
-    what: &str,
-) -> fmt::Result {
-    write!(text, "{what}, now")?;
-    let mut some = false;
-    for path in target.paths().filter(|path| path.state() == PathState::Up) {
-        some = true;
-        write!(text, " {}>{}", config.netif_name(path.netif()), path.mac())?;
-    }
-    if some {
-        Ok(())
-    } else {
-        text.write_str(" none")
-    }
+/// The names of a disk never change.
+fn identified(text: &mut Text<'_>, cell: &Cell, sectors: u64) -> fmt::Result {
+    let guard = cell.lock();
+    let Some(identify) = guard.target.identity() else {
+        return Ok(());
+    };
+    write!(
+        text,
+        "<{} {}> serial {}, {}",
+        identify.model,
+        identify.firmware,
+        Quoted(identify.serial.as_str()),
+        Size(sectors)
+    )
 }

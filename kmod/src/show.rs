@@ -3,10 +3,10 @@
 
 use core::fmt::{self, Display, Write};
 
-use aoe_core::{NetifId, Target};
+use aoe_core::{NetifId, Target, Waiting};
 
-use crate::cell::{self, Guard};
-use crate::netifs::Config;
+use crate::cell::{self, Guard, NETIFS};
+use crate::netifs::{Config, Netifs};
 use crate::text::Text;
 
 /// A number of sectors as a size for people.
@@ -33,14 +33,21 @@ pub(crate) fn devices(text: &mut Text<'_>, config: &Guard<Config>) -> fmt::Resul
         "target", "state", "size"
     )?;
     let mut result = Ok(());
+    let netifs = NETIFS.lock();
     cell::for_each(config, |cell| {
-        let guard = cell.lock();
-        result = result.and_then(|()| device(text, config, &guard.target));
+        let (guard, now) = cell.lock_timed();
+        let waiting = guard.target.waiting(now);
+        result = result.and_then(|()| device(text, &netifs, &guard.target, waiting));
     });
     result
 }
 
-fn device(text: &mut Text<'_>, config: &Guard<Config>, target: &Target<'_>) -> fmt::Result {
+fn device(
+    text: &mut Text<'_>,
+    netifs: &Netifs,
+    target: &Target<'_>,
+    waiting: Waiting,
+) -> fmt::Result {
     // Padding works on whole texts, so that the two with parts are made first.
     let mut room = [0; 24];
     let mut name = Text::new(&mut room);
@@ -56,22 +63,29 @@ fn device(text: &mut Text<'_>, config: &Guard<Config>, target: &Target<'_>) -> f
         core::str::from_utf8(size.as_bytes()).unwrap_or(""),
     )?;
     for path in target.paths() {
-        let netif = config.netif_name(path.netif());
+        let netif = netifs.name(path.netif());
         write!(text, " {netif}>{}={}", path.mac(), path.state())?;
     }
-    Ok(())
+    match waiting.requests {
+        0 => Ok(()),
+        requests => write!(
+            text,
+            "; {requests} requests wait, the oldest for {} s",
+            waiting.oldest_ns / 1_000_000_000
+        ),
+    }
 }
 
 /// `net.aoe.interfaces`.
-pub(crate) fn interfaces(text: &mut Text<'_>, config: &Guard<Config>) -> fmt::Result {
+pub(crate) fn interfaces(text: &mut Text<'_>, netifs: &Netifs) -> fmt::Result {
     write!(
         text,
         "\n{:<16} {:<8} {:>5}  address",
         "interface", "state", "MTU"
     )?;
-    for netif in config.netifs.iter().flatten() {
+    for netif in netifs.iter() {
         write!(text, "\n{:<16} {:<8}", netif.name(), netif.state())?;
-        if let Some(link) = netif.told {
+        if let Some(link) = netif.link() {
             write!(text, " {:>5}  {}", link.mtu, link.mac)?;
         }
     }
@@ -90,11 +104,11 @@ pub(crate) fn boot_targets(text: &mut Text<'_>, config: &Guard<Config>) -> fmt::
 /// The text of `conflict`.
 pub(crate) fn conflict(
     text: &mut Text<'_>,
-    config: &Guard<Config>,
+    netifs: &Netifs,
     conflict: Option<(NetifId, aoe_wire::MacAddr)>,
 ) -> fmt::Result {
     match conflict {
-        Some((netif, mac)) => write!(text, "{mac} on {}", config.netif_name(netif)),
+        Some((netif, mac)) => write!(text, "{mac} on {}", netifs.name(netif)),
         None => Ok(()),
     }
 }

@@ -4,9 +4,10 @@
 
 use core::fmt::{self, Write};
 
-use aoe_core::{DropReason, Path, Target, Tunables};
+use aoe_core::limits::{DOWN_AFTER_NS, MAX_PATHS};
+use aoe_core::{DropReason, Instant, Path, PathState, Target, Tunables, settings};
 
-use crate::cell::{self, CONFIG, Cell, Guard, HUB};
+use crate::cell::{self, CONFIG, Cell, Guard, HUB, NETIFS};
 use crate::drive::drive;
 use crate::ffi::raw::{
     AOE_COUNT_FRAMES_IN, AOE_COUNT_FRAMES_OUT, AOE_COUNT_MBUF_FAILURES, AOE_COUNT_NO_INTERFACE,
@@ -16,7 +17,7 @@ use crate::ffi::raw::{
 use crate::ffi::{self, Errno, Node, Owner, errno};
 use crate::hub;
 use crate::input::drop_counter;
-use crate::module::{self, MAX_BEACON_SECS, quarantine, request_removal, write_cache};
+use crate::module;
 use crate::netifs::{self, Config};
 use crate::show;
 use crate::text::Text;
@@ -98,10 +99,11 @@ enum ModuleLeaf {
     BootTargets,
     BootWaitSecs,
     Version,
+    Reserve,
     Counter(u32),
 }
 
-const MODULE_LEAVES: [(&str, ModuleLeaf); 21] = [
+const MODULE_LEAVES: [(&str, ModuleLeaf); 22] = [
     ("iflist", ModuleLeaf::Iflist),
     ("interfaces", ModuleLeaf::Interfaces),
     ("devices", ModuleLeaf::Devices),
@@ -115,6 +117,7 @@ const MODULE_LEAVES: [(&str, ModuleLeaf); 21] = [
     ("boot_targets", ModuleLeaf::BootTargets),
     ("boot_wait_secs", ModuleLeaf::BootWaitSecs),
     ("version", ModuleLeaf::Version),
+    ("reserve", ModuleLeaf::Reserve),
     ("frames_in", ModuleLeaf::Counter(AOE_COUNT_FRAMES_IN)),
     ("frames_out", ModuleLeaf::Counter(AOE_COUNT_FRAMES_OUT)),
     ("send_errors", ModuleLeaf::Counter(AOE_COUNT_SEND_ERRORS)),
@@ -141,11 +144,12 @@ enum TargetLeaf {
     Fail,
     Remove,
     Number(fn(&Target<'_>) -> u64),
+    Timed(fn(&Target<'_>, Instant) -> u64),
 }
 
-use TargetLeaf::Number;
+use TargetLeaf::{Number, Timed};
 
-const TARGET_LEAVES: [(&str, TargetLeaf); 29] = [
+const TARGET_LEAVES: [(&str, TargetLeaf); 31] = [
     ("state", TargetLeaf::State),
     ("model", TargetLeaf::Model),
     ("serial", TargetLeaf::Serial),
@@ -162,6 +166,14 @@ const TARGET_LEAVES: [(&str, TargetLeaf); 29] = [
     (
         "outstanding",
         Number(|target| u64::from(target.outstanding())),
+    ),
+    (
+        "waiting",
+        Timed(|target, now| u64::from(target.waiting(now).requests)),
+    ),
+    (
+        "oldest_ms",
+        Timed(|target, now| target.waiting(now).oldest_ns / 1_000_000),
     ),
     ("reads", Number(|target| target.counters().reads)),
     ("writes", Number(|target| target.counters().writes)),
@@ -207,13 +219,15 @@ const TARGET_LEAVES: [(&str, TargetLeaf); 29] = [
 /// A leaf of a path.
 #[derive(Copy, Clone)]
 enum PathLeaf {
+    Name,
     Interface,
     Mac,
     State,
     Number(fn(&Path) -> u64),
 }
 
-const PATH_LEAVES: [(&str, PathLeaf); 14] = [
+const PATH_LEAVES: [(&str, PathLeaf); 15] = [
+    ("name", PathLeaf::Name),
     ("interface", PathLeaf::Interface),
     ("mac", PathLeaf::Mac),
     ("state", PathLeaf::State),
@@ -247,7 +261,7 @@ const PATH_LEAVES: [(&str, PathLeaf); 14] = [
 enum Leaf {
     Module(ModuleLeaf),
     Target(TargetLeaf),
-    Path(usize, PathLeaf),
+    Path(u8, PathLeaf),
 }
 
 const CLASS_MODULE: u32 = 0;
@@ -266,9 +280,7 @@ impl Leaf {
         match u32::from(class) {
             CLASS_MODULE => MODULE_LEAVES.get(index).map(|leaf| Self::Module(leaf.1)),
             CLASS_TARGET => TARGET_LEAVES.get(index).map(|leaf| Self::Target(leaf.1)),
-            CLASS_PATH => PATH_LEAVES
-                .get(index)
-                .map(|leaf| Self::Path(usize::from(path), leaf.1)),
+            CLASS_PATH => PATH_LEAVES.get(index).map(|leaf| Self::Path(path, leaf.1)),
             CLASS_DROP => DropReason::ALL
                 .get(index)
                 .map(|reason| Self::Module(ModuleLeaf::Counter(drop_counter(*reason)))),
@@ -349,24 +361,28 @@ pub(crate) fn add_target(cell: &Cell, config: &Guard<Config>) {
     }
 }
 
-/// Makes nodes for paths that have none yet.
+/// Makes nodes for paths whose numbers have none yet. They stay as long as the target does: the next
+/// path with the number finds them.
 pub(crate) fn add_paths(cell: &Cell) {
-    let (node, first, end) = {
+    let (node, missing) = {
         let mut guard = cell.lock();
-        let end = u32::try_from(guard.target.paths().count()).unwrap_or(0);
-        let first = guard.path_nodes;
-        if guard.node.is_some() {
-            guard.path_nodes = first.max(end);
-        }
-        (guard.node, first, end)
+        let Some(node) = guard.node else { return };
+        let numbers = guard.target.numbered_paths();
+        let used = numbers.fold(0, |set, (number, _)| set | 1_u32 << number);
+        let missing = used & !guard.path_nodes;
+        guard.path_nodes |= missing;
+        (node, missing)
     };
-    let Some(node) = node else { return };
+    if missing == 0 {
+        return;
+    }
     let owner = cell.owner();
-    let paths = ffi::add_node(owner, Some(node), b"path", meaning(PATHS));
-    let Some(paths) = paths else { return };
-    for number in first..end {
+    let Some(paths) = ffi::add_node(owner, Some(node), b"path", meaning(PATHS)) else {
+        return;
+    };
+    for number in (0..MAX_PATHS as u32).filter(|number| missing & 1 << number != 0) {
         if let Some(path) = add_number_node(owner, paths, number, PATH_NODE) {
-            // As above.
+            // Without memory for its nodes the path works all the same.
             let _ = add_leaves(owner, path, PATH, |name| {
                 find_in(&PATH_LEAVES, CLASS_PATH, number, name)
             });
@@ -382,11 +398,14 @@ pub(crate) fn number(cell: Option<&Cell>, id: u32) -> Result<i64, Errno> {
     match (Leaf::from_id(id).ok_or(errno::ENOENT)?, cell) {
         (Leaf::Module(leaf), _) => module_number(leaf),
         (Leaf::Target(Number(value)), Some(cell)) => Ok(value(&cell.lock().target) as i64),
+        (Leaf::Target(Timed(value)), Some(cell)) => {
+            let (guard, now) = cell.lock_timed();
+            Ok(value(&guard.target, now) as i64)
+        }
         (Leaf::Target(TargetLeaf::Revalidate | TargetLeaf::Fail | TargetLeaf::Remove), _) => Ok(0),
-        (Leaf::Path(index, PathLeaf::Number(value)), Some(cell)) => {
+        (Leaf::Path(number, PathLeaf::Number(value)), Some(cell)) => {
             let guard = cell.lock();
-            let path = guard.target.paths().nth(index);
-            Ok(path.map_or(0, value) as i64)
+            Ok(guard.target.path(number).map_or(0, value) as i64)
         }
         _ => Err(errno::ENOENT),
     }
@@ -399,8 +418,9 @@ fn module_number(leaf: ModuleLeaf) -> Result<i64, Errno> {
         ModuleLeaf::QuarantineSecs => i64::from(HUB.lock().tunables.quarantine_secs),
         ModuleLeaf::WriteCache => HUB.lock().tunables.write_cache.map_or(-1, i64::from),
         ModuleLeaf::BeaconSecs => i64::from(CONFIG.lock().beacon_secs),
-        ModuleLeaf::FailOnShutdown => i64::from(CONFIG.lock().fail_on_shutdown),
+        ModuleLeaf::FailOnShutdown => i64::from(module::fail_on_shutdown()),
         ModuleLeaf::BootWaitSecs => i64::from(CONFIG.lock().boot.wait_secs),
+        ModuleLeaf::Reserve => ffi::reserve_count() as i64,
         ModuleLeaf::Counter(counter) => ffi::counted(counter) as i64,
         _ => return Err(errno::ENOENT),
     })
@@ -417,48 +437,50 @@ pub(crate) fn set_number(cell: Option<&Cell>, id: u32, value: i64) -> Result<(),
             drive(guard);
             Ok(())
         }
-        (Leaf::Target(TargetLeaf::Fail), Some(cell)) if value != 0 => {
-            module::fail_if_down(cell);
-            Ok(())
-        }
-        (Leaf::Target(TargetLeaf::Remove), Some(cell)) if value != 0 => {
-            if cell.lock().open {
-                return Err(errno::EBUSY);
+        (Leaf::Target(TargetLeaf::Fail), Some(cell)) => {
+            if valid(settings::flag(value))? {
+                module::fail_unanswered(cell, DOWN_AFTER_NS);
             }
-            request_removal(cell);
             Ok(())
         }
-        (Leaf::Target(TargetLeaf::Fail | TargetLeaf::Remove), Some(_)) => Ok(()),
+        (Leaf::Target(TargetLeaf::Remove), Some(cell)) => {
+            if valid(settings::flag(value))? {
+                module::remove_unused(cell)?;
+            }
+            Ok(())
+        }
         _ => Err(errno::ENOENT),
     }
+}
+
+/// What an operator may not set is refused.
+fn valid<T>(meaning: Option<T>) -> Result<T, Errno> {
+    meaning.ok_or(errno::EINVAL)
 }
 
 fn set_module_number(leaf: ModuleLeaf, value: i64) -> Result<(), Errno> {
     match leaf {
         ModuleLeaf::Discover => hub::discover(),
         ModuleLeaf::DeadSecs => {
-            let secs = u32::try_from(value).map_err(|_| errno::EINVAL)?;
+            let secs = valid(settings::dead_secs(value))?;
             set_tunables(|tunables| tunables.dead_secs = secs);
         }
         ModuleLeaf::QuarantineSecs => {
-            let value = i32::try_from(value).map_err(|_| errno::EINVAL)?;
-            let secs = quarantine(value)?;
+            let secs = valid(settings::quarantine_secs(value))?;
             set_tunables(|tunables| tunables.quarantine_secs = secs);
         }
         ModuleLeaf::WriteCache => {
-            let value = i32::try_from(value).map_err(|_| errno::EINVAL)?;
-            let wanted = write_cache(value)?;
+            let wanted = valid(settings::write_cache(value))?;
             set_tunables(|tunables| tunables.write_cache = wanted);
         }
         ModuleLeaf::BeaconSecs => {
-            let secs = u32::try_from(value).map_err(|_| errno::EINVAL)?;
-            if secs > MAX_BEACON_SECS {
-                return Err(errno::EINVAL);
-            }
+            let secs = valid(settings::beacon_secs(value))?;
             CONFIG.lock().beacon_secs = secs;
             hub::set_beacon_secs(secs);
         }
-        ModuleLeaf::FailOnShutdown => CONFIG.lock().fail_on_shutdown = value != 0,
+        ModuleLeaf::FailOnShutdown => {
+            module::set_fail_on_shutdown(valid(settings::flag(value))?);
+        }
         _ => return Err(errno::ENOENT),
     }
     Ok(())
@@ -485,15 +507,15 @@ pub(crate) fn text(cell: Option<&Cell>, id: u32, to: &mut Text<'_>) -> fmt::Resu
     match (Leaf::from_id(id), cell) {
         (Some(Leaf::Module(leaf)), _) => module_text(leaf, to),
         (Some(Leaf::Target(leaf)), Some(cell)) => target_text(leaf, cell, to),
-        (Some(Leaf::Path(index, leaf)), Some(cell)) => path_text(leaf, cell, index, to),
+        (Some(Leaf::Path(number, leaf)), Some(cell)) => path_text(leaf, cell, number, to),
         _ => Ok(()),
     }
 }
 
 fn module_text(leaf: ModuleLeaf, to: &mut Text<'_>) -> fmt::Result {
     match leaf {
-        ModuleLeaf::Iflist => CONFIG.lock().write_list(to),
-        ModuleLeaf::Interfaces => show::interfaces(to, &CONFIG.lock()),
+        ModuleLeaf::Iflist => NETIFS.lock().write_list(to),
+        ModuleLeaf::Interfaces => show::interfaces(to, &NETIFS.lock()),
         ModuleLeaf::Devices => show::devices(to, &CONFIG.lock()),
         ModuleLeaf::BootTargets => show::boot_targets(to, &CONFIG.lock()),
         ModuleLeaf::Version => to.write_str(env!("CARGO_PKG_VERSION")),
@@ -502,14 +524,14 @@ fn module_text(leaf: ModuleLeaf, to: &mut Text<'_>) -> fmt::Result {
 }
 
 fn target_text(leaf: TargetLeaf, cell: &Cell, to: &mut Text<'_>) -> fmt::Result {
-    let config = CONFIG.lock();
+    let netifs = NETIFS.lock();
     let guard = cell.lock();
     let target = &guard.target;
     let identity = target.identity();
     match leaf {
         TargetLeaf::State => to.write_str(target.state().name()),
         TargetLeaf::Config => to.push_escaped(target.config_string()),
-        TargetLeaf::Conflict => show::conflict(to, &config, target.conflict()),
+        TargetLeaf::Conflict => show::conflict(to, &netifs, target.conflict()),
         TargetLeaf::Model => identity.map_or(Ok(()), |disk| write!(to, "{}", disk.model)),
         TargetLeaf::Serial => identity.map_or(Ok(()), |disk| write!(to, "{}", disk.serial)),
         TargetLeaf::Firmware => identity.map_or(Ok(()), |disk| write!(to, "{}", disk.firmware)),
@@ -517,14 +539,19 @@ fn target_text(leaf: TargetLeaf, cell: &Cell, to: &mut Text<'_>) -> fmt::Result 
     }
 }
 
-fn path_text(leaf: PathLeaf, cell: &Cell, index: usize, to: &mut Text<'_>) -> fmt::Result {
-    let config = CONFIG.lock();
+fn path_text(leaf: PathLeaf, cell: &Cell, number: u8, to: &mut Text<'_>) -> fmt::Result {
+    let netifs = NETIFS.lock();
     let guard = cell.lock();
-    let Some(path) = guard.target.paths().nth(index) else {
-        return Ok(());
+    let Some(path) = guard.target.path(number) else {
+        return match leaf {
+            PathLeaf::State => to.write_str(PathState::Unused.name()),
+            _ => Ok(()),
+        };
     };
+    let netif = netifs.name(path.netif());
     match leaf {
-        PathLeaf::Interface => to.write_str(config.netif_name(path.netif())),
+        PathLeaf::Name => write!(to, "{netif}>{}", path.mac()),
+        PathLeaf::Interface => to.write_str(netif),
         PathLeaf::Mac => write!(to, "{}", path.mac()),
         PathLeaf::State => to.write_str(path.state().name()),
         PathLeaf::Number(_) => Ok(()),

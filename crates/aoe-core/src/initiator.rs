@@ -1,6 +1,8 @@
 //! The part that all targets share: the interfaces, the discover beacon, and who may become a target.
 
-use crate::limits::{MAX_NETIFS, MAX_TARGETS, MAX_UNIDENTIFIED};
+use crate::limits::{
+    BEACON_SECS, MAX_NETIFS, MAX_TARGETS, MAX_UNIDENTIFIED, SILENT_BEACON_NS, SILENT_NS,
+};
 use crate::target::config_transmit;
 use crate::time::{MS, SEC};
 use crate::{DropReason, Instant, InterfaceChange, Links, NetifId, Received, Transmit};
@@ -22,17 +24,69 @@ const UNSET_SHELF: u16 = 0x0FFF;
 /// The tag of beacons. Not 0, which marks an announcement that nobody asked for.
 const BEACON_TAG: u32 = 0x0BEA_C000;
 
-/// Time between the beacons that follow the first one on an interface that came up.
-const FOLLOW_UPS_NS: [u64; 5] = [250 * MS, SEC, 3 * SEC, 10 * SEC, 30 * SEC];
+/// Time between the first beacons on an interface that came up; [`SILENT_BEACON_NS`] between those after
+/// them, until something is heard or [`SILENT_NS`] have passed.
+const SILENT_NS_BETWEEN: [u64; 2] = [250 * MS, 750 * MS];
+
+/// Time between the beacons that follow the first answer on an interface: those of other targets may have
+/// been lost.
+const HEARD_NS_BETWEEN: [u64; 5] = [250 * MS, SEC, 3 * SEC, 10 * SEC, 30 * SEC];
+
+/// The beacons that follow on an interface that came up, and on its first answer. Beacons get lost, and a
+/// link that has just come up drops the first frames more often than not.
+#[derive(Copy, Clone, Debug)]
+struct FollowUps {
+    next: Option<Instant>,
+    /// How many of the series were scheduled.
+    scheduled: usize,
+    /// Something was heard since the interface came up.
+    heard: bool,
+    /// When to give up if nothing is heard.
+    until: Instant,
+}
+
+impl FollowUps {
+    const NONE: Self = Self {
+        next: None,
+        scheduled: 0,
+        heard: false,
+        until: Instant::from_nanos(0),
+    };
+
+    fn came_up(now: Instant) -> Self {
+        let mut new = Self {
+            until: now.after(SILENT_NS),
+            ..Self::NONE
+        };
+        new.schedule(now);
+        new
+    }
+
+    fn was_heard(&mut self, now: Instant) {
+        self.heard = true;
+        self.scheduled = 0;
+        self.schedule(now);
+    }
+
+    fn schedule(&mut self, now: Instant) {
+        let wait = if self.heard {
+            HEARD_NS_BETWEEN.get(self.scheduled).copied()
+        } else {
+            let wait = SILENT_NS_BETWEEN.get(self.scheduled).copied();
+            Some(wait.unwrap_or(SILENT_BEACON_NS))
+        };
+        let next = wait.map(|wait| now.after(wait));
+        self.next = next.filter(|&next| self.heard || next <= self.until);
+        self.scheduled = self.scheduled.saturating_add(1);
+    }
+}
 
 /// Interfaces, beacons, and the count of targets.
 #[derive(Debug)]
 pub struct Initiator {
     beacon_secs: u32,
     next_beacon: Option<Instant>,
-    /// Beacons still to come after an interface came up, and when the next one is due.
-    follow_ups: usize,
-    next_follow_up: Option<Instant>,
+    follow_ups: [FollowUps; MAX_NETIFS],
     /// Interfaces that may be used, a bit each.
     usable: u16,
     /// Interfaces on which a beacon is due.
@@ -52,10 +106,9 @@ impl Initiator {
     #[must_use]
     pub const fn new() -> Self {
         Self {
-            beacon_secs: 60,
+            beacon_secs: BEACON_SECS,
             next_beacon: None,
-            follow_ups: 0,
-            next_follow_up: None,
+            follow_ups: [FollowUps::NONE; MAX_NETIFS],
             usable: 0,
             due: 0,
             identified: 0,
@@ -76,34 +129,39 @@ impl Initiator {
 
     /// An interface changed. One that comes up gets a beacon at once.
     pub fn handle_interface(&mut self, now: Instant, id: NetifId, change: InterfaceChange) {
-        let Some(bit) = bit(id) else { return };
+        let follow_ups = self.follow_ups.get_mut(usize::from(id.0));
+        let (Some(bit), Some(follow_ups)) = (bit(id), follow_ups) else {
+            return;
+        };
         match change {
             InterfaceChange::Up => {
                 self.usable |= bit;
                 self.due |= bit;
-                self.follow_ups = 0;
-                self.schedule_follow_up(now);
+                *follow_ups = FollowUps::came_up(now);
             }
             InterfaceChange::Down | InterfaceChange::Gone => {
                 self.usable &= !bit;
                 self.due &= !bit;
+                *follow_ups = FollowUps::NONE;
             }
             InterfaceChange::Changed => {}
-        }
-        if self.usable == 0 {
-            self.next_follow_up = None;
         }
         if self.next_beacon.is_none() || self.usable == 0 {
             self.schedule(now);
         }
     }
 
-    /// Beacons get lost, and a link that has just come up drops the first frames more often than not.
-    fn schedule_follow_up(&mut self, now: Instant) {
-        self.next_follow_up = FOLLOW_UPS_NS
-            .get(self.follow_ups)
-            .map(|&wait| now.after(wait));
-        self.follow_ups += 1;
+    /// An answer of any target came in by this interface. True if that is news: [`Initiator::poll_timeout`]
+    /// is another now.
+    pub fn note_answer(&mut self, now: Instant, id: NetifId) -> bool {
+        let usable = bit(id).is_some_and(|bit| self.usable & bit != 0);
+        match self.follow_ups.get_mut(usize::from(id.0)) {
+            Some(follow_ups) if usable && !follow_ups.heard => {
+                follow_ups.was_heard(now);
+                true
+            }
+            _ => false,
+        }
     }
 
     /// Sends a beacon on every usable interface now.
@@ -117,9 +175,11 @@ impl Initiator {
         if self.next_beacon.is_some_and(|at| at <= now) {
             self.discover(now);
         }
-        if self.next_follow_up.is_some_and(|at| at <= now) {
-            self.due = self.usable;
-            self.schedule_follow_up(now);
+        for (index, follow_ups) in self.follow_ups.iter_mut().enumerate() {
+            if follow_ups.next.is_some_and(|at| at <= now) {
+                self.due |= self.usable & 1 << index;
+                follow_ups.schedule(now);
+            }
         }
     }
 
@@ -143,10 +203,8 @@ impl Initiator {
     /// When [`Initiator::handle_timeout`] must be called next.
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Instant> {
-        [self.next_beacon, self.next_follow_up]
-            .into_iter()
-            .flatten()
-            .min()
+        let follow_ups = self.follow_ups.iter().filter_map(|one| one.next);
+        self.next_beacon.into_iter().chain(follow_ups).min()
     }
 
     /// A frame came from an address that has no target.
@@ -202,4 +260,155 @@ impl Initiator {
 
 fn bit(id: NetifId) -> Option<u16> {
     (usize::from(id.0) < MAX_NETIFS).then(|| 1 << id.0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Link;
+    use crate::time::US;
+    use aoe_wire::MacAddr;
+    use std::vec::Vec;
+
+    struct AllUp;
+
+    impl Links for AllUp {
+        fn link(&self, _: NetifId) -> Option<Link> {
+            Some(Link {
+                mtu: 1500,
+                mac: MacAddr([2, 0, 0, 0, 0, 1]),
+            })
+        }
+    }
+
+    const FIRST: NetifId = NetifId(0);
+    const SECOND: NetifId = NetifId(1);
+
+    fn at(nanos: u64) -> Instant {
+        Instant::from_nanos(nanos)
+    }
+
+    fn up(from: u64, ids: &[NetifId]) -> Initiator {
+        let mut initiator = Initiator::new();
+        initiator.set_beacon_secs(at(0), 0);
+        for id in ids {
+            initiator.handle_interface(at(from), *id, InterfaceChange::Up);
+        }
+        initiator
+    }
+
+    /// Milliseconds at which beacons leave, with their interfaces, from `from` until `until`, which is when
+    /// the timer is last looked at.
+    fn beacons(initiator: &mut Initiator, from: u64, until: u64) -> Vec<(u64, u8)> {
+        let mut sent = Vec::new();
+        let mut now = from;
+        loop {
+            while let Some(frame) = initiator.poll_transmit(at(now), &AllUp) {
+                sent.push((now / MS, frame.netif.0));
+            }
+            match initiator.poll_timeout().map(Instant::as_nanos) {
+                Some(next) if next <= until => now = next,
+                _ => return sent,
+            }
+            initiator.handle_timeout(at(now));
+        }
+    }
+
+    fn times(sent: &[(u64, u8)], netif: u8) -> Vec<u64> {
+        let of = sent.iter().filter(|(_, on)| *on == netif);
+        of.map(|(at, _)| *at).collect()
+    }
+
+    #[test]
+    fn a_silent_interface_is_asked_every_two_seconds_for_a_minute() {
+        let mut initiator = up(0, &[FIRST]);
+        let sent = times(&beacons(&mut initiator, 0, 1000 * SEC), 0);
+        assert_eq!(sent.get(..5), Some([0, 250, 1000, 3000, 5000].as_slice()));
+        assert!(
+            sent.windows(2).all(|two| two[1] - two[0] <= 2000),
+            "{sent:?}"
+        );
+        assert_eq!((sent.len(), sent.last()), (32, Some(&59_000)));
+        assert_eq!(initiator.poll_timeout(), None);
+    }
+
+    #[test]
+    fn the_first_answer_ends_the_questions_after_some_more() {
+        let mut initiator = up(0, &[FIRST]);
+        let sent = times(&beacons(&mut initiator, 0, 3 * SEC + US), 0);
+        assert_eq!(sent, [0, 250, 1000, 3000]);
+        assert!(initiator.note_answer(at(3 * SEC + MS), FIRST));
+        assert!(
+            !initiator.note_answer(at(3 * SEC + 2 * MS), FIRST),
+            "no news"
+        );
+        let sent = times(&beacons(&mut initiator, 3 * SEC + MS, 1000 * SEC), 0);
+        assert_eq!(sent, [3251, 4251, 7251, 17_251, 47_251]);
+        // A minute later nobody had been heard before.
+        let mut initiator = up(0, &[FIRST]);
+        beacons(&mut initiator, 0, 100 * SEC);
+        assert!(initiator.note_answer(at(100 * SEC), FIRST));
+        let sent = times(&beacons(&mut initiator, 100 * SEC, 1000 * SEC), 0);
+        assert_eq!(sent.first(), Some(&100_250));
+        assert_eq!(sent.len(), 5);
+    }
+
+    #[test]
+    fn each_interface_has_questions_of_its_own() {
+        let mut initiator = up(0, &[FIRST]);
+        initiator.note_answer(at(MS), FIRST);
+        beacons(&mut initiator, MS, 1000 * SEC);
+        initiator.handle_interface(at(1000 * SEC), SECOND, InterfaceChange::Up);
+        let sent = beacons(&mut initiator, 1000 * SEC, 1004 * SEC);
+        assert_eq!(times(&sent, 0), [] as [u64; 0]);
+        assert_eq!(
+            times(&sent, 1),
+            [1_000_000, 1_000_250, 1_001_000, 1_003_000]
+        );
+        // What is heard on one says nothing of the other.
+        assert!(initiator.note_answer(at(1004 * SEC), SECOND));
+        assert!(!initiator.note_answer(at(1004 * SEC), FIRST));
+    }
+
+    #[test]
+    fn an_interface_that_goes_is_not_asked_and_one_that_returns_is_asked_anew() {
+        for change in [InterfaceChange::Down, InterfaceChange::Gone] {
+            let mut initiator = up(0, &[FIRST]);
+            beacons(&mut initiator, 0, SEC);
+            initiator.note_answer(at(SEC), FIRST);
+            initiator.handle_interface(at(SEC), FIRST, change);
+            assert_eq!(initiator.poll_timeout(), None);
+            assert!(!initiator.note_answer(at(2 * SEC), FIRST), "a late frame");
+            initiator.handle_interface(at(9 * SEC), FIRST, InterfaceChange::Up);
+            let sent = times(&beacons(&mut initiator, 9 * SEC, 14 * SEC), 0);
+            assert_eq!(sent, [9000, 9250, 10_000, 12_000, 14_000]);
+        }
+    }
+
+    #[test]
+    fn numbers_without_an_interface_are_ignored() {
+        let mut initiator = up(0, &[NetifId(16), NetifId(255)]);
+        assert!(!initiator.note_answer(at(0), NetifId(16)));
+        assert!(!initiator.note_answer(at(0), NetifId(255)));
+        assert_eq!(beacons(&mut initiator, 0, SEC), []);
+    }
+
+    #[test]
+    fn the_last_interface_is_asked_too() {
+        let mut initiator = up(0, &[NetifId(15)]);
+        let sent = beacons(&mut initiator, 0, SEC + US);
+        assert_eq!(times(&sent, 15), [0, 250, 1000]);
+    }
+
+    #[test]
+    fn regular_beacons_go_on_beside_the_others() {
+        let mut initiator = Initiator::new();
+        initiator.handle_interface(at(0), FIRST, InterfaceChange::Up);
+        initiator.note_answer(at(MS), FIRST);
+        let sent = times(&beacons(&mut initiator, 0, 200 * SEC), 0);
+        assert_eq!(
+            sent,
+            [0, 251, 1251, 4251, 14_251, 44_251, 60_000, 120_000, 180_000]
+        );
+    }
 }

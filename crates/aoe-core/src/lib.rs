@@ -23,7 +23,7 @@
 //!
 //! # Memory
 //!
-//! A target begins with what an idle one needs, under 1 KiB, and asks for more when there is a use for it:
+//! A target begins with what an idle one needs, under 1,152 bytes, and asks for more when there is a use for it:
 //!
 //! * [`Target::new`] is lent an [`Info`]; the target itself has room for one path.
 //! * [`Handled::Widen`] asks for a table of paths when another one is heard of, [`Handled::KeepConfig`] for
@@ -45,15 +45,19 @@
 extern crate std;
 
 pub mod addrlist;
+pub mod eventlog;
+mod failed;
 pub mod iflist;
 mod initiator;
 pub mod limits;
 mod link;
 pub mod lookup;
 mod request;
+pub mod settings;
 mod target;
 mod time;
 
+pub use failed::{BadAnswer, FailedCommand};
 pub use initiator::{Admission, Initiator};
 pub use link::{InterfaceChange, Link, Links, NetifId};
 pub use request::{
@@ -62,5 +66,6 @@ pub use request::{
 };
 pub use target::{
     Counters, Frame, Info, Io, IoStorage, Path, PathState, State, Target, TargetStorage, Tunables,
+    Waiting,
 };
 pub use time::Instant;

@@ -8,8 +8,8 @@ pub const MAX_NETIFS: usize = 16;
 pub const MAX_BOOT_TARGETS: usize = 16;
 /// Paths (local interface × remote MAC) of one target. The tag has room for eight probes.
 pub const MAX_PATHS: usize = 8;
-/// What an idle target takes stays below this, in bytes: 64 MiB for as many targets as there may be.
-pub const MAX_IDLE_BYTES: usize = 1024;
+/// What an idle target takes stays below this, in bytes: 72 MiB for as many targets as there may be.
+pub const MAX_IDLE_BYTES: usize = 1152;
 /// Frames one target may have in its table, copies that cannot be proven dead included. The tag has
 /// nine bits for them, less the numbers that belong to probes.
 pub const MAX_FRAMES: usize = 496;
@@ -55,6 +55,10 @@ pub const MIN_REORDER_NS: u64 = 50 * US;
 pub const MAX_TAIL_FACTOR: u16 = 16;
 /// Longest retransmission time-out, back-off included.
 pub const MAX_RTO_NS: u64 = SEC;
+/// Time-outs in a row up to which the answer to a question shows that the requests sent before it were lost:
+/// a fifth of a second on a LAN. A target whose disk hangs goes on answering questions, so that later ones
+/// prove nothing.
+pub const QUESTION_ROUNDS: u8 = 6;
 /// Time-outs in a row, without a single answer, after which a path counts as lost.
 pub const PATH_TIMEOUTS: u8 = 6;
 /// The same where another path is up. Each frame that times out goes by the other one at once; giving
@@ -89,6 +93,19 @@ pub const DOWN_AFTER_NS: u64 = 2 * SEC;
 pub const REPORT_LOST_NS: u64 = SEC;
 /// A disk that is neither open nor answering is forgotten after this time.
 pub const FORGET_NS: u64 = 300 * SEC;
+/// A request that has waited for so long is shown to the operator.
+pub const WAITING_NS: u64 = SEC;
+/// A target that answers questions and leaves a request unanswered for so long is reported. Disks that spin up
+/// are slower now and then, but nothing else that is well.
+pub const STALL_REPORT_NS: u64 = 10 * SEC;
+/// How many times longer a request with a limit of its own waits for a target that answers questions than for
+/// one that is silent: the disk may have to spin up, for half a minute, behind others that do.
+pub const PATIENCE_WITH_SLOW: u8 = 6;
+/// Seconds for which GEOM's own look at a disk, on which the whole machine may wait, is held for a silent
+/// target: longer than a switch takes to forward after a link came up, or a target to restart its service.
+pub const TASTE_SECS: u8 = 10;
+/// Most seconds between two reads that ask a dead target whether it carries out requests again.
+pub const MAX_TRIAL_SECS: u8 = 10;
 /// Least time between two IDENTIFYs that announcements can provoke.
 pub const MIN_RECHECK_NS: u64 = 10 * MS;
 /// Least time between two IDENTIFYs of a conflicting path.
@@ -101,12 +118,47 @@ pub const CONFLICT_FORGET_NS: u64 = 180 * SEC;
 pub const REIDENTIFY_NS: u64 = 60 * SEC;
 /// A target that was never identified is forgotten after so many unanswered IDENTIFYs.
 pub const IDENTIFY_TRIES: u8 = 10;
+/// Writes that fail one after the other, the last one refused without a reason, after which a target that
+/// took others before is called read-only. One alone may be a bad sector, or a file that found no room.
+pub const READ_ONLY_AFTER: u8 = 3;
 /// A frame refused with a busy status is sent again after this time.
 pub const BUSY_RETRY_NS: u64 = 50 * MS;
 /// How often a frame may be refused, for a reason that can pass, before its request fails.
 pub const MAX_REFUSALS: u8 = 20;
 /// Sectors that one 512-byte block of TRIM ranges can name: 64 entries of 65,535.
 pub const TRIM_BLOCK_SECTORS: u64 = 64 * 65_535;
+/// Events of a target that wait to be reported: all its paths lost at once, and what follows from that. The thread
+/// that reports is late by milliseconds.
+pub const EVENT_LOG_ROOM: usize = 12;
+/// What is wrong for every request is reported once in this time.
+pub const REPEAT_NS: u64 = 60 * SEC;
+/// Failed commands that differ in what they were, or in what the target said, that are reported in that time.
+pub const MAX_FAILURES_REPORTED: usize = 4;
+/// Events that whoever is on the wire can cause at will that are reported in that time: as many as a target may have
+/// paths.
+pub const MAX_OUTSIDE_EVENTS: u8 = 8;
+/// Longest time that an operator may set, in seconds: 31 years. Timers of FreeBSD count the seconds since boot
+/// in 31 bits, and a machine may have been up for as long again when a time begins.
+pub const MAX_SETTING_SECS: u32 = 1_000_000_000;
+/// Shortest time for which a copy of a write may keep its range closed: without any, a late copy could
+/// overwrite newer data.
+pub const MIN_QUARANTINE_SECS: u32 = 1;
+/// Longest such time. Nothing between two hosts holds a frame for longer than minutes.
+pub const MAX_QUARANTINE_SECS: u32 = 600;
+/// Time between two beacons, unless the operator says otherwise, in seconds.
+pub const BEACON_SECS: u32 = 60;
+/// Longest time between two beacons: a day. What is to be found later than that is found on demand.
+pub const MAX_BEACON_SECS: u32 = 86_400;
+/// How long the root mount waits for targets, unless the operator says otherwise, in seconds.
+pub const BOOT_WAIT_SECS: u32 = 30;
+/// Longest time that it may wait: a day. Whoever waits for longer is not booting.
+pub const MAX_BOOT_WAIT_SECS: u32 = 86_400;
+/// Most time between two beacons on an interface on which nothing was heard since it came up. A switch or a
+/// driver may drop every frame for longer than the link says; a disk is to be there within three seconds of the
+/// first frame that passes.
+pub const SILENT_BEACON_NS: u64 = 2 * SEC;
+/// How long an interface is asked that often. After that there is nobody, or they announce themselves.
+pub const SILENT_NS: u64 = 60 * SEC;
 /// Targets one machine may have. The address space has 16 million; a forger could announce them all.
 pub const MAX_TARGETS: usize = 65_536;
 /// Targets that announced themselves and were not identified yet.

@@ -17,6 +17,19 @@ pub enum Op {
     Trim,
 }
 
+impl Op {
+    /// Its name, as shown to people.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Read => "read",
+            Self::Write => "write",
+            Self::Flush => "flush",
+            Self::Trim => "trim",
+        }
+    }
+}
+
 /// A block request, as handed to [`crate::Target::submit`].
 #[derive(Copy, Clone, PartialEq, Eq, Debug)]
 pub struct Request {
@@ -31,6 +44,11 @@ pub struct Request {
     /// A full barrier: everything accepted earlier completes before it starts, and nothing accepted
     /// later starts before it completes.
     pub ordered: bool,
+    /// Seconds after which it fails while no path of the target answers, and
+    /// [`crate::limits::PATIENCE_WITH_SLOW`] times as many after which it fails anyway; 0: it waits as
+    /// [`crate::Tunables`] say. For requests that somebody waits for who must not be held for ever, whatever
+    /// the operator decided.
+    pub wait_secs: u8,
 }
 
 /// The table of requests is full: nothing was accepted. Submit it again, in order, after a completion.
@@ -306,13 +324,19 @@ pub enum Event {
     /// Its disk is not open any more, and nothing of it is in flight: [`crate::Target::take_back`] gives
     /// the memory of its I/O back.
     Unused,
+    /// It answers questions, but a request has been unanswered for long: [`crate::Target::waiting`].
+    Stalled,
+    /// Requests are answered again.
+    Resumed,
     /// It was never identified, or has been silent and unused for long: it can be removed.
     Forget,
+    /// A command failed, and its request with it: [`crate::Target::failed_command`].
+    CommandFailed,
 }
 
 impl Event {
     /// Every event, in the order of [`Event::index`], which is the order they are reported in.
-    pub const ALL: [Self; 16] = [
+    pub const ALL: [Self; 19] = [
         Self::Identified,
         Self::Up,
         Self::Down,
@@ -328,7 +352,10 @@ impl Event {
         Self::PayloadRefused,
         Self::PayloadReduced,
         Self::Unused,
+        Self::Stalled,
+        Self::Resumed,
         Self::Forget,
+        Self::CommandFailed,
     ];
 
     /// Its place in a table.

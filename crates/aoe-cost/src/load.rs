@@ -340,6 +340,7 @@ fn keep_busy(load: &Load, world: &mut World, target: &mut Target<'_>) {
                     lba,
                     sectors: u64::from(load.sectors),
                     ordered: false,
+                    wait_secs: 0,
                 },
             );
             begun += 1;

@@ -316,6 +316,10 @@ fn admit(hostile: &Hostile<'_>, initiator: &mut Initiator, netif: u8, frame: &[u
         arg: argument,
         len: frame.len(),
     };
+    let now = Instant::from_nanos(hostile.now);
+    if initiator.note_answer(now, NetifId(netif)) {
+        assert!(!initiator.note_answer(now, NetifId(netif)), "no news");
+    }
     if let Admission::Create(addr) = initiator.admit(&received) {
         assert_eq!(header.addr(), Some(addr));
         assert!(header.is_response() && header.command == Command::CONFIG);

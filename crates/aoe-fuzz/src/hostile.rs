@@ -169,6 +169,7 @@ impl<'s> Hostile<'s> {
             lba,
             sectors,
             ordered,
+            wait_secs: 0,
         }
     }
 

@@ -10,7 +10,7 @@ use aoe_core::{
 };
 use aoe_wire::{ATA_HEADER_LEN, Command, FrameText, Header, MIN_FRAME_LEN, MacAddr, TargetAddr};
 
-use crate::judge::{Judge, piece};
+use crate::judge::{Judge, Piece, piece};
 use crate::model::{Asked, Model};
 use crate::plain::PlainTarget;
 use crate::{DISK_SECTORS, Setup, Step, stamp};
@@ -175,6 +175,10 @@ pub struct World<'s> {
     identified: bool,
     aborted: bool,
     failed_held: bool,
+    /// A request has waited for as long as it may: it may fail, and the target is dead then.
+    overdue: bool,
+    /// When requests were accepted.
+    accepted_at: BTreeMap<u64, u64>,
     /// When a path was last seen in use.
     reachable_at: u64,
     /// How much had happened when the disk was looked at last.
@@ -255,6 +259,8 @@ impl<'s> World<'s> {
             identified: false,
             aborted: false,
             failed_held: false,
+            overdue: false,
+            accepted_at: BTreeMap::new(),
             reachable_at: SEC,
             looked_at: 0,
             report: Report::default(),
@@ -397,9 +403,16 @@ impl<'s> World<'s> {
         transmits
     }
 
+    /// A dead target is asked for a sector, to see whether it carries out requests again.
+    fn is_trial(&self, piece: &Piece) -> bool {
+        self.target.state() == State::Dead && piece.op == Op::Read && piece.sectors == 1
+    }
+
     /// Builds a frame and puts it on the wire.
     fn send(&mut self, transmit: &Transmit) {
-        if let Some(piece) = piece(transmit) {
+        if let Some(piece) = piece(transmit)
+            && !self.is_trial(&piece)
+        {
             self.model
                 .started(piece.token, piece.op, piece.lba, piece.sectors);
         }
@@ -605,6 +618,13 @@ impl<'s> World<'s> {
             .any(|path| matches!(path.state(), PathState::Up | PathState::Checking))
     }
 
+    /// How long the oldest of the open requests has waited.
+    fn longest_wait(&self) -> u64 {
+        let open = self.model.open.keys();
+        let since = open.filter_map(|token| self.accepted_at.get(token)).min();
+        since.map_or(0, |since| self.now - since)
+    }
+
     fn note_reachable(&mut self) {
         if self.reachable() {
             self.reachable_at = self.now;
@@ -633,7 +653,7 @@ impl<'s> World<'s> {
         if after == State::Dead {
             let silent = self.now - self.reachable_at;
             let patience = u64::from(self.tunables.dead_secs) * SEC;
-            if !self.failed_held && (patience == 0 || silent < patience) {
+            if !self.failed_held && !self.overdue && (patience == 0 || silent < patience) {
                 self.model
                     .fault(format!("dead after {} ms of silence", silent / MS));
             }

@@ -44,6 +44,7 @@ impl Options {
         more::draw_calls(&mut options, &mut Rng::new(seed ^ 0x6361_6c6c));
         more::draw_memory(&mut options, &mut Rng::new(seed ^ 0x6d65_6d6f));
         more::draw_runs(&mut options, &mut Rng::new(seed ^ 0x7275_6e73));
+        more::draw_hangs(&mut options, &mut Rng::new(seed ^ 0x6861_6e67));
         let last = options.faults.iter().map(|(at, _)| *at).max().unwrap_or(0);
         options.faults.push((last.max(FAULTY), Fault::Calm));
         options

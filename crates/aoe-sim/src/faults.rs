@@ -70,6 +70,7 @@ impl World<'_> {
 
     fn apply_to_server(&mut self, fault: &Fault) {
         let (Fault::Stall(number, _)
+        | Fault::Hang(number, _)
         | Fault::Kill(number)
         | Fault::Start(number)
         | Fault::ServerMtu(number, _)
@@ -93,6 +94,7 @@ impl World<'_> {
         };
         match *fault {
             Fault::Stall(_, nanos) => server.stall(now + nanos),
+            Fault::Hang(_, hung) => server.hang(now, hung),
             Fault::Kill(_) => server.kill(),
             Fault::Start(_) if !server.is_alive() => server.start(),
             Fault::ServerMtu(_, mtu) => {
@@ -153,7 +155,9 @@ impl World<'_> {
             if planned && let Some(one) = self.servers.get_mut(server).filter(|s| !s.is_alive()) {
                 one.start();
             }
+            let now = self.now;
             if let Some(one) = self.servers.get_mut(server) {
+                one.hang(now, false);
                 one.model_mut().clear_faults();
                 one.model_mut().set_reply_mac(None);
                 one.model_mut().set_masks(&[]);

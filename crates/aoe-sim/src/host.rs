@@ -13,6 +13,7 @@ use aoe_wire::{ATA_HEADER_LEN, HEADER_LEN, Header, MIN_FRAME_LEN, MacAddr, Targe
 use crate::ledger::Open;
 use crate::memory::Loan;
 use crate::options::{MS, Plant, US};
+use crate::reports::Reports;
 use crate::world::{Addr, Netif, What, World};
 
 /// How a request ended.
@@ -50,6 +51,8 @@ pub struct Slot<'p> {
     identify: Option<[u8; 512]>,
     /// Every event, with its time.
     pub events: Vec<(u64, Event)>,
+    /// What is to be reported of it, and what was.
+    pub reports: Reports,
 }
 
 impl<'p> Slot<'p> {
@@ -63,6 +66,11 @@ impl<'p> Slot<'p> {
     #[must_use]
     pub fn waiting(&self) -> usize {
         self.waiting.len()
+    }
+
+    /// Reads what is to be reported to the end; says what the reader gets wrong by it.
+    pub fn read_reports(&mut self) -> Option<String> {
+        self.reports.read(&self.target)
     }
 
     /// Whether an event was reported.
@@ -92,7 +100,9 @@ fn wire_addr(addr: Addr) -> Option<TargetAddr> {
 }
 
 impl<'p> World<'p> {
-    pub(crate) fn instant(&self) -> Instant {
+    /// Now, as the engine is told.
+    #[must_use]
+    pub fn instant(&self) -> Instant {
         Instant::from_nanos(self.now)
     }
 
@@ -104,6 +114,11 @@ impl<'p> World<'p> {
     #[must_use]
     pub fn slot(&self, addr: Addr) -> Option<&Slot<'p>> {
         self.slots.get(&addr)
+    }
+
+    /// The same, to read its reports or to leave them unread.
+    pub fn slot_mut(&mut self, addr: Addr) -> Option<&mut Slot<'p>> {
+        self.slots.get_mut(&addr)
     }
 
     /// Targets that exist.
@@ -148,6 +163,10 @@ impl<'p> World<'p> {
             len: frame.len(),
         };
         self.watch_in(addr, &header, frame);
+        let now = self.instant();
+        if self.initiator.note_answer(now, id) {
+            self.drain_initiator();
+        }
         self.count_received(addr);
         if !self.slots.contains_key(&addr) && (self.ending || !self.admit(addr, &received)) {
             return;
@@ -212,6 +231,7 @@ impl<'p> World<'p> {
                         completions: 0,
                         identify: None,
                         events: Vec::new(),
+                        reports: Reports::new(),
                     },
                 );
                 self.count_admitted();
@@ -356,13 +376,7 @@ impl<'p> World<'p> {
             ended = true;
         }
         self.watch_suspects(addr);
-        while let Some(event) = self
-            .slots
-            .get_mut(&addr)
-            .and_then(|slot| slot.target.poll_event())
-        {
-            self.event(addr, event);
-        }
+        self.take_events(addr);
         if self.refill(addr) {
             again = true;
         }

@@ -52,6 +52,34 @@ pub(crate) fn draw_pauses(options: &mut Options, rng: &mut Rng) {
     options.faults.sort_by_key(|(at, _)| *at);
 }
 
+/// Disks that hang for a while behind servers that go on answering questions, in some of the runs. vblade does
+/// one thing after the other: its disk cannot hang without it.
+pub(crate) fn draw_hangs(options: &mut Options, rng: &mut Rng) {
+    if !rng.chance(200_000) {
+        return;
+    }
+    for server in 0..options.servers.len() {
+        let kind = options
+            .servers
+            .get(server)
+            .map(|server| server.profile.name);
+        if kind == Some("vblade") || rng.chance(300_000) {
+            continue;
+        }
+        let begin = rng.below(FAULTY);
+        let end = begin + rng.between(10 * MS, 20 * SEC);
+        options.faults.push((begin, Fault::Hang(server, true)));
+        options.faults.push((end, Fault::Hang(server, false)));
+        // What the disk was given is carried out late.
+        options.overtime = options.overtime.max(25 * SEC);
+        options.patience = options.patience.max(60 * SEC);
+        if options.tunables.dead_secs != 0 {
+            options.allowed.push(IoError::Failed);
+        }
+    }
+    options.faults.sort_by_key(|(at, _)| *at);
+}
+
 /// Servers that shut the initiator out for a while, by mask or by reservation, in some of the runs.
 pub(crate) fn draw_access(options: &mut Options, rng: &mut Rng) {
     if !rng.chance(150_000) {

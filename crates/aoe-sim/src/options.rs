@@ -188,6 +188,8 @@ pub enum Fault {
     NetifMtu(usize, u32),
     /// A server does nothing for so long.
     Stall(usize, u64),
+    /// The disk of a server hangs, or works again; questions are answered meanwhile.
+    Hang(usize, bool),
     /// A server dies.
     Kill(usize),
     /// A server starts (again).

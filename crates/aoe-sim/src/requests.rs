@@ -84,7 +84,25 @@ impl World<'_> {
         self.more_work(addr);
     }
 
-    pub(crate) fn event(&mut self, addr: Addr, event: Event) {
+    /// Takes the events of a target as the module does: what is to be reported is taken down at once.
+    pub(crate) fn take_events(&mut self, addr: Addr) {
+        let now = self.instant();
+        let Some(slot) = self.slots.get_mut(&addr) else {
+            return;
+        };
+        let mut events = Vec::new();
+        while let Some(event) = slot.target.poll_event() {
+            events.push(event);
+        }
+        if let Some(trouble) = slot.reports.note(now, &slot.target, &events) {
+            self.trouble.note(self.now, trouble);
+        }
+        for event in events {
+            self.event(addr, event);
+        }
+    }
+
+    fn event(&mut self, addr: Addr, event: Event) {
         let now = self.instant();
         let Some(slot) = self.slots.get_mut(&addr) else {
             return;
@@ -201,6 +219,7 @@ impl World<'_> {
             lba: open.lba,
             sectors: open.sectors,
             ordered,
+            wait_secs: self.wait_secs,
         };
         let (Some(slot), Some(ledger)) = (self.slots.get_mut(&addr), self.ledgers.get(&addr))
         else {

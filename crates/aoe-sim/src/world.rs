@@ -150,6 +150,8 @@ pub struct World<'p> {
     pub(crate) disturbed: bool,
     /// No more targets are made.
     pub(crate) ending: bool,
+    /// For how long requests wait that are submitted from now on; 0: as the options say.
+    pub wait_secs: u8,
     /// Frames that the initiator sent, when asked for.
     pub log: Option<Vec<Sent>>,
     pcap: Option<Pcap>,
@@ -246,6 +248,7 @@ impl<'p> World<'p> {
             buried: crate::Counted::default(),
             disturbed: false,
             ending: false,
+            wait_secs: 0,
             log: options.log.then(Vec::new),
             pcap: None,
             drops: BTreeMap::new(),

@@ -107,6 +107,8 @@ pub(crate) struct Device {
     /// SMART logs that hosts have written.
     pub(crate) host_logs: BTreeMap<u8, [u8; SECTOR]>,
     pub(crate) faults: Vec<AtaFault>,
+    /// Sectors for which no command is answered.
+    pub(crate) mute_sectors: Vec<u64>,
     /// Sectors of which no read succeeds.
     pub(crate) bad_sectors: Vec<u64>,
 }
@@ -131,6 +133,13 @@ impl Device {
         }
     }
 
+    /// The disk never comes to an end with these sectors.
+    fn is_mute(&self, registers: &Registers) -> bool {
+        let sectors = registers.lba..registers.lba + u64::from(registers.sectors);
+        Which::All.covers(registers.command)
+            && self.mute_sectors.iter().any(|lba| sectors.contains(lba))
+    }
+
     fn fault(&mut self, command: u8) -> Option<AtaFault> {
         let at = self
             .faults
@@ -150,7 +159,9 @@ impl Device {
     ) -> Outcome {
         // vblade answers a FLUSH with the error register it finds.
         registers.error = self.last_error;
-        let outcome = if let Some(fault) = self.fault(registers.command) {
+        let outcome = if self.is_mute(registers) {
+            Outcome::Silence
+        } else if let Some(fault) = self.fault(registers.command) {
             registers.end(fault.status, fault.error)
         } else {
             self.dispatch(storage, registers, command)

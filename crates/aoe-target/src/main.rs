@@ -8,6 +8,7 @@ use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 use std::fs::OpenOptions;
 use std::io::ErrorKind;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
@@ -17,6 +18,8 @@ use clap::Parser;
 
 use options::Arguments;
 
+/// How often it is looked whether the disk hangs.
+const HANG_NS: u64 = 20_000_000;
 /// How often interfaces are looked at for another MTU.
 const LOOK_NS: u64 = 1_000_000_000;
 
@@ -31,6 +34,7 @@ struct Program {
     on_the_way: BinaryHeap<Travelling>,
     number: u64,
     stalls: Option<(u64, u64)>,
+    hang_file: Option<PathBuf>,
     next_stall: u64,
     next_look: u64,
 }
@@ -80,6 +84,7 @@ impl Program {
             on_the_way: BinaryHeap::new(),
             number: 0,
             stalls: arguments.stalls(),
+            hang_file: arguments.hang_file.clone(),
             next_stall: monotonic_nanos() + arguments.stalls().map_or(0, |(every, _)| every),
             next_look: 0,
         })
@@ -134,6 +139,9 @@ impl Program {
                 }
             }
         }
+        if let Some(file) = &self.hang_file {
+            self.server.hang(now, file.exists());
+        }
         if let Some((every, length)) = self.stalls.filter(|_| now >= self.next_stall) {
             self.server.stall(now + length);
             self.next_stall = now + every + length;
@@ -172,6 +180,7 @@ impl Program {
             stall,
             self.server.poll_timeout(),
             Some(self.next_look),
+            self.hang_file.as_ref().map(|_| now + HANG_NS),
         ]
         .into_iter()
         .flatten()

@@ -65,6 +65,7 @@ impl<S: Storage> Model<S> {
             self_test: 0,
             host_logs: BTreeMap::new(),
             faults: Vec::new(),
+            mute_sectors: Vec::new(),
             bad_sectors: Vec::new(),
         };
         Self {
@@ -146,8 +147,14 @@ impl<S: Storage> Model<S> {
     /// Ends all injected failures.
     pub fn clear_faults(&mut self) {
         self.device.faults.clear();
+        self.device.mute_sectors.clear();
         self.device.bad_sectors.clear();
         self.aoe_fault = None;
+    }
+
+    /// Leaves commands for a sector unanswered.
+    pub fn add_mute_sector(&mut self, lba: u64) {
+        self.device.mute_sectors.push(lba);
     }
 
     /// Makes reads of a sector fail.

@@ -116,6 +116,15 @@ pub(crate) struct Arguments {
     /// Take waiting frames in any order
     #[arg(long)]
     shuffle: bool,
+    /// Microseconds that the disk takes for a command, or a range A..B; questions are answered meanwhile
+    #[arg(long, value_name = "US", value_parser = parse_range)]
+    disk: Option<(u64, u64)>,
+    /// Commands that the disk works on at a time
+    #[arg(long, default_value_t = 1)]
+    disk_workers: usize,
+    /// The disk hangs while this file exists; questions are answered all the same
+    #[arg(long, value_name = "FILE")]
+    pub(crate) hang_file: Option<PathBuf>,
     /// Do nothing for a while again and again: EVERY:FOR, in milliseconds
     #[arg(long, value_name = "MS:MS", value_parser = parse_pair)]
     stall: Option<(u64, u64)>,
@@ -233,6 +242,8 @@ impl Arguments {
             workers: self.workers.max(1),
             shuffle: self.shuffle,
             queue: None,
+            disk_ns: self.disk.map(|(low, high)| (low * 1000, high * 1000)),
+            disk_workers: self.disk_workers,
         }
     }
 

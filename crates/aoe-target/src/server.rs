@@ -4,6 +4,7 @@
 
 use std::collections::VecDeque;
 
+use crate::ata::IDENTIFY;
 use crate::model::Model;
 use crate::rng::Rng;
 use crate::storage::Storage;
@@ -20,6 +21,11 @@ pub struct Timing {
     pub shuffle: bool,
     /// Frames of one port that may be waiting or in work; `None`: the profile's buffer count.
     pub queue: Option<usize>,
+    /// Shortest and longest time that the disk takes for a command, while the target goes on answering
+    /// questions (Config, IDENTIFY); `None`: no more than any frame.
+    pub disk_ns: Option<(u64, u64)>,
+    /// Commands that the disk works on at a time.
+    pub disk_workers: usize,
 }
 
 impl Timing {
@@ -31,6 +37,8 @@ impl Timing {
             workers: 1,
             shuffle: false,
             queue: None,
+            disk_ns: None,
+            disk_workers: 1,
         }
     }
 
@@ -42,6 +50,8 @@ impl Timing {
             workers,
             shuffle: true,
             queue: None,
+            disk_ns: None,
+            disk_workers: 1,
         }
     }
 }
@@ -76,6 +86,11 @@ pub struct Server<S> {
     rng: Rng,
     waiting: VecDeque<Job>,
     running: Vec<Running>,
+    /// Commands for the disk, in their order, and those that it works on.
+    for_disk: VecDeque<Job>,
+    in_disk: Vec<Running>,
+    /// The disk does nothing.
+    hung: bool,
     outgoing: VecDeque<Outgoing>,
     stalled_until: u64,
     alive: bool,
@@ -93,6 +108,9 @@ impl<S: Storage> Server<S> {
             rng: Rng::new(seed),
             waiting: VecDeque::new(),
             running: Vec::new(),
+            for_disk: VecDeque::new(),
+            in_disk: Vec::new(),
+            hung: false,
             outgoing: VecDeque::new(),
             stalled_until: 0,
             alive: true,
@@ -153,7 +171,7 @@ impl<S: Storage> Server<S> {
     /// Frames taken in and not carried out.
     #[must_use]
     pub fn queued(&self) -> usize {
-        self.waiting.len() + self.running.len()
+        self.waiting.len() + self.running.len() + self.for_disk.len() + self.in_disk.len()
     }
 
     /// Sends the unsolicited config answers.
@@ -173,11 +191,20 @@ impl<S: Storage> Server<S> {
         self.stalled_until = self.stalled_until.max(until);
     }
 
+    /// The disk behind it does nothing, or works again; the target itself goes on answering questions and
+    /// keeps the commands that come in.
+    pub fn hang(&mut self, now: u64, hung: bool) {
+        self.hung = hung;
+        self.feed_disk(now);
+    }
+
     /// The process is killed: what it has taken in is lost.
     pub fn kill(&mut self) {
         self.alive = false;
         self.waiting.clear();
         self.running.clear();
+        self.for_disk.clear();
+        self.in_disk.clear();
         self.outgoing.clear();
     }
 
@@ -189,18 +216,21 @@ impl<S: Storage> Server<S> {
         self.advertise();
     }
 
-    fn room(&self, port: usize) -> bool {
-        let limit = self
-            .timing
+    /// Frames of one port that may be waiting.
+    fn limit(&self) -> usize {
+        self.timing
             .queue
-            .unwrap_or_else(|| usize::from(self.model.profile().buffer_count).max(1));
+            .unwrap_or_else(|| usize::from(self.model.profile().buffer_count).max(1))
+    }
+
+    fn room(&self, port: usize) -> bool {
         let running = self.running.iter().map(|running| &running.job);
         self.waiting
             .iter()
             .chain(running)
             .filter(|job| job.port == port)
             .count()
-            < limit
+            < self.limit()
     }
 
     /// A frame comes in by a port.
@@ -247,10 +277,72 @@ impl<S: Storage> Server<S> {
         if !self.outgoing.is_empty() {
             return Some(0);
         }
+        let disk = self.in_disk.iter().filter(|_| !self.hung);
         self.running
             .iter()
+            .chain(disk)
             .map(|running| running.until.max(self.stalled_until))
             .min()
+    }
+
+    /// Whether a command is for the disk, and not a question that is answered without it.
+    fn needs_disk(&self, frame: &[u8]) -> bool {
+        let is_command = frame.get(19) == Some(&0) && frame.get(27) != Some(&IDENTIFY);
+        let is_idle = self.for_disk.is_empty() && self.in_disk.is_empty();
+        is_command && (self.hung || self.timing.disk_ns.is_some() || !is_idle)
+    }
+
+    /// Commands wait for the disk in a queue of their own, so that questions find room.
+    fn give_to_disk(&mut self, now: u64, job: Job) {
+        if self.for_disk.len() >= self.limit() {
+            self.dropped += 1;
+            return;
+        }
+        self.for_disk.push_back(job);
+        self.feed_disk(now);
+    }
+
+    /// The disk begins with as many of its commands as it works on at a time.
+    fn feed_disk(&mut self, now: u64) {
+        let (low, high) = self.timing.disk_ns.unwrap_or_default();
+        while !self.hung && self.in_disk.len() < self.timing.disk_workers.max(1) {
+            let Some(job) = self.for_disk.pop_front() else {
+                return;
+            };
+            let until = now + self.rng.between(low, high);
+            self.in_disk.push(Running { job, until });
+        }
+    }
+
+    /// The command that the disk has done by now.
+    fn take_from_disk(&mut self, now: u64) -> Option<Job> {
+        if self.hung {
+            return None;
+        }
+        let at = self.in_disk.iter().position(|done| done.until <= now)?;
+        let job = self.in_disk.remove(at).job;
+        self.feed_disk(now);
+        Some(job)
+    }
+
+    /// The next frame that is done by now: by the disk, or without it.
+    fn take_done(&mut self, now: u64) -> Option<Job> {
+        loop {
+            if let Some(job) = self.take_from_disk(now) {
+                return Some(job);
+            }
+            let at =
+                (0..self.running.len()).min_by_key(|at| self.running.get(*at).map(|r| r.until))?;
+            if self.running.get(at)?.until > now {
+                return None;
+            }
+            let job = self.running.remove(at).job;
+            if !self.needs_disk(&job.frame) {
+                return Some(job);
+            }
+            self.give_to_disk(now, job);
+            self.fill(now);
+        }
     }
 
     /// Carries out what is due and gives the next frame to send.
@@ -259,12 +351,7 @@ impl<S: Storage> Server<S> {
             if now < self.stalled_until {
                 return None;
             }
-            let at =
-                (0..self.running.len()).min_by_key(|at| self.running.get(*at).map(|r| r.until))?;
-            if self.running.get(at)?.until > now {
-                return None;
-            }
-            let Job { port, frame } = self.running.remove(at).job;
+            let Job { port, frame } = self.take_done(now)?;
             self.executed += 1;
             if let Some(own) = self.ports.get(port)
                 && let Some(frame) = self.model.handle(own, &frame)

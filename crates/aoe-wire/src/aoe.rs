@@ -62,18 +62,27 @@ impl AoeError {
     pub const UNSUPPORTED_VERSION: Self = Self(5);
     /// The target is reserved by other stations.
     pub const RESERVED: Self = Self(6);
+
+    /// What it means, if the protocol says so.
+    #[must_use]
+    pub const fn name(self) -> Option<&'static str> {
+        Some(match self {
+            Self::UNKNOWN_COMMAND => "unrecognised command",
+            Self::BAD_ARGUMENT => "bad argument",
+            Self::DEVICE_UNAVAILABLE => "device unavailable",
+            Self::CONFIG_PRESENT => "config string present",
+            Self::UNSUPPORTED_VERSION => "unsupported version",
+            Self::RESERVED => "target is reserved",
+            Self(_) => return None,
+        })
+    }
 }
 
 impl fmt::Display for AoeError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match *self {
-            Self::UNKNOWN_COMMAND => f.write_str("unrecognised command"),
-            Self::BAD_ARGUMENT => f.write_str("bad argument"),
-            Self::DEVICE_UNAVAILABLE => f.write_str("device unavailable"),
-            Self::CONFIG_PRESENT => f.write_str("config string present"),
-            Self::UNSUPPORTED_VERSION => f.write_str("unsupported version"),
-            Self::RESERVED => f.write_str("target is reserved"),
-            Self(code) => write!(f, "error {code}"),
+        match self.name() {
+            Some(name) => f.write_str(name),
+            None => write!(f, "error {}", self.0),
         }
     }
 }

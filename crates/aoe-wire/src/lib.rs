@@ -42,7 +42,7 @@ mod writer;
 
 pub use address::{AddrPattern, SHELF_ANY, SLOT_ANY, TargetAddr};
 pub use aoe::{AoeError, Command, Header};
-pub use ata::{AtaFault, AtaFlags, AtaReply, AtaRequest, opcode};
+pub use ata::{AtaFault, AtaFlags, AtaReply, AtaRequest, error_bit, opcode, status};
 pub use config::{ConfigCommand, ConfigReply, ConfigRequest};
 pub use error::{EmitError, TextError, WireError};
 pub use ether::MacAddr;

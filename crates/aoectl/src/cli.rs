@@ -6,6 +6,7 @@ use crate::commands::{
 };
 use crate::output::Format;
 use crate::size;
+use aoe_core::limits::MAX_SETTING_SECS;
 use aoe_wire::TargetAddr;
 use clap::{Args, Parser, Subcommand};
 use std::path::PathBuf;
@@ -126,7 +127,8 @@ pub(crate) struct Extent {
     #[arg(long, value_name = "N", default_value_t = 16, value_parser = clap::value_parser!(u16).range(1..=256))]
     pub(crate) depth: u16,
     /// How long a silent target is waited for, in seconds; 0 for ever
-    #[arg(long, value_name = "SECONDS", default_value_t = 60)]
+    #[arg(long, value_name = "SECONDS", default_value_t = 60,
+        value_parser = clap::value_parser!(u32).range(..=i64::from(MAX_SETTING_SECS)))]
     pub(crate) dead: u32,
 }
 
@@ -216,7 +218,18 @@ mod tests {
         assert_eq!(write.extent.offset, 1536);
         assert_eq!(write.extent.block, 1 << 20);
         assert!(write.yes && !write.pad);
+        assert_eq!(write.extent.dead, 60);
         assert_eq!(cli.libxo, Format::Json { pretty: true });
+    }
+
+    #[test]
+    fn the_longest_wait_is_read() {
+        let line = "aoectl read -i em0 7.0 f --dead 1000000000";
+        let cli = Cli::try_parse_from(line.split(' ')).unwrap();
+        let Command::Read(read) = cli.command else {
+            panic!("not a read");
+        };
+        assert_eq!(read.extent.dead, MAX_SETTING_SECS);
     }
 
     #[test]
@@ -250,7 +263,16 @@ mod tests {
                 "aoectl read -i em0 7.0 f --length 1k --count 1",
                 ErrorKind::ArgumentConflict,
             ),
+            (
+                "aoectl read -i em0 7.0 f --dead 1000000001",
+                ErrorKind::ValueValidation,
+            ),
             ("aoectl discover --wait nan", ErrorKind::ValueValidation),
+            ("aoectl discover --wait 86401", ErrorKind::ValueValidation),
+            (
+                "aoectl ping -i em0 7.0 --interval 86401",
+                ErrorKind::ValueValidation,
+            ),
             ("aoectl discover --libxo xml", ErrorKind::ValueValidation),
         ] {
             assert_eq!(refusal(line), kind, "{line}");

@@ -199,11 +199,17 @@ pub(crate) fn targets(only: &[TargetAddr]) -> Result<Vec<Map<String, Value>>, Fa
         }
         let mut list = Vec::new();
         for number in paths {
-            let mut path = Map::new();
-            values(&format!("{node}.path.{number}"), path_leaves(), &mut path)?;
-            if !path.is_empty() {
-                list.push(Value::Object(path));
-            }
+            let place = format!("{node}.path.{number}");
+            let name = format!("{place}.name");
+            let path = unmixed(
+                || value(&name, Kind::Text),
+                || {
+                    let mut path = Map::new();
+                    values(&place, path_leaves(), &mut path)?;
+                    Ok(path)
+                },
+            )?;
+            list.extend(path.map(Value::Object));
         }
         map.insert("path".to_owned(), Value::Array(list));
         found.push(map);
@@ -211,9 +217,37 @@ pub(crate) fn targets(only: &[TargetAddr]) -> Result<Vec<Map<String, Value>>, Fa
     Ok(found)
 }
 
-/// The addresses of the targets.
+/// How often a path is read whose number another path gets at the same time, before it is left out.
+const PATH_TRIES: usize = 8;
+
+/// The values of one path. They are read one by one, and another path may get the number meanwhile: then they are read
+/// again. `None` if no path has the number. A module of another version may lack the name.
+fn unmixed(
+    mut name: impl FnMut() -> Result<Option<Value>, Failure>,
+    mut values: impl FnMut() -> Result<Map<String, Value>, Failure>,
+) -> Result<Option<Map<String, Value>>, Failure> {
+    for _ in 0..PATH_TRIES {
+        let before = name()?;
+        if before == Some(json!("")) {
+            break;
+        }
+        let path = values()?;
+        if name()? == before {
+            return Ok(Some(path).filter(|path| !path.is_empty()));
+        }
+    }
+    Ok(None)
+}
+
+/// The addresses of the targets. One that was just removed has its node for a moment longer, without a state.
 pub(crate) fn addresses() -> Result<Vec<TargetAddr>, Failure> {
-    Ok(list()?.into_keys().collect())
+    let mut there = Vec::new();
+    for addr in list()?.into_keys() {
+        if state(addr)?.is_some() {
+            there.push(addr);
+        }
+    }
+    Ok(there)
 }
 
 /// The state of a target; `None` if the module does not have it.
@@ -361,6 +395,63 @@ mod tests {
         assert_eq!(actions, ["revalidate", "fail", "remove"]);
         assert!(names(target_leaves()).contains(&"state"));
         assert!(path_leaves().all(|leaf| !leaf.is_action));
+    }
+
+    /// Reads a path while its number has these names, one reading after the other.
+    fn read_path(names: &[Option<&str>]) -> (Option<Map<String, Value>>, usize) {
+        let now = std::cell::Cell::new(0);
+        let take = || {
+            let at = now.replace(now.get() + 1);
+            *names.get(at).unwrap_or_else(|| panic!("reading {at}"))
+        };
+        let path = unmixed(
+            || Ok(take().map(Value::from)),
+            || {
+                let name = take();
+                let known = name.filter(|name| !name.is_empty());
+                Ok(known
+                    .map(|name| ("mac".to_owned(), json!(name)))
+                    .into_iter()
+                    .collect())
+            },
+        );
+        (path.unwrap(), now.get())
+    }
+
+    #[test]
+    fn a_path_is_never_a_mixture_of_two() {
+        let mac = |path: Option<Map<String, Value>>| path.map(|path| path["mac"].clone());
+        let (path, _) = read_path(&[Some("a"); 3]);
+        assert_eq!(mac(path), Some(json!("a")));
+        // Another one gets the number in between: before the values, or after them.
+        let (path, readings) = read_path(&["a", "b", "b", "b", "b", "b"].map(Some));
+        assert_eq!((mac(path), readings), (Some(json!("b")), 6));
+        let (path, readings) = read_path(&["a", "a", "b", "b", "b", "b"].map(Some));
+        assert_eq!((mac(path), readings), (Some(json!("b")), 6));
+        // Nobody has it, from the beginning or from now on; the target goes.
+        assert_eq!(mac(read_path(&[Some("")]).0), None);
+        assert_eq!(mac(read_path(&["a", "", "", ""].map(Some)).0), None);
+        assert_eq!(
+            mac(read_path(&[Some("a"), Some("a"), None, None, None, None]).0),
+            None
+        );
+        // One that changes all the time is left out in the end.
+        let names: Vec<String> = (0..3 * PATH_TRIES).map(|n| n.to_string()).collect();
+        let names: Vec<Option<&str>> = names.iter().map(|name| Some(name.as_str())).collect();
+        assert_eq!(mac(read_path(&names).0), None);
+    }
+
+    #[test]
+    fn a_module_without_names_of_paths_is_read_once() {
+        let take = |found: bool| {
+            let mut values: Map<String, Value> = Map::new();
+            if found {
+                values.insert("mac".to_owned(), json!("a"));
+            }
+            unmixed(|| Ok(None), || Ok(values.clone())).unwrap()
+        };
+        assert!(take(true).is_some());
+        assert!(take(false).is_none());
     }
 
     #[test]

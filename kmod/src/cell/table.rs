@@ -24,7 +24,7 @@ fn chain(addr: TargetAddr) -> &'static AtomicPtr<Cell> {
 struct Listed<'e>(&'e Cell);
 
 impl<'e> Listed<'e> {
-    fn load(link: &AtomicPtr<Cell>, _epoch: &Epoch<'e>) -> Option<Self> {
+    fn load(link: &AtomicPtr<Cell>, _epoch: &'e Epoch) -> Option<Self> {
         // SAFETY: what is in the table, or was when the epoch was entered, stays until it ends.
         unsafe { link.load(Ordering::Acquire).as_ref() }.map(Self)
     }
@@ -42,12 +42,12 @@ impl Entry for Listed<'_> {
 }
 
 /// Finds a target. Takes no lock.
-pub(crate) fn find<'e>(addr: TargetAddr, epoch: &Epoch<'e>) -> Option<&'e Cell> {
+pub(crate) fn find(addr: TargetAddr, epoch: &Epoch) -> Option<&Cell> {
     lookup::find(Listed::load(chain(addr), epoch), addr).map(|Listed(cell)| cell)
 }
 
 /// Puts a target into the table; from here on it is found. The hub's lock orders the changes.
-pub(crate) fn list<'e>(cell: Unlisted, _hub: &Guard<Hub>, _epoch: &Epoch<'e>) -> &'e Cell {
+pub(crate) fn list<'e>(cell: Unlisted, _hub: &Guard<Hub>, _epoch: &'e Epoch) -> &'e Cell {
     // SAFETY: the cell was written completely.
     let cell_ref: &'e Cell = unsafe { &*cell.0.as_ptr() };
     let head = chain(cell_ref.addr);
@@ -75,6 +75,23 @@ pub(crate) fn unlist(cell: &Cell, _config: &Guard<Config>, _hub: &Guard<Hub>) ->
         }
     }
     Unlisted(NonNull::from(cell))
+}
+
+/// Calls `visit` for every target, in the net epoch, where nothing may sleep. One that is put into the table
+/// meanwhile may be missed. Each chain has an epoch of its own, so that none lasts for long.
+pub(crate) fn for_each_in_epoch(mut visit: impl FnMut(&Cell)) {
+    for head in TABLE
+        .iter()
+        .filter(|head| !head.load(Ordering::Relaxed).is_null())
+    {
+        Epoch::run(&mut |epoch| {
+            let mut next = Listed::load(head, epoch);
+            while let Some(listed) = next {
+                visit(listed.0);
+                next = listed.next();
+            }
+        });
+    }
 }
 
 /// Calls `visit` for every target. Targets leave only under the configuration lock.

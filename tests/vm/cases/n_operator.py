@@ -142,6 +142,35 @@ def start_status_discover_stop(t):
 
 
 @operator(limit=600)
+def stop_while_a_target_does_not_answer(t):
+    """The file system of a silent target cannot be unmounted: the script says so in time, and what ends it; after
+    that it stops everything."""
+    prepare(t, enable="YES", iflist="em0", mounts="/dev/aoe7.0", wait_secs="5")
+    fstab(t, "/dev/aoe7.0 /mnt/a ufs rw,noauto 0 0")
+    vb = t.vblade(seg=0)
+    t.load("em0")
+    t.wait_disk()
+    file_system(t, "/dev/aoe7.0")
+    t.guest.run("mkdir -p /mnt/a")
+    service(t, "start")
+    same(mounted(t), ["/mnt/a"], "mounted")
+    t.guest.spawn("jot 100000 > /mnt/a/n")
+    t.guest.run("sleep 1")
+    vb.kill()
+    t.wait_state("down", timeout=60)
+    t.allow(r"g_vfs_done|fsync: giving up|Giving up on|UFS: forcibly unmounting")
+    begin = time.monotonic()
+    said = t.guest.fails("service aoe stop", r"umount still waits after 5 s for target 7\.0 \(down\)", 60)
+    need(time.monotonic() - begin < 20, "the script took too long")
+    need("net.aoe.target.7.0.fail=1" in said, f"what ends the wait is not said: {said}")
+    need(t.loaded(), "the module is gone")
+    t.guest.set_sysctl("net.aoe.target.7.0.fail", "1")
+    t.guest.wait_for("! mount -p | grep -q /mnt/a", 60, "the file system is unmounted")
+    service(t, "stop")
+    need(not t.loaded(), "the module is still there")
+
+
+@operator(limit=600)
 def waits_for_a_late_target(t):
     """It goes on as soon as the target is there, long before its limit."""
     prepare(t, enable="YES", iflist="em0", targets="7.0", wait_secs="300")

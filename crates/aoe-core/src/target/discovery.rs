@@ -2,10 +2,11 @@
 
 use super::paths::{Path, PathState, Room};
 use super::probe::ProbeKind;
+use super::writes::Writes;
 use super::{FlushMode, State, Target};
 use crate::limits::{
     CONFLICT_RECHECK_NS, DEFAULT_PHYSICAL_SECTORS, IDENTIFY_TRIES, KEEPALIVE_TRIES, MAX_FRAMES,
-    MAX_PROBE_NS, MIN_PROBE_GAP_NS, MIN_RECHECK_NS, QUARREL_ROUNDS,
+    MAX_PROBE_NS, MIN_PROBE_GAP_NS, MIN_RECHECK_NS, QUARREL_ROUNDS, QUESTION_ROUNDS,
 };
 use crate::{Claim, DropReason, Event, Handled, Instant, NetifId};
 use aoe_wire::{ConfigReply, Identify, MacAddr, SECTOR_SIZE};
@@ -17,8 +18,9 @@ const VBLADE_FIRMWARE: core::ops::RangeInclusive<u16> = 0x400A..=0x40FF;
 const VBLADE_MODEL: &str = "Coraid EtherDrive vblade";
 
 impl Target<'_> {
-    /// Asks config and identity of every path anew.
+    /// Asks config and identity of every path anew. Whether it takes writes, the next one tells.
     pub fn revalidate(&mut self, now: Instant) {
+        self.writes = Writes::UNKNOWN;
         for index in self.paths.indices() {
             if self.paths.get(index).can_probe() {
                 self.ask(index, ProbeKind::Identify, now);
@@ -192,11 +194,16 @@ impl Target<'_> {
         }
         // A target may answer questions before the requests that it has.
         path.last_rtt = now.since(sent_at).max(path.rtt.srtt());
-        path.answered_seq = path.answered_seq.max(seq);
         path.note_heard(now);
         path.probe.settle();
         path.note_alive_until(sent_at);
-        self.detect_overtaken(now, index);
+        if self.silent_rounds <= QUESTION_ROUNDS {
+            let path = self.paths.at(index);
+            path.answered_seq = path.answered_seq.max(seq);
+            self.detect_overtaken(now, index);
+        } else {
+            self.note_question_overtook(now, index, seq);
+        }
         if self.ghosts.head().is_some() && self.release_ghosts(now) {
             self.wake_waiting(now);
         }

@@ -42,6 +42,7 @@ impl Marks {
     const MODIFIES: u8 = 1;
     const ORPHANED: u8 = 2;
     const DOUBTED: u8 = 4;
+    const SPLIT: u8 = 8;
 
     const fn has(self, mark: u8) -> bool {
         self.0 & mark != 0
@@ -76,6 +77,7 @@ pub struct Frame {
     pub(crate) lba: u64,
     /// Sequence number of the newest copy, in the order of sending of the whole target.
     pub(crate) seq: u64,
+    /// When the first copy was sent: of this frame, or of the one that it is a part of.
     pub(crate) first_sent: Instant,
     /// When the newest copy was sent; of a ghost, when its copies were last able to leave this host.
     pub(crate) last_sent: Instant,
@@ -113,6 +115,17 @@ impl Frame {
         self.marks = Marks(if modifies { Marks::MODIFIES } else { 0 });
     }
 
+    /// Makes it a part of a frame that was too large: its age is that one's.
+    pub(crate) const fn set_split(&mut self, since: Instant) {
+        self.first_sent = since;
+        self.marks.0 |= Marks::SPLIT;
+    }
+
+    /// It is a part of a larger one, which may have been sent before.
+    pub(crate) const fn is_split(&self) -> bool {
+        self.marks.has(Marks::SPLIT)
+    }
+
     /// A write or TRIM: a late copy of it can destroy newer data.
     pub(crate) const fn modifies(&self) -> bool {
         self.marks.has(Marks::MODIFIES)
@@ -127,6 +140,11 @@ impl Frame {
     /// No later answer can prove all copies dead, because a path is gone.
     pub(crate) const fn is_orphaned(&self) -> bool {
         self.marks.has(Marks::ORPHANED)
+    }
+
+    /// A copy of it was sent, or of the frame that it is a part of.
+    pub(crate) fn was_sent(&self) -> bool {
+        self.first_sent != Self::EMPTY.first_sent
     }
 
     /// An answer says no. True if one did so before: the second is believed.
@@ -164,7 +182,7 @@ impl Frame {
 
     /// One more copy leaves by `path`.
     pub(crate) fn note_sent(&mut self, now: Instant, path: u8, seq: u64) {
-        if self.copies == 0 {
+        if !self.was_sent() {
             self.first_sent = now;
         }
         if self.copies >= COPIES {

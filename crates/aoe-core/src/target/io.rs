@@ -10,6 +10,7 @@
 use super::frames::NIL;
 use super::joined::Parts;
 use super::overlap::Classes;
+use crate::time::SEC;
 use crate::{Completion, Instant, IoError, Op, Request};
 
 #[derive(Copy, Clone, PartialEq, Eq, Debug)]
@@ -29,6 +30,8 @@ pub struct Io {
     pub(crate) ordered: bool,
     /// The parts of a joined request go in frames of their own.
     pub(super) alone: bool,
+    /// Seconds after which it fails; 0: it waits as the operator decides.
+    pub(super) wait_secs: u8,
     /// References to its data that are outside the engine: frames being built, answers being copied.
     pins: u16,
     generation: u32,
@@ -64,6 +67,7 @@ impl Io {
         op: Op::Read,
         ordered: false,
         alone: false,
+        wait_secs: 0,
         pins: 0,
         generation: 0,
         token: 0,
@@ -125,6 +129,17 @@ impl Io {
         }
         self.pins -= 1;
         true
+    }
+
+    /// When it was accepted.
+    pub(super) const fn submitted(&self) -> Instant {
+        self.submitted
+    }
+
+    /// It was to wait for a bounded time only, so many times, and that is over.
+    pub(super) fn is_expired(&self, now: Instant, times: u8) -> bool {
+        let limit = u64::from(self.wait_secs) * u64::from(times) * SEC;
+        limit != 0 && now.since(self.submitted) >= limit
     }
 
     /// How it ended.
@@ -323,6 +338,7 @@ impl<'s> Ios<'s> {
             state: IoState::Waiting,
             op: request.op,
             ordered: request.ordered,
+            wait_secs: request.wait_secs,
             generation: io.generation.wrapping_add(1),
             chain_head: io.chain_head,
             token: request.token,
@@ -569,6 +585,7 @@ mod tests {
             lba,
             sectors,
             ordered,
+            wait_secs: 0,
         }
     }
 

@@ -118,7 +118,8 @@ impl Ios<'_> {
         let index = self.newest;
         let io = self.get(index);
         let begun = io.state != IoState::Ready || io.cut != 0 || io.has_failed();
-        if begun || io.op != request.op || !matches!(io.op, Op::Read | Op::Write) {
+        let alike = io.op == request.op && io.wait_secs == request.wait_secs;
+        if begun || !alike || !matches!(io.op, Op::Read | Op::Write) {
             return None;
         }
         let follows = io.lba.checked_add(io.sectors) == Some(request.lba);
@@ -168,10 +169,18 @@ impl Target<'_> {
         Some(self.ios.get(index).token)
     }
 
+    /// A frame has several parts of a joined request. When it fails they are asked for alone.
+    pub(super) fn has_several_parts(&self, index: u16) -> bool {
+        let frame = self.frames.get(index);
+        let parts = &self.ios.get(frame.io).parts;
+        !parts.is_none() && u64::from(frame.sectors) > parts.rest(u64::from(frame.offset))
+    }
+
     /// The target cannot do a frame, which is in no list. If it is of a joined request, that need not
     /// be the end of it: true when the frame was taken care of.
     #[cold]
     pub(super) fn fail_part(&mut self, now: Instant, index: u16, error: IoError) -> bool {
+        let several = self.has_several_parts(index);
         let frame = self.frames.get(index);
         let (io_index, first, sectors) =
             (frame.io, u64::from(frame.offset), u64::from(frame.sectors));
@@ -179,7 +188,7 @@ impl Target<'_> {
         if io.parts.is_none() || error != IoError::Failed {
             return false;
         }
-        if sectors > io.parts.rest(first) {
+        if several {
             io.alone = true;
             let frame = self.frames.at(index);
             frame.refusals = 0;

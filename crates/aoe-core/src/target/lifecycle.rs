@@ -4,6 +4,7 @@ use super::frames::FrameState;
 use super::paths::{Path, PathState};
 use super::probe::ProbeKind;
 use super::quarantine::Vigil;
+use super::writes::Writes;
 use super::{State, Target, Tunables};
 use crate::limits::{
     BUSY_RETRY_NS, CONFLICT_FORGET_NS, DOWN_AFTER_NS, FORGET_NS, KEEPALIVE_NS, MIN_PROBE_NS,
@@ -62,6 +63,7 @@ impl Target<'_> {
         path.state = PathState::Lost;
         path.lost_since = now;
         path.timeouts = 0;
+        path.backoff = 0;
         path.tail_probed = false;
         if path.link_up {
             path.probe.ask(ProbeKind::Identify, now.after(MIN_PROBE_NS));
@@ -73,9 +75,8 @@ impl Target<'_> {
 
     /// A path that is gone for good.
     pub(super) fn drop_path(&mut self, now: Instant, index: u8) {
-        let path = self.paths.get(index);
-        let was_used = matches!(path.state, PathState::Up | PathState::Checking);
-        let was_known = path.state != PathState::New && !path.reported;
+        // One that has just fallen silent is in service as far as was reported.
+        let was_in_service = self.paths.get(index).in_service();
         self.requeue_all(now, index);
         self.restart_quarantine(now, index, true);
         let path = self.paths.get(index);
@@ -83,14 +84,14 @@ impl Target<'_> {
             self.info.conflict = None;
         }
         self.paths.clear(index);
-        if was_used && was_known {
+        if was_in_service {
             self.events.add(Event::PathDown);
         }
         self.refresh_state(now);
     }
 
     /// Makes a move that the table allows; any other is not made.
-    fn become_state(&mut self, next: State, event: Option<Event>) {
+    pub(super) fn become_state(&mut self, next: State, event: Option<Event>) {
         if self.state.may_become(next) {
             self.state = next;
             if let Some(event) = event {
@@ -101,21 +102,35 @@ impl Target<'_> {
 
     /// Derives the state from the paths.
     pub(super) fn refresh_state(&mut self, now: Instant) {
-        let in_use = self
-            .paths
-            .any(|path| matches!(path.state, PathState::Up | PathState::Checking));
-        if in_use {
-            self.no_path_since = None;
+        if self.has_path_in_use() {
+            self.set_no_path(now, false);
             let first = self.state == State::Probing;
             self.become_state(State::Up, (!first).then_some(Event::Up));
-        } else if self.no_path_since.is_none() {
-            self.no_path_since = Some(now);
+        } else {
+            self.set_no_path(now, true);
         }
         let alone = self.paths.iter().next().is_none();
         if self.state == State::Probing && alone && !self.forgotten {
             self.forgotten = true;
             self.events.add(Event::Forget);
         }
+    }
+
+    fn set_no_path(&mut self, now: Instant, no_path: bool) {
+        if self.no_path != no_path {
+            self.no_path = no_path;
+            self.no_path_changed = now;
+            if !no_path {
+                self.stall.watch(now);
+            }
+            // It may have been exported anew meanwhile.
+            self.writes = Writes::UNKNOWN;
+        }
+    }
+
+    /// Since when no path carries I/O.
+    fn no_path_since(&self) -> Option<Instant> {
+        self.no_path.then_some(self.no_path_changed)
     }
 
     /// The operator's wishes changed.
@@ -136,7 +151,7 @@ impl Target<'_> {
     pub fn set_in_use(&mut self, now: Instant, open: bool) {
         self.in_use = open;
         self.offered &= !open;
-        if !open && self.no_path_since.is_some() {
+        if !open && self.no_path {
             // Silence counts towards forgetting from the last close on.
             self.closed_at = now;
         }
@@ -150,24 +165,13 @@ impl Target<'_> {
         }
     }
 
-    /// Ends waiting: what is held fails now, as if `dead_secs` had passed. Nothing happens while a
-    /// path answers.
-    pub fn fail_held(&mut self, now: Instant) {
-        self.refresh_state(now);
-        if self.no_path_since.is_some() {
-            self.become_state(State::Down, Some(Event::Down));
-            self.become_state(State::Dead, Some(Event::Dead));
-            self.fail_all(now, IoError::Failed);
-        }
-    }
-
     /// The disk is being removed: all requests, present and future, end with [`IoError::Gone`].
     pub fn abort(&mut self, now: Instant) {
         self.become_state(State::Removed, None);
         self.fail_all(now, IoError::Gone);
     }
 
-    fn fail_all(&mut self, now: Instant, error: IoError) {
+    pub(super) fn fail_all(&mut self, now: Instant, error: IoError) {
         for index in self.frames.indices() {
             let state = self.frames.get(index).state;
             if !matches!(state, FrameState::Free | FrameState::Ghost) {
@@ -210,6 +214,7 @@ impl Target<'_> {
             self.wake_waiting(now);
         }
         self.time_silence(now);
+        self.time_stall(now);
         self.note_unused();
     }
 
@@ -259,8 +264,8 @@ impl Target<'_> {
     #[inline(always)]
     fn path_timeout(&self, path: &Path) -> Option<Instant> {
         let oldest = path.in_flight.head()?;
-        // As long as answers come in the target is at work, and what is missing is overtaken.
-        let quiet_since = self.frames.get(oldest).last_sent.max(path.heard_at);
+        // As long as requests are answered the target is at work, and what is missing is overtaken.
+        let quiet_since = self.frames.get(oldest).last_sent.max(path.quiet_since);
         Some(quiet_since.after(path.silence_ns()))
     }
 
@@ -280,7 +285,7 @@ impl Target<'_> {
             self.become_state(State::Down, Some(Event::Down));
         }
         if self.dead_at().is_some_and(|at| at <= now) {
-            self.fail_held(now);
+            self.fail_unanswered(now, 0);
         }
         if self.forget_at().is_some_and(|at| at <= now) {
             self.forgotten = true;
@@ -290,23 +295,24 @@ impl Target<'_> {
 
     /// When a silent target is called down.
     fn down_at(&self) -> Option<Instant> {
-        let since = self.no_path_since?;
+        let since = self.no_path_since()?;
         (self.state == State::Up).then(|| since.after(DOWN_AFTER_NS))
     }
 
     /// When held I/O fails.
     fn dead_at(&self) -> Option<Instant> {
         let wait = u64::from(self.tunables.dead_secs) * SEC;
-        let since = self.no_path_since?;
+        let since = self.no_path_since()?;
         let waiting = matches!(self.state, State::Up | State::Down);
         (wait != 0 && waiting).then(|| since.after(wait))
     }
 
     /// When a disk that nobody uses is forgotten.
     fn forget_at(&self) -> Option<Instant> {
-        let since = self.no_path_since?.max(self.closed_at);
+        let since = self.no_path_since()?.max(self.closed_at);
         let silent = matches!(self.state, State::Down | State::Dead);
-        let idle = !self.in_use && self.ios.outstanding() == 0;
+        // One that answers questions is there.
+        let idle = !self.in_use && self.ios.outstanding() == 0 && !self.stall.dead;
         (silent && idle && !self.forgotten).then(|| since.after(FORGET_NS))
     }
 
@@ -321,8 +327,8 @@ impl Target<'_> {
             // Books that are wrong are closed at once.
             return Some(Instant::default());
         }
-        let mut next = Earliest::NEVER;
-        if self.no_path_since.is_some() {
+        let mut next = Earliest(self.stall.check_at);
+        if self.no_path {
             next.note(self.down_at());
             next.note(self.dead_at());
             next.note(self.forget_at());
@@ -371,11 +377,11 @@ impl Target<'_> {
 }
 
 /// The earliest of several deadlines, of which each may be missing.
-struct Earliest(Instant);
+pub(super) struct Earliest(Instant);
 
 impl Earliest {
     /// Nothing is to be done at the end of time.
-    const NEVER: Self = Self(Instant::from_nanos(u64::MAX));
+    pub(super) const NEVER: Instant = Instant::from_nanos(u64::MAX);
 
     fn note(&mut self, at: Option<Instant>) {
         if let Some(at) = at {
@@ -384,6 +390,6 @@ impl Earliest {
     }
 
     fn get(self) -> Option<Instant> {
-        (self.0 != Self::NEVER.0).then_some(self.0)
+        (self.0 != Self::NEVER).then_some(self.0)
     }
 }

@@ -14,8 +14,7 @@ use super::paths::Path;
 use super::probe::ProbeKind;
 use super::quarantine::NETWORK_REORDER_NS;
 use super::{Instant, Target};
-use crate::Event;
-use crate::limits::{PATH_TIMEOUTS, PATH_TIMEOUTS_WITH_SPARE};
+use crate::limits::{PATH_TIMEOUTS, PATH_TIMEOUTS_WITH_SPARE, QUESTION_ROUNDS};
 
 impl Path {
     /// An answer to the newest copy of a frame, in flight on this path until now, came in. True if it
@@ -58,7 +57,7 @@ impl Target<'_> {
         let frame = self.frames.get(index);
         self.info.counters.late_answers += 1;
         let path = self.paths.at(frame.path);
-        if copy == 0 {
+        if copy == 0 && !frame.is_split() {
             path.note_rtt(now, now.since(frame.first_sent));
         }
         match frame.sign {
@@ -128,13 +127,21 @@ impl Target<'_> {
 
     fn note_timeout(&mut self, now: Instant, path_index: u8) {
         self.info.counters.timeouts += 1;
-        let spare = self
-            .paths
-            .indices()
-            .any(|other| other != path_index && self.paths.get(other).answers());
+        self.silent_rounds = self.silent_rounds.saturating_add(1);
+        let rounds = self.silent_rounds;
+        if rounds > QUESTION_ROUNDS {
+            self.start_silence_anew(now);
+        }
+        // While no path brings an answer to a request, one is as good as the other.
+        let spare = rounds <= PATH_TIMEOUTS_WITH_SPARE
+            && self
+                .paths
+                .indices()
+                .any(|other| other != path_index && self.paths.get(other).answers());
         let path = self.paths.at(path_index);
         let overdue = path.rto_after(0);
         path.timeouts = path.timeouts.saturating_add(1);
+        path.backoff = path.timeouts.max(rounds);
         let limit = if spare {
             PATH_TIMEOUTS_WITH_SPARE
         } else {
@@ -149,16 +156,36 @@ impl Target<'_> {
         if spare && path.probe.is_idle() {
             path.probe.ask(ProbeKind::Config, now);
         }
-        path.ask_behind = !spare && path.timeouts > 1;
+        path.ask_behind = !spare && rounds > 1;
         while let Some(index) = self.paths.get(path_index).in_flight.head() {
             self.take_for_lost(now, index, Sign::Silence);
             let next = self.paths.get(path_index).in_flight.head();
             let next_is_overdue =
                 next.is_some_and(|next| self.frames.get(next).last_sent.after(overdue) <= now);
-            if !spare || !next_is_overdue {
+            // Once questions prove nothing any more, the frames wait for their turn in the queue, not in the
+            // window: that must have room for the one that is sent.
+            let all_wait = rounds == QUESTION_ROUNDS + 1;
+            if !(all_wait || spare && next_is_overdue) {
                 return;
             }
         }
+    }
+
+    /// A frame is sent again for the silence of a target that answers questions. All others wait for their
+    /// turn, whatever path they are on and however long they have been waiting.
+    fn start_silence_anew(&mut self, now: Instant) {
+        for index in self.paths.indices() {
+            self.paths.traffic(index).quiet_since = now;
+        }
+    }
+
+    /// A request was answered.
+    #[inline(always)]
+    pub(super) fn end_silence(&mut self, now: Instant) {
+        if self.silent_rounds > QUESTION_ROUNDS {
+            self.end_stall(now);
+        }
+        self.silent_rounds = 0;
     }
 
     /// A frame in flight is taken for lost and will be sent again.
@@ -183,15 +210,28 @@ impl Target<'_> {
         }
     }
 
+    /// A question that was sent as number `seq` was answered. That the frame before it was not may be for its
+    /// size, for all that is known; nothing is sent again for it.
+    #[cold]
+    pub(super) fn note_question_overtook(&mut self, now: Instant, path_index: u8, seq: u64) {
+        let mut last = None;
+        let mut next = self.paths.get(path_index).in_flight.head();
+        while let Some(index) = next.filter(|&index| self.frames.get(index).seq < seq) {
+            last = Some(index);
+            next = self.frames.after(index);
+        }
+        if let Some(index) = last {
+            self.note_size_overtaken(now, index);
+        }
+    }
+
     /// A frame did not come through, and the path is alive.
     fn note_size_overtaken(&mut self, now: Instant, index: u16) {
         let frame = self.frames.get(index);
         let op = self.ios.get(frame.io).op;
         let next_seq = self.next_seq;
-        if let Some(search) = self.paths.at(frame.path).search(op)
-            && search.note_overtaken(now, (frame.seq, frame.sectors), next_seq)
-        {
-            self.events.add(Event::PayloadReduced);
+        if let Some(search) = self.paths.at(frame.path).search(op) {
+            search.note_overtaken(now, (frame.seq, frame.sectors), next_seq);
         }
     }
 

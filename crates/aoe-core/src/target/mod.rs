@@ -19,25 +19,33 @@ mod probe;
 mod quarantine;
 mod receive;
 mod rtt;
+mod stall;
 mod state;
 mod tag;
 pub(crate) mod transmit;
 mod window;
+mod writes;
 
 use crate::limits::{self, TRIM_BLOCK_SECTORS};
-use crate::{Completion, Event, Full, Instant, IoError, NetifId, Op, Request, Ticket};
-use aoe_wire::{ConfigReply, Identify, MacAddr, TargetAddr};
+use crate::{
+    Completion, Event, FailedCommand, Full, Instant, IoError, NetifId, Op, Request, Ticket,
+};
+use aoe_wire::{ConfigReply, Identify, MacAddr, TargetAddr, opcode};
 
 use frames::{Frames, List};
 use io::Ios;
+use lifecycle::Earliest;
 use paths::Paths;
 use quarantine::Vigil;
+use stall::Stall;
 use tag::TagKey;
+use writes::Writes;
 
 pub use frames::Frame;
 pub use io::Io;
 pub(crate) use joined::Parts;
 pub use paths::{Path, PathState};
+pub use stall::Waiting;
 pub use state::State;
 pub(crate) use transmit::config_transmit;
 
@@ -87,6 +95,7 @@ pub struct Counters {
 pub struct Info {
     identity: Option<Identify>,
     conflict: Option<(NetifId, MacAddr)>,
+    failed: Option<FailedCommand>,
     counters: Counters,
 }
 
@@ -95,6 +104,7 @@ impl Info {
     pub const EMPTY: Self = Self {
         identity: None,
         conflict: None,
+        failed: None,
         counters: Counters {
             reads: 0,
             writes: 0,
@@ -229,10 +239,7 @@ pub struct Target<'s> {
     lba48: bool,
     /// Sectors in a physical block, a power of two.
     block: u16,
-    /// A write was answered with success: a refused one is no sign of a read-only export.
-    wrote: bool,
-    /// Writes are refused.
-    read_only: bool,
+    writes: Writes,
     /// The target is not known to execute and answer in order, or was seen not to.
     unordered: bool,
     /// The disk is open.
@@ -241,8 +248,13 @@ pub struct Target<'s> {
     offered: bool,
     forgotten: bool,
     next_seq: u64,
-    /// Since when no path carries I/O.
-    no_path_since: Option<Instant>,
+    /// No path carries I/O.
+    no_path: bool,
+    /// Since when that is so, or is not so.
+    no_path_changed: Instant,
+    /// Retransmission time-outs since a request was answered last, by whatever path.
+    silent_rounds: u8,
+    stall: Stall,
     /// When the disk was closed last.
     closed_at: Instant,
 }
@@ -273,14 +285,16 @@ impl<'s> Target<'s> {
             trim: false,
             lba48: false,
             block: limits::DEFAULT_PHYSICAL_SECTORS as u16,
-            wrote: false,
-            read_only: false,
+            writes: Writes::UNKNOWN,
             unordered: true,
             in_use: false,
             offered: false,
             forgotten: false,
             next_seq: 1,
-            no_path_since: None,
+            no_path: false,
+            no_path_changed: Instant::default(),
+            silent_rounds: 0,
+            stall: Stall::NONE,
             closed_at: Instant::default(),
         }
     }
@@ -363,6 +377,7 @@ impl<'s> Target<'s> {
     /// request becomes the result of its completion.
     pub fn submit(&mut self, now: Instant, request: Request) -> Result<(), Full> {
         let index = self.ios.accept(now, &request).ok_or(Full)?;
+        self.stall.watch(now);
         if let Some(error) = self.refusal(&request) {
             self.fail_request(index, error);
         } else if self.ios.must_wait(index) {
@@ -458,10 +473,32 @@ impl<'s> Target<'s> {
         self.flush != FlushMode::None
     }
 
+    /// The ATA command that makes its cache durable; `None` when it has none.
+    #[must_use]
+    pub const fn flush_command(&self) -> Option<u8> {
+        match self.flush {
+            FlushMode::None => None,
+            FlushMode::Standard => Some(opcode::FLUSH),
+            FlushMode::Ext => Some(opcode::FLUSH_EXT),
+        }
+    }
+
+    /// The command that failed last, as the target said it.
+    #[must_use]
+    pub const fn failed_command(&self) -> Option<FailedCommand> {
+        self.info.failed
+    }
+
     /// It takes TRIM.
     #[must_use]
     pub const fn can_trim(&self) -> bool {
         self.trim
+    }
+
+    /// It refuses writes, as far as its answers tell: a read-only export is known by the first write to it.
+    #[must_use]
+    pub const fn is_read_only(&self) -> bool {
+        self.writes.is_read_only()
     }
 
     /// The longest TRIM request, in sectors, that goes in one frame; 0 without TRIM.
@@ -503,9 +540,20 @@ impl<'s> Target<'s> {
 
     /// Its paths: those that carry I/O, did so, or must never. Mere candidates are left out.
     pub fn paths(&self) -> impl Iterator<Item = &Path> {
-        self.paths
-            .iter()
-            .filter(|path| path.state != PathState::New)
+        self.paths.iter().filter(|path| path.is_known())
+    }
+
+    /// The same with their numbers. A path keeps its number for its life; when it has gone, the number is
+    /// free for a path to come.
+    pub fn numbered_paths(&self) -> impl Iterator<Item = (u8, &Path)> {
+        self.paths.numbered().filter(|(_, path)| path.is_known())
+    }
+
+    /// The path with this number; `None` while no path of [`Target::paths`] has it.
+    #[must_use]
+    pub fn path(&self, number: u8) -> Option<&Path> {
+        let mut paths = self.numbered_paths();
+        paths.find(|(n, _)| *n == number).map(|(_, path)| path)
     }
 
     /// The path on which another disk was last seen under this address.
@@ -552,11 +600,11 @@ mod tests {
     #[test]
     fn a_target_is_small_enough_for_a_kernel_stack() {
         assert!(
-            size_of::<Target<'_>>() <= 736,
+            size_of::<Target<'_>>() <= 768,
             "{}",
             size_of::<Target<'_>>()
         );
-        assert!(size_of::<Path>() <= 320, "{}", size_of::<Path>());
+        assert!(size_of::<Path>() <= 328, "{}", size_of::<Path>());
         assert!(size_of::<Frame>() <= 64, "{}", size_of::<Frame>());
         assert!(size_of::<Io>() <= 80, "{}", size_of::<Io>());
     }

@@ -146,6 +146,7 @@ mod tests {
             lba,
             sectors,
             ordered: false,
+            wait_secs: 0,
         })
     }
 

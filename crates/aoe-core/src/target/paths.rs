@@ -14,7 +14,7 @@ use crate::limits::{
 };
 use crate::time::US;
 use crate::{Instant, Link, NetifId, Op};
-use aoe_wire::{MacAddr, sectors_per_frame};
+use aoe_wire::{ATA_HEADER_LEN, MacAddr, SECTOR_SIZE, sectors_per_frame};
 
 /// The state of a path.
 #[derive(Copy, Clone, PartialEq, Eq, Debug)]
@@ -72,7 +72,10 @@ pub struct Path {
     pub(crate) sector_count: u8,
     /// Time-outs in a row without an answer.
     pub(crate) timeouts: u8,
-    /// The oldest frame was sent once more, and nothing was heard since.
+    /// How often the retransmission time-out is doubled: time-outs since a request was answered. Answers to
+    /// questions do not undo it.
+    pub(crate) backoff: u8,
+    /// The oldest frame was sent once more, and no request was answered since.
     pub(crate) tail_probed: bool,
     /// The window was full, and not enough of it is free again for new frames to leave together.
     pub(crate) resting: bool,
@@ -107,7 +110,10 @@ pub struct Path {
     pub(crate) last_rtt: u64,
     /// When the earliest frame that was overtaken by an answer counts as lost.
     pub(crate) overtaken_at: Option<Instant>,
+    /// When anything was heard on it last.
     pub(crate) heard_at: Instant,
+    /// From when on its silence counts: a request was answered then.
+    pub(crate) quiet_since: Instant,
     pub(crate) identified_at: Instant,
     pub(crate) lost_since: Instant,
     pub(crate) probe: Probe,
@@ -129,6 +135,7 @@ impl Path {
         reported: false,
         sector_count: 0,
         timeouts: 0,
+        backoff: 0,
         tail_probed: false,
         resting: false,
         ask_behind: false,
@@ -151,6 +158,7 @@ impl Path {
         last_rtt: 0,
         overtaken_at: None,
         heard_at: Instant::from_nanos(0),
+        quiet_since: Instant::from_nanos(0),
         identified_at: Instant::from_nanos(0),
         lost_since: Instant::from_nanos(0),
         probe: Probe::EMPTY,
@@ -176,6 +184,11 @@ impl Path {
     #[must_use]
     pub const fn state(&self) -> PathState {
         self.state
+    }
+
+    /// It is more than a candidate: something is known of the disk behind it.
+    pub(crate) const fn is_known(&self) -> bool {
+        !matches!(self.state, PathState::Unused | PathState::New)
     }
 
     /// It carries I/O, or fell silent too short a time ago for that to be reported.
@@ -204,7 +217,7 @@ impl Path {
     /// Retransmission time-out in force, in nanoseconds.
     #[must_use]
     pub fn rto_ns(&self) -> u64 {
-        self.rto_after(self.timeouts)
+        self.rto_after(self.backoff)
     }
 
     /// Frames that may be in flight on it.
@@ -322,6 +335,14 @@ impl Path {
         }
     }
 
+    /// An answer of this length came to a frame that is forgotten.
+    #[cold]
+    pub(crate) fn note_late_length(&mut self, now: Instant, len: usize) {
+        let sectors = len.saturating_sub(ATA_HEADER_LEN) / SECTOR_SIZE;
+        self.inbound
+            .note_late(now, u32::try_from(sectors).unwrap_or(0));
+    }
+
     /// The retransmission time-out after so many in a row.
     pub(crate) fn rto_after(&self, timeouts: u8) -> u64 {
         let floor = MIN_RTO_NS.max(2 * self.patience_ns());
@@ -352,7 +373,7 @@ impl Path {
 
     /// The next thing to do about silence is the tail loss probe.
     pub(crate) fn may_probe_tail(&self) -> bool {
-        self.timeouts == 0 && !self.tail_probed && self.gap.expected().is_some()
+        self.backoff == 0 && !self.tail_probed && self.gap.expected().is_some()
     }
 
     /// What one more frame has to wait for its answer, compared with other paths.
@@ -400,8 +421,9 @@ impl Path {
     /// An answer comes in, the oldest frame in flight having been sent at `oldest_sent`: how long was it
     /// silent? What a tail loss probe had to provoke says nothing about that.
     pub(crate) fn note_gap(&mut self, now: Instant, oldest_sent: Instant) {
-        if !self.tail_probed && self.timeouts == 0 {
-            self.gap.sample(now.since(self.heard_at.max(oldest_sent)));
+        if !self.tail_probed && self.backoff == 0 {
+            self.gap
+                .sample(now.since(self.quiet_since.max(oldest_sent)));
         }
     }
 
@@ -409,6 +431,20 @@ impl Path {
     pub(crate) fn note_heard(&mut self, now: Instant) {
         self.heard_at = now;
         self.timeouts = 0;
+        self.received += 1;
+        if self.outstanding == 0 {
+            // No request is left that the time-outs were about.
+            self.backoff = 0;
+            self.tail_probed = false;
+        }
+    }
+
+    /// An answer to a request came in.
+    pub(crate) fn note_request_answered(&mut self, now: Instant) {
+        self.heard_at = now;
+        self.quiet_since = now;
+        self.timeouts = 0;
+        self.backoff = 0;
         self.tail_probed = false;
         self.received += 1;
     }

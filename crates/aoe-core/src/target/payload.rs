@@ -34,6 +34,8 @@ pub(crate) struct PayloadSearch {
     tried: u8,
     /// That is all that is promised.
     tried_all: bool,
+    /// The path fell back, and no smaller frame has come through since: nothing may come through.
+    doubtful: bool,
 }
 
 impl PayloadSearch {
@@ -47,6 +49,7 @@ impl PayloadSearch {
         trial: 0,
         tried: 0,
         tried_all: false,
+        doubtful: false,
     };
 
     /// Something is known against some size.
@@ -59,7 +62,7 @@ impl PayloadSearch {
         let Some(limit) = self.limit.map(u32::from) else {
             return promised;
         };
-        let next = if self.retry_at <= now {
+        let next = if self.retry_at <= now && !self.doubtful {
             2 * limit
         } else {
             limit
@@ -80,14 +83,34 @@ impl PayloadSearch {
         self.retry_at = now.after(u64::from(MIN_PAYLOAD_RETRY_SECS) * SEC);
     }
 
-    /// The frame with this sequence number and size came through.
-    pub(crate) fn note_answered(&mut self, now: Instant, seq: u64, sectors: u32) {
+    /// The frame with this sequence number and size came through. True when that shows that the path fell
+    /// back for a reason: a smaller frame came through, and no larger one has.
+    pub(crate) fn note_answered(&mut self, now: Instant, seq: u64, sectors: u32) -> bool {
         if self.rounds > 0 && sectors >= u32::from(self.suspect) {
             self.rounds = 0;
         }
-        if self.limit.is_none_or(|limit| sectors <= u32::from(limit)) {
-            return;
+        let Some(limit) = self.limit.map(u32::from) else {
+            return false;
+        };
+        if sectors <= limit {
+            return core::mem::take(&mut self.doubtful);
         }
+        self.note_large_came_through(now, seq, sectors);
+        false
+    }
+
+    /// A frame of this size came through, which was cut in smaller ones since: if it is a large one, the path
+    /// fell back for nothing. The target answered nothing for a while, of any size.
+    pub(crate) fn note_late(&mut self, now: Instant, sectors: u32) {
+        if self.doubtful && self.limit.is_some_and(|limit| sectors > u32::from(limit)) {
+            self.doubtful = false;
+            self.retry_at = now;
+        }
+    }
+
+    /// A frame larger than the limit came through.
+    fn note_large_came_through(&mut self, now: Instant, seq: u64, sectors: u32) {
+        self.doubtful = false;
         self.retry_at = now;
         if seq != self.trial {
             // It was on its way when the path fell back: a sign of hope, nothing more.
@@ -113,16 +136,16 @@ impl PayloadSearch {
     }
 
     /// A frame was lost and something that was sent later by the same path came through. `next_seq` is the
-    /// number of the next frame to be sent. True when the path falls back because of it.
+    /// number of the next frame to be sent.
     pub(crate) fn note_overtaken(
         &mut self,
         now: Instant,
         (seq, sectors): (u64, u32),
         next_seq: u64,
-    ) -> bool {
+    ) {
         let usual = self.limit.map_or(u32::MAX, u32::from);
         if sectors <= BASE_PAYLOAD || sectors > usual || seq < self.counted_until {
-            return false;
+            return;
         }
         self.counted_until = next_seq;
         self.suspect = if self.rounds == 0 {
@@ -132,13 +155,13 @@ impl PayloadSearch {
         };
         self.rounds += 1;
         if self.rounds < LARGE_LOST_ROUNDS {
-            return false;
+            return;
         }
         self.rounds = 0;
         self.limit = Some(narrow(BASE_PAYLOAD));
         self.trial = u64::MAX;
+        self.doubtful = true;
         self.put_off(now);
-        true
     }
 
     fn put_off(&mut self, now: Instant) {

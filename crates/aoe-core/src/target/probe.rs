@@ -11,6 +11,8 @@ pub(crate) enum ProbeKind {
     Config,
     /// SET FEATURES: switch the volatile write cache.
     WriteCache,
+    /// Read one sector: does it carry out requests again? Its answer is not waited for.
+    Trial,
 }
 
 /// The state of a path's management message.

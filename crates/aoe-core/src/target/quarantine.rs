@@ -9,7 +9,8 @@
 //!   sent a good while after the copy: what the target or the path had queued before it has gone by.
 //!   A target that works on several requests at once may, after a stall, take the newest first,
 //!   however much later it was sent: for such a one this proves nothing (simulator seed 2292);
-//! * a long time has passed since the copy could last leave this host; how long, the operator may say.
+//! * a long time has passed since the copy could last leave this host; how long, the operator may say. It
+//!   does not count while the target answers questions and no requests, since it may keep the copy then.
 //!
 //! An interface that goes down may keep frames and send them when it is up again. The caller empties
 //! it before it says so, as far as the driver lets it; what a driver does not give away is the
@@ -17,7 +18,8 @@
 
 use super::frames::{Frame, FrameState};
 use super::paths::{Path, PathState};
-use super::{Instant, Target};
+use super::{Instant, NetifId, Target};
+use crate::limits::QUESTION_ROUNDS;
 use crate::time::{MS, SEC};
 use aoe_wire::MacAddr;
 
@@ -205,7 +207,8 @@ impl Target<'_> {
                 return true;
             }
         }
-        now >= self.expiry(ghost)
+        // While only questions are answered the target may keep the copy for as long as that lasts.
+        self.silent_rounds <= QUESTION_ROUNDS && now >= self.expiry(ghost)
     }
 
     /// Something sent at `proof` or later was answered on this very path: what had left by it before
@@ -223,6 +226,25 @@ impl Target<'_> {
     /// When to look again whether time alone has proven a ghost dead.
     pub(super) fn quarantine_deadline(&self) -> Option<Instant> {
         self.ghosts.head().map(|_| self.ghosts_checked.after(SEC))
+    }
+
+    /// A copy of a write may be in the queues of this interface: one that was sent by it was not answered, or
+    /// nothing is answered by it at all, so that a copy may be there for longer than it counts.
+    #[must_use]
+    pub fn may_hold_writes(&self, id: NetifId) -> bool {
+        let mut used = 0;
+        for (index, path) in self.paths.numbered().filter(|(_, path)| path.netif == id) {
+            if matches!(path.state, PathState::Lost | PathState::Checking) {
+                return true;
+            }
+            used |= 1 << index;
+        }
+        used != 0
+            && self.frames.indices().any(|index| {
+                let frame = self.frames.get(index);
+                let by_it = frame.paths_used & used != 0 || frame.is_orphaned();
+                frame.state != FrameState::Free && frame.modifies() && by_it && !frame.is_answered()
+            })
     }
 
     /// Copies that a path's interface held may have left until now.

@@ -3,9 +3,13 @@
 use super::frames::{Answered, Frame, FrameState, Sign};
 use super::paths::PathState;
 use super::probe::ProbeKind;
+use super::stall::TRIAL_COPY;
 use super::{FlushMode, Target};
 use crate::limits::{MAX_FRAMES, MAX_PROBE_NS, MAX_REFUSALS};
-use crate::{Claim, DropReason, Event, Handled, Instant, IoError, Op, Received, Ticket};
+use crate::{
+    BadAnswer, Claim, DropReason, Event, FailedCommand, Handled, Instant, IoError, Op, Received,
+    Ticket,
+};
 use aoe_wire::{ATA_HEADER_LEN, AoeError, AtaFault, AtaReply, Command, SECTOR_SIZE, opcode};
 
 use super::tag::{Tag, generation_bits};
@@ -75,11 +79,12 @@ impl Target<'_> {
             return Handled::Dropped(DropReason::UnknownTag);
         };
         if usize::from(tag.slot) >= MAX_FRAMES {
-            let refused = rx.header.is_error().is_some();
+            let refused = rx.header.is_error();
             return self.handle_probe_answer(now, (refused, rx.arg, rx.len), path, tag);
         }
         let Some((answered, frame)) = self.frames.find(tag) else {
             self.info.counters.late_answers += 1;
+            self.paths.traffic(path).note_late_length(now, rx.len);
             return Handled::Dropped(DropReason::UnknownTag);
         };
         if frame.state == FrameState::Ghost {
@@ -97,7 +102,10 @@ impl Target<'_> {
                     self.note_done(now, answered.index, answered.path, op)
                 }
             }
-            Verdict::Refused(refusal) => self.hear_refusal(now, path, answered, refusal),
+            Verdict::Refused(refusal) => {
+                let answer = BadAnswer::of(rx.header, rx.arg);
+                self.hear_refusal(now, path, answered, refusal, answer)
+            }
             Verdict::Mismatch(reason) => self.note_mismatch(now, answered.index, reason),
         }
     }
@@ -111,6 +119,7 @@ impl Target<'_> {
         path: u8,
         answered: Answered,
         refusal: Refusal,
+        answer: BadAnswer,
     ) -> Handled {
         let mut refusal = refusal;
         if matches!(refusal, Refusal::Failed(_) | Refusal::Again) {
@@ -123,7 +132,7 @@ impl Target<'_> {
             }
         }
         self.note_answered(now, path, answered);
-        self.bear_refusal(now, answered.index, refusal);
+        self.bear_refusal(now, answered.index, refusal, answer);
         self.release_proven(now, answered.path);
         Handled::Done
     }
@@ -133,7 +142,7 @@ impl Target<'_> {
     fn handle_probe_answer(
         &mut self,
         now: Instant,
-        (refused, argument, len): (bool, &[u8], usize),
+        (refused, argument, len): (Option<AoeError>, &[u8], usize),
         path_index: u8,
         tag: Tag,
     ) -> Handled {
@@ -142,12 +151,15 @@ impl Target<'_> {
         if usize::from(tag.slot) != MAX_FRAMES + usize::from(path_index) {
             return Handled::Dropped(DropReason::UnknownTag);
         }
+        if tag.copy == TRIAL_COPY {
+            return self.hear_trial(now, path_index, tag, (refused, argument));
+        }
         if probe.identified != 0 && generation_bits(probe.identified) == tag.generation {
             // The network may have doubled the answer, or two targets share one MAC address: what the
             // second one says will tell.
             let whole = len >= ATA_HEADER_LEN + SECTOR_SIZE;
             let good = AtaReply::parse(argument).is_ok_and(|reply| !reply.failed());
-            if whole && good && !refused {
+            if whole && good && refused.is_none() {
                 return copy_identify(path_index, probe.identified);
             }
             return Handled::Dropped(DropReason::UnknownTag);
@@ -155,7 +167,7 @@ impl Target<'_> {
         if !probe.waiting || generation_bits(probe.generation) != tag.generation {
             return Handled::Dropped(DropReason::UnknownTag);
         }
-        if refused {
+        if refused.is_some() {
             return self.note_probe_refused(now, path_index);
         }
         let Ok(reply) = AtaReply::parse(argument) else {
@@ -180,14 +192,41 @@ impl Target<'_> {
                 self.note_probe_answered(now, path_index);
                 Handled::Done
             }
-            ProbeKind::Config => Handled::Dropped(DropReason::Mismatch),
+            ProbeKind::Config | ProbeKind::Trial => Handled::Dropped(DropReason::Mismatch),
         }
+    }
+
+    /// Any answer but "busy" and "the disk is away" shows that requests are carried out.
+    fn hear_trial(
+        &mut self,
+        now: Instant,
+        path: u8,
+        tag: Tag,
+        (refused, argument): (Option<AoeError>, &[u8]),
+    ) -> Handled {
+        if !self.stall.awaits(tag.generation) {
+            return Handled::Dropped(DropReason::UnknownTag);
+        }
+        let carried_out = match (refused, AtaReply::parse(argument)) {
+            (Some(error), _) => error != AoeError::DEVICE_UNAVAILABLE,
+            (None, Ok(reply)) => !reply.failed() || reply.fault() != AtaFault::Busy,
+            (None, Err(_)) => return Handled::Dropped(DropReason::Short),
+        };
+        self.paths.at(path).note_heard(now);
+        if carried_out {
+            self.note_trial_answered(now);
+        }
+        Handled::Done
     }
 
     #[cold]
     fn note_ghost_answered(&mut self, now: Instant, path: u8, answered: Answered) -> Handled {
-        let is_dead = self.frames.note_answered(answered).is_answered();
-        self.paths.traffic(path).note_heard(now);
+        let frame = self.frames.note_answered(answered);
+        let (is_dead, sectors) = (frame.is_answered(), frame.sectors);
+        let heard_on = self.paths.traffic(path);
+        heard_on.note_request_answered(now);
+        heard_on.outbound.note_late(now, sectors);
+        self.end_silence(now);
         self.info.counters.late_answers += 1;
         if is_dead {
             self.unlink(answered.index);
@@ -242,16 +281,14 @@ impl Target<'_> {
     /// An older copy was refused, and a newer one is out or about to leave: its answer will tell.
     fn note_old_refusal(&mut self, now: Instant, heard_on: u8, answered: Answered) -> Handled {
         self.frames.note_answered(answered).doubt();
-        self.paths.at(heard_on).note_heard(now);
+        self.paths.at(heard_on).note_request_answered(now);
+        self.end_silence(now);
         self.info.counters.late_answers += 1;
         Handled::Done
     }
 
-    const fn flush_opcode(&self) -> u8 {
-        match self.flush {
-            FlushMode::Ext => opcode::FLUSH_EXT,
-            FlushMode::Standard | FlushMode::None => opcode::FLUSH,
-        }
+    fn flush_opcode(&self) -> u8 {
+        self.flush_command().unwrap_or(opcode::FLUSH)
     }
 
     #[cold]
@@ -262,11 +299,15 @@ impl Target<'_> {
             (AtaFault::Busy, _) => Refusal::Later,
             (AtaFault::Aborted, Op::Flush) if self.flush == FlushMode::Ext => Refusal::Again,
             (AtaFault::Aborted, Op::Flush | Op::Trim) => Refusal::Failed(IoError::Unsupported),
-            (AtaFault::Aborted, Op::Write) if self.read_only => Refusal::Failed(IoError::ReadOnly),
+            (AtaFault::Aborted, Op::Write) if self.writes.is_read_only() => {
+                Refusal::Failed(IoError::ReadOnly)
+            }
             (AtaFault::Aborted, Op::Read | Op::Write) if perhaps_too_large => {
                 Refusal::Recheck(ProbeKind::Config)
             }
-            (AtaFault::Aborted, Op::Write) if !self.wrote => Refusal::Failed(IoError::ReadOnly),
+            (AtaFault::Aborted, Op::Write) if self.writes.refusal_is_general() => {
+                Refusal::Failed(IoError::ReadOnly)
+            }
             _ => Refusal::Failed(IoError::Failed),
         }
     }
@@ -278,6 +319,7 @@ impl Target<'_> {
         frame.refusals = frame.refusals.saturating_add(1);
         let io = frame.io;
         if frame.refusals > MAX_REFUSALS {
+            self.note_failed_command(index, IoError::Failed, BadAnswer::Mismatch);
             self.fail_request(io, IoError::Failed);
             self.wake_waiting(now);
         }
@@ -290,8 +332,9 @@ impl Target<'_> {
         let frame = self.frames.get(index);
         if frame.path == heard_on
             && let Some(search) = self.paths.traffic(heard_on).search(op)
+            && search.note_answered(now, frame.seq, frame.sectors)
         {
-            search.note_answered(now, frame.seq, frame.sectors);
+            self.events.add(Event::PayloadReduced);
         }
     }
 
@@ -302,8 +345,9 @@ impl Target<'_> {
         if let Some(oldest) = path.in_flight.head() {
             path.note_gap(now, self.frames.get(oldest).last_sent);
         }
-        path.note_heard(now);
+        path.note_request_answered(now);
         let was_lost = path.state == PathState::Lost;
+        self.end_silence(now);
         if answered.flew {
             self.note_landed(now, answered);
         } else {
@@ -354,8 +398,7 @@ impl Target<'_> {
     /// What a frame that is in no list asked for was done.
     fn note_done(&mut self, now: Instant, index: u16, path: u8, op: Op) -> Handled {
         if op == Op::Write {
-            self.wrote = true;
-            self.read_only = false;
+            self.writes.note_taken();
         }
         let frame = self.frames.get(index);
         let (io, sectors) = (frame.io, frame.sectors);
@@ -368,12 +411,13 @@ impl Target<'_> {
     }
 
     /// Does what a refusal asks for. The frame is in no list.
-    fn bear_refusal(&mut self, now: Instant, index: u16, refusal: Refusal) {
+    fn bear_refusal(&mut self, now: Instant, index: u16, refusal: Refusal, answer: BadAnswer) {
         match refusal {
             Refusal::Failed(error) => {
                 let frame = self.frames.get(index);
                 let (io, path) = (frame.io, frame.path);
                 self.note_failure(now, self.ios.get(io).op, error, path);
+                self.note_failed_command(index, error, answer);
                 if self.fail_part(now, index, error) {
                     return;
                 }
@@ -391,19 +435,20 @@ impl Target<'_> {
                 self.frames.at(index).sign = Sign::None;
                 self.enqueue(index);
             }
-            Refusal::Later => self.refuse(now, index, None),
-            Refusal::Recheck(kind) => self.refuse(now, index, Some(kind)),
+            Refusal::Later => self.refuse(now, index, None, answer),
+            Refusal::Recheck(kind) => self.refuse(now, index, Some(kind), answer),
         }
     }
 
     /// The target would not do it now; how often it may say so is bounded.
-    fn refuse(&mut self, now: Instant, index: u16, recheck: Option<ProbeKind>) {
+    fn refuse(&mut self, now: Instant, index: u16, recheck: Option<ProbeKind>, answer: BadAnswer) {
         self.info.counters.refusals += 1;
         let frame = self.frames.at(index);
         frame.refusals = frame.refusals.saturating_add(1);
         frame.sign = Sign::None;
         let (io, path, refusals) = (frame.io, frame.path, frame.refusals);
         if refusals > MAX_REFUSALS {
+            self.note_failed_command(index, IoError::Failed, answer);
             self.retire(index);
             self.fail_request(io, IoError::Failed);
             self.wake_waiting(now);
@@ -426,6 +471,24 @@ impl Target<'_> {
         }
     }
 
+    /// Keeps what a target said to the command of a frame that fails its request, or its part of it.
+    fn note_failed_command(&mut self, index: u16, error: IoError, answer: BadAnswer) {
+        if error == IoError::Failed && self.has_several_parts(index) {
+            // Each of them is asked for alone.
+            return;
+        }
+        let frame = self.frames.get(index);
+        self.info.failed = Some(FailedCommand {
+            op: self.ios.get(frame.io).op,
+            lba: frame.lba,
+            sectors: frame.sectors,
+            answer,
+        });
+        if error == IoError::Failed {
+            self.events.add(Event::CommandFailed);
+        }
+    }
+
     /// What a failure tells beyond the request that failed.
     fn note_failure(&mut self, now: Instant, op: Op, error: IoError, path: u8) {
         match (op, error) {
@@ -439,11 +502,16 @@ impl Target<'_> {
             }
             (_, IoError::Reserved) => self.events.add(Event::Reserved),
             (_, IoError::ReadOnly) => {
-                self.read_only = true;
+                self.writes.note_read_only();
                 self.events.add(Event::ReadOnly);
             }
             // An address out of range, perhaps: the disk may be smaller than it was.
-            (Op::Read | Op::Write, IoError::Failed) => self.ask(path, ProbeKind::Identify, now),
+            (Op::Read | Op::Write, IoError::Failed) => {
+                if op == Op::Write {
+                    self.writes.note_failed();
+                }
+                self.ask(path, ProbeKind::Identify, now);
+            }
             _ => {}
         }
     }

@@ -3,6 +3,7 @@
 use super::frames::{Frame, FrameState};
 use super::paths::{Path, PathState, cut_sectors};
 use super::probe::ProbeKind;
+use super::stall::TRIAL_COPY;
 use super::{FlushMode, Io, State, Target};
 use crate::limits::{MAX_FRAMES, MAX_PROBE_NS, MIN_PROBE_NS, TRIM_BLOCK_SECTORS};
 use crate::time::MS;
@@ -90,6 +91,7 @@ impl Target<'_> {
         });
         let (kind, mac) = (probe.kind, path.mac);
         let command = match kind {
+            ProbeKind::Trial => return self.send_trial(index, link),
             ProbeKind::Config => return self.config_query(index, link, mac, tag),
             ProbeKind::Identify => AtaRequest::identify(),
             ProbeKind::WriteCache => {
@@ -109,6 +111,26 @@ impl Target<'_> {
             tag,
             again: false,
         };
+        message.with(self.paths.get(index), &command)
+    }
+
+    /// All trials have one tag, so that the answer to any of them counts. They leave the path to other
+    /// questions at once.
+    fn send_trial(&mut self, index: u8, link: Link) -> Transmit {
+        self.paths.at(index).probe.settle();
+        let tag = self.key.encode(Tag {
+            slot: MAX_FRAMES as u16 + u16::from(index),
+            copy: TRIAL_COPY,
+            generation: self.stall.generation,
+        });
+        let message = Message {
+            flow: self.key.flow(index),
+            addr: self.addr,
+            link,
+            tag,
+            again: false,
+        };
+        let command = AtaRequest::read(self.stall.lba(), 1, self.lba48);
         message.with(self.paths.get(index), &command)
     }
 
@@ -185,6 +207,7 @@ impl Target<'_> {
         let frame = self.frames.at(index);
         frame.state = FrameState::Queued;
         frame.set_modifies(whole.modifies());
+        frame.set_split(whole.first_sent);
         frame.refusals = whole.refusals;
         frame.io = whole.io;
         frame.io_generation = whole.io_generation;

@@ -8,6 +8,7 @@ impl World<'_> {
     pub fn step(&mut self, step: Step) {
         self.judge.news();
         self.note_reachable();
+        self.overdue = false;
         if self.tell {
             eprintln!("{:>14} us -- {step:?}", self.now / US);
         }
@@ -64,9 +65,10 @@ impl World<'_> {
             }
             Step::Revalidate => self.target.revalidate(self.instant()),
             Step::FailHeld => {
-                // Nothing happens while a path answers.
+                // Nothing happens while a path answers, and the requests, too.
                 self.failed_held = !self.reachable();
                 self.excuse_if_unreachable();
+                self.excuse_after(2 * SEC);
                 self.target.fail_held(self.instant());
             }
             Step::Abort => self.abort(),
@@ -97,6 +99,14 @@ impl World<'_> {
 
     fn excuse_if_unreachable(&mut self) {
         if !self.reachable() {
+            self.model.excuse(IoError::Failed, |_| true);
+        }
+    }
+
+    /// Requests may fail when one of them has waited for so long, whether a path answers or not.
+    fn excuse_after(&mut self, patience: u64) {
+        if self.longest_wait() >= patience {
+            self.overdue = true;
             self.model.excuse(IoError::Failed, |_| true);
         }
     }
@@ -152,6 +162,7 @@ impl World<'_> {
             lba,
             sectors,
             ordered,
+            wait_secs: 0,
         };
         if full || self.target.submit(now, request).is_err() {
             self.model.refused();
@@ -160,6 +171,7 @@ impl World<'_> {
         }
         self.report.accepted += 1;
         self.model.accept(token, asked);
+        self.accepted_at.insert(token, self.now);
         self.buffers.insert(token, data);
         if self.planted(Mistake::CompleteEarly) && op == Op::Write && working {
             let data = self.buffers.get(&token).cloned().unwrap_or_default();
@@ -210,6 +222,9 @@ impl World<'_> {
             let patience = u64::from(self.tunables.dead_secs) * SEC;
             if patience != 0 && self.now - self.reachable_at >= patience {
                 self.excuse_if_unreachable();
+            }
+            if patience != 0 {
+                self.excuse_after(patience);
             }
             self.target.handle_timeout(self.instant());
         }

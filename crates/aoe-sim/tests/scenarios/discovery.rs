@@ -68,6 +68,78 @@ fn a_path_carries_data_only_after_identify_over_it() {
     });
 }
 
+/// Runs until the target is up; the time that took.
+fn time_to_come_up(world: &mut World<'_>, limit: u64) -> Option<u64> {
+    let start = world.now();
+    let is_up = |world: &World<'_>| {
+        let slot = world.slot(ADDR);
+        slot.is_some_and(|slot| slot.identified && slot.target().state() == State::Up)
+    };
+    world.run_until(limit, is_up).then(|| world.now() - start)
+}
+
+#[test]
+fn a_disk_is_there_within_three_seconds_of_frames_that_pass() {
+    // Every loss from a beacon to the next one, and one that is longer than anybody waits.
+    for silence in (1..240).map(|quarter| quarter * 250 * MS) {
+        let mut options = Options::simple(1);
+        options.server().profile.advertise = None;
+        scenario(options, |world| {
+            world.apply(&Fault::Conditions(0, cut(), cut()));
+            world.run_for(silence - MS);
+            assert!(world.slot(ADDR).is_none());
+            world.apply(&Fault::Conditions(0, Condition::GOOD, Condition::GOOD));
+            let took = time_to_come_up(world, 60 * SEC);
+            let ok = took.is_some_and(|took| took <= 3 * SEC);
+            assert!(ok || silence > 57 * SEC, "{silence} -> {took:?}");
+            assert!(took.is_some(), "the next beacon finds it in any case");
+        });
+    }
+}
+
+#[test]
+fn an_interface_whose_link_comes_late_is_asked_at_once() {
+    let mut options = Options::simple(1);
+    options.server().profile.advertise = None;
+    scenario(options, |world| {
+        world.apply(&Fault::NetifDown(0));
+        world.run_for(20 * SEC);
+        assert!(world.slot(ADDR).is_none());
+        world.apply(&Fault::NetifUp(0));
+        let took = time_to_come_up(world, 60 * SEC);
+        assert!(took.is_some_and(|took| took < 100 * MS), "{took:?}");
+    });
+}
+
+#[test]
+fn a_silent_second_interface_is_asked_though_the_first_one_is_not() {
+    let mut options = two_paths(Options::simple(1));
+    options.server().profile.advertise = None;
+    scenario(options, |world| {
+        world.apply(&Fault::Conditions(1, cut(), cut()));
+        world.run_for(20 * SEC);
+        let beacons = |world: &World<'_>, netif| {
+            let all = seen(world);
+            let of = all
+                .iter()
+                .filter(|f| f.dst == [0xff; 6] && f.netif == netif);
+            of.count()
+        };
+        let (first, second) = (beacons(world, 0), beacons(world, 1));
+        assert!((3..=6).contains(&first), "{first}");
+        assert!((11..=13).contains(&second), "{second}");
+        assert_eq!(world.slot(ADDR).unwrap().target().paths().count(), 1);
+        world.apply(&Fault::Conditions(1, Condition::GOOD, Condition::GOOD));
+        world.run_for(3 * SEC);
+        assert_eq!(world.slot(ADDR).unwrap().target().paths().count(), 2);
+        // Then it is quiet: five more at most, and the regular ones.
+        forget(world);
+        world.run_for(130 * SEC);
+        assert!(beacons(world, 0) <= 3, "{}", beacons(world, 0));
+        assert!(beacons(world, 1) <= 8, "{}", beacons(world, 1));
+    });
+}
+
 /// Adds a second server at the same address, with another disk.
 fn rival(options: &mut Options, alive: bool) {
     let mut rival = options.servers[0].clone();

@@ -2,6 +2,8 @@
 //! Errors, loss, order, and limits.
 
 use crate::common::*;
+use aoe_core::{BadAnswer, FailedCommand};
+use aoe_wire::AoeError;
 
 fn aoe_error(world: &mut World<'_>, code: u8, times: u32) {
     let fault = AoeFault {
@@ -148,6 +150,94 @@ fn an_unreadable_sector_fails_its_request_only() {
     });
 }
 
+/// What the target said of the command that failed last.
+fn failed(world: &World<'_>) -> Option<FailedCommand> {
+    world.slot(ADDR).unwrap().target().failed_command()
+}
+
+/// How often a failed command was reported.
+fn reported(world: &World<'_>) -> usize {
+    let events = &world.slot(ADDR).unwrap().events;
+    let failed = events.iter().filter(|(_, e)| *e == Event::CommandFailed);
+    failed.count()
+}
+
+#[test]
+fn a_failed_command_is_kept_with_its_place_and_what_the_target_said() {
+    let mut options = with(Profile::ideal());
+    options.allowed.push(IoError::Failed);
+    scenario(options, |world| {
+        up(world);
+        assert_eq!(failed(world), None);
+        world.servers[0].model_mut().add_bad_sector(77);
+        bad(world, Op::Read, 64, 32, IoError::Failed);
+        let what = failed(world).unwrap();
+        assert!(
+            what.op == Op::Read && what.lba <= 77 && 77 < what.lba + u64::from(what.sectors),
+            "{what:?}"
+        );
+        assert!(what.sectors < 32, "the frame and not the request: {what:?}");
+        let BadAnswer::Ata { status, error } = what.answer else {
+            panic!("{what:?}");
+        };
+        assert!(status & 1 != 0 && error == 0x40, "{what:?}");
+        assert_eq!(reported(world), 1);
+        // What succeeds changes nothing.
+        good(world, Op::Write, 0, 8);
+        assert_eq!(failed(world), Some(what));
+    });
+}
+
+#[test]
+fn an_error_that_is_said_once_is_no_failed_command() {
+    scenario(Options::simple(1), |world| {
+        up(world);
+        ata_error(world, Which::Reads, 0x51, 0x40, 1);
+        good(world, Op::Read, 0, 2);
+        aoe_error(world, 1, 1);
+        good(world, Op::Read, 0, 2);
+        assert_eq!((failed(world), reported(world)), (None, 0));
+    });
+}
+
+#[test]
+fn every_way_to_fail_says_why() {
+    scenario(allowing(IoError::Failed), |world| {
+        up(world);
+        for (code, times) in [(1, 2), (5, 2), (99, 2), (2, u32::MAX)] {
+            aoe_error(world, code, times);
+            bad(world, Op::Write, 6, 2, IoError::Failed);
+            let what = failed(world).unwrap();
+            assert_eq!((what.op, what.lba, what.sectors), (Op::Write, 6, 2));
+            assert_eq!(what.answer, BadAnswer::Aoe(AoeError(code)), "{what:?}");
+            world.servers[0].model_mut().set_aoe_fault(None);
+        }
+        let before = reported(world);
+        assert_eq!(before, 4);
+        // Asked again and again, and busy every time.
+        ata_error(world, Which::Reads, 0x80, 0, u32::MAX);
+        bad(world, Op::Read, 0, 2, IoError::Failed);
+        let (status, error) = (0x80, 0);
+        assert_eq!(
+            failed(world).unwrap().answer,
+            BadAnswer::Ata { status, error }
+        );
+        assert_eq!(reported(world), before + 1);
+    });
+}
+
+#[test]
+fn what_has_an_event_of_its_own_is_kept_but_not_reported_twice() {
+    let mut options = allowing(IoError::ReadOnly);
+    options.server().profile.read_only = true;
+    scenario(options, |world| {
+        up(world);
+        bad(world, Op::Write, 0, 8, IoError::ReadOnly);
+        assert_eq!(failed(world).unwrap().op, Op::Write);
+        assert_eq!(reported(world), 0);
+    });
+}
+
 #[test]
 fn a_busy_device_is_asked_again() {
     scenario(Options::simple(1), |world| {
@@ -183,6 +273,85 @@ fn a_read_only_export_refuses_writes_and_serves_reads() {
         bad(world, Op::Write, 0, 8, IoError::ReadOnly);
         assert!(world.slot(ADDR).unwrap().saw(Event::ReadOnly));
         good(world, Op::Read, 0, 8);
+    });
+}
+
+fn read_only(world: &mut World<'_>, on: bool) {
+    world.servers[0].model_mut().profile_mut().read_only = on;
+}
+
+fn is_read_only(world: &World<'_>) -> bool {
+    world.slot(ADDR).unwrap().target().is_read_only()
+}
+
+fn either() -> Options {
+    let mut options = allowing(IoError::ReadOnly);
+    options.allowed.push(IoError::Failed);
+    options
+}
+
+#[test]
+fn an_export_that_took_writes_is_called_read_only_when_it_has_refused_three() {
+    scenario(either(), |world| {
+        up(world);
+        good(world, Op::Write, 0, 8);
+        read_only(world, true);
+        for _ in 0..2 {
+            bad(world, Op::Write, 0, 8, IoError::Failed);
+            assert!(!is_read_only(world));
+        }
+        assert!(!world.slot(ADDR).unwrap().saw(Event::ReadOnly));
+        bad(world, Op::Write, 8, 8, IoError::ReadOnly);
+        assert!(world.slot(ADDR).unwrap().saw(Event::ReadOnly));
+        assert!(is_read_only(world));
+        good(world, Op::Read, 0, 8);
+        bad(world, Op::Write, 8, 8, IoError::ReadOnly);
+        read_only(world, false);
+        good(world, Op::Write, 0, 8);
+        assert!(!is_read_only(world), "it takes writes again");
+    });
+}
+
+#[test]
+fn a_write_that_is_taken_between_two_refused_ones_makes_no_export_read_only() {
+    scenario(either(), |world| {
+        up(world);
+        for _ in 0..6 {
+            good(world, Op::Write, 0, 8);
+            for _ in 0..2 {
+                // Believed when it is heard twice.
+                ata_error(world, Which::Writes, 0x41, 4, 2);
+                bad(world, Op::Write, 16, 1, IoError::Failed);
+            }
+        }
+        assert!(!is_read_only(world));
+    });
+}
+
+#[test]
+fn the_first_write_tells_when_a_target_was_away_or_is_looked_at_anew() {
+    scenario(either(), |world| {
+        up(world);
+        good(world, Op::Write, 0, 8);
+        world.apply(&Fault::Kill(0));
+        let read = world.submit(ADDR, Op::Read, 0, 8, false);
+        world.run_for(10 * SEC);
+        assert!(world.ended(read).is_none());
+        read_only(world, true);
+        world.apply(&Fault::Start(0));
+        wait(world, read, 30 * SEC);
+        bad(world, Op::Write, 0, 8, IoError::ReadOnly);
+        assert!(is_read_only(world));
+        world.apply(&Fault::Revalidate);
+        assert!(!is_read_only(world), "the operator asks for another try");
+        bad(world, Op::Write, 0, 8, IoError::ReadOnly);
+        assert!(is_read_only(world));
+        world.apply(&Fault::Kill(0));
+        let read = world.submit(ADDR, Op::Read, 0, 8, false);
+        world.run_for(10 * SEC);
+        world.apply(&Fault::Start(0));
+        wait(world, read, 30 * SEC);
+        assert!(!is_read_only(world), "it may have been exported anew");
     });
 }
 

@@ -10,4 +10,6 @@ mod loss;
 mod memory;
 mod paths;
 mod payload;
+mod reports;
+mod stall;
 mod transfer;

@@ -2,6 +2,7 @@
 //! Several paths, lost paths, no path: I/O goes on, waits, or fails when it is told to.
 
 use crate::common::*;
+use aoe_core::limits::MAX_PATHS;
 
 fn frames_by_netif(world: &World<'_>, command: u8) -> [usize; 2] {
     [0, 1].map(|netif| {
@@ -105,6 +106,41 @@ fn a_path_whose_interface_leaves_is_left_at_once() {
         world.apply(&Fault::NetifUp(0));
         world.run_for(SEC);
         assert_eq!(world.slot(ADDR).unwrap().target().paths().count(), 2);
+    });
+}
+
+/// The numbers of the target's paths with the interface of each.
+fn numbers(world: &World<'_>) -> Vec<(u8, u8)> {
+    let target = world.slot(ADDR).unwrap().target();
+    let list: Vec<(u8, u8)> = target
+        .numbered_paths()
+        .map(|(number, path)| (number, path.netif().0))
+        .collect();
+    // Both ways to read them agree, for every number that there may be.
+    for number in 0..MAX_PATHS as u8 {
+        let netif = target.path(number).map(|path| path.netif().0);
+        let listed = list.iter().find(|(n, _)| *n == number);
+        assert_eq!(netif, listed.map(|(_, netif)| *netif), "{number}");
+    }
+    list
+}
+
+#[test]
+fn a_path_keeps_its_number_when_one_before_it_goes() {
+    scenario(two_paths(Options::simple(1)), |world| {
+        up(world);
+        let before = numbers(world);
+        let [(first, netif), (second, other)] = before[..] else {
+            panic!("{before:?}");
+        };
+        world.apply(&Fault::NetifGone(netif.into()));
+        world.run_for(SEC);
+        assert_eq!(numbers(world), [(second, other)]);
+        assert!(world.slot(ADDR).unwrap().target().path(first).is_none());
+        // The number that is free is the newcomer's.
+        world.apply(&Fault::NetifUp(netif.into()));
+        world.run_for(SEC);
+        assert_eq!(numbers(world), before);
     });
 }
 
@@ -314,5 +350,56 @@ fn nothing_is_sent_on_an_interface_that_is_down() {
         good(world, Op::Write, 0, 64);
         world.run_for(200 * SEC);
         assert!(seen(world).iter().all(|frame| frame.netif == 1));
+    });
+}
+
+#[test]
+fn an_interface_may_hold_writes_until_they_are_answered_on_it() {
+    use aoe_core::NetifId;
+    fn holds(world: &World<'_>) -> [bool; 3] {
+        [0, 1, 2].map(|id| {
+            let target = world.slot(ADDR).unwrap().target();
+            target.may_hold_writes(NetifId(id))
+        })
+    }
+    scenario(two_paths(Options::simple(1)), |world| {
+        up(world);
+        for _ in 0..8 {
+            good(world, Op::Write, 0, 64);
+            good(world, Op::Read, 0, 64);
+        }
+        assert_eq!(holds(world), [false; 3], "everything was answered");
+        // What is asked on the way to the target, or answered by it, is lost on the first interface only.
+        world.apply(&Fault::Conditions(0, cut(), Condition::GOOD));
+        let reads: Vec<u64> = (0..8)
+            .map(|place| world.submit(ADDR, Op::Read, place * 64, 64, false))
+            .collect();
+        world.run_for(MS);
+        assert_eq!(holds(world), [false; 3], "reads are not writes");
+        for read in reads {
+            wait(world, read, 30 * SEC);
+        }
+        world.apply(&Fault::Calm);
+        up(world);
+        world.run_for(5 * SEC);
+        world.apply(&Fault::Conditions(0, cut(), Condition::GOOD));
+        let writes: Vec<u64> = (0..8)
+            .map(|place| world.submit(ADDR, Op::Write, place * 64, 64, false))
+            .collect();
+        world.run_for(MS);
+        assert_eq!(holds(world), [true, true, false], "on their way");
+        for write in writes {
+            assert_eq!(wait(world, write, 30 * SEC).result, Ok(()));
+        }
+        // The requests are done by the other interface; copies by the first one were never answered, and when
+        // they do not count any more the path is silent still.
+        for _ in 0..6 {
+            assert!(holds(world)[0]);
+            world.run_for(5 * SEC);
+        }
+        assert_eq!(holds(world), [true, false, false]);
+        world.apply(&Fault::Calm);
+        world.run_for(20 * SEC);
+        assert_eq!(holds(world), [false; 3]);
     });
 }

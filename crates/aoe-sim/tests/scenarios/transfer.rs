@@ -431,6 +431,12 @@ fn of_joined_requests_only_that_with_the_bad_sector_fails() {
         assert_eq!(ends, [Ok(()), Ok(()), failed, Ok(()), Ok(())]);
         let counters = world.slot(ADDR).unwrap().target().counters();
         assert_eq!((counters.joined, counters.errors), (4, 1));
+        // The frame of all of them was no failed command: only the one that failed alone is.
+        let slot = world.slot(ADDR).unwrap();
+        let failed = slot.target().failed_command().unwrap();
+        assert_eq!((failed.lba, failed.sectors), (4, 2), "{failed:?}");
+        let is_report = |(_, event): &&(u64, Event)| *event == Event::CommandFailed;
+        assert_eq!(slot.events.iter().filter(is_report).count(), 1);
     });
 }
 

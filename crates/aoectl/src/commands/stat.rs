@@ -144,13 +144,22 @@ fn row(target: &Map<String, Value>) -> Vec<String> {
     };
     vec![
         text(target, "address"),
-        text(target, "state"),
+        state_text(target),
         not_zero(number(target, "size"), size::human),
         not_zero(payload(target), |bytes| bytes.to_string()),
         text(target, "outstanding"),
         text(target, "errors"),
         paths(target).map(path_text).collect::<Vec<_>>().join(" "),
     ]
+}
+
+/// The state, and how many requests wait in it for longer than they should.
+fn state_text(target: &Map<String, Value>) -> String {
+    let state = text(target, "state");
+    match number(target, "waiting") {
+        0 => state,
+        requests => format!("{state} ({requests} wait)"),
+    }
 }
 
 /// A path in the form that `discover` uses: `em0>00:11:22:33:44:55`, with what is not in use marked.
@@ -231,6 +240,15 @@ mod tests {
         assert_eq!(&row[..4], ["7.0", "up", "100.0 MiB", "1024"]);
         assert!(row[6].contains("em0>02:00:00:00:00:01 "), "{row:?}");
         assert!(row[6].ends_with("(lost)"), "{row:?}");
+    }
+
+    #[test]
+    fn requests_that_wait_are_shown_beside_the_state() {
+        let mut hung = target();
+        hung.insert("waiting".to_owned(), json!(3));
+        assert_eq!(row(&hung)[1], "up (3 wait)");
+        hung.insert("waiting".to_owned(), json!(0));
+        assert_eq!(row(&hung)[1], "up");
     }
 
     /// The lines of the script in aoetools 36, for the same disk.

@@ -300,6 +300,8 @@ fn tell_news(driver: &mut Driver, plan: &Plan, progress: &Progress) {
             Event::Conflict => "another disk answers at this address; it is not used",
             Event::PayloadRefused => "refused a frame as too large; asking for its limit again",
             Event::PayloadReduced => "large frames are lost on the way; using smaller ones",
+            Event::Stalled => "is there, but has not answered a request for 10 s",
+            Event::Resumed => "answers requests again",
             Event::FeatureLost => "does not support something that it announced",
             _ => continue,
         };
@@ -317,8 +319,12 @@ fn explain(driver: &Driver, plan: &Plan, at: u64, error: IoError) -> Failure {
             plan.dead
         ));
     }
+    let target = driver.target(*addr);
     let why = match error {
-        IoError::Failed => "the target reported an error",
+        IoError::Failed => match target.and_then(|t| t.failed_command()) {
+            Some(command) => &format!("the target reported an error: {command}"),
+            None => "the target reported an error",
+        },
         IoError::Reserved => "the target is reserved by another initiator",
         IoError::ReadOnly => "the target refuses writes",
         IoError::Unsupported => "the target cannot do this",

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSD-2-Clause
 //! A target as text and as JSON. The keys are the leaves of the module's `net.aoe.target.<shelf>.<slot>`.
 
-use crate::driver::{Driver, Ports};
+use crate::driver::{Driver, Ports, now};
 use crate::output::{Table, object, printable};
 use crate::size;
 use aoe_core::{Counters, Path, PathState, Target};
@@ -11,6 +11,7 @@ use serde_json::{Map, Value, json};
 /// Everything about a target, for programs.
 pub(crate) fn target_json(driver: &Driver, target: &Target<'_>) -> Map<String, Value> {
     let disk = target.identity();
+    let waiting = target.waiting(now());
     let mut map = object([
         ("address", json!(target.addr().to_string())),
         ("state", json!(target.state().to_string())),
@@ -21,6 +22,8 @@ pub(crate) fn target_json(driver: &Driver, target: &Target<'_>) -> Map<String, V
         ("config", json!(printable(target.config_string()))),
         ("conflict", json!(conflict(driver.ports(), target))),
         ("outstanding", json!(target.outstanding())),
+        ("waiting", json!(waiting.requests)),
+        ("oldest_ms", json!(waiting.oldest_ns / 1_000_000)),
     ]);
     map.extend(counters_json(target.counters()));
     if let Some(disk) = disk {
@@ -75,6 +78,7 @@ fn counters_json(counters: &Counters) -> Map<String, Value> {
 
 fn path_json(ports: &Ports, path: &Path) -> Map<String, Value> {
     object([
+        ("name", json!(path_name(ports, path))),
         ("interface", json!(ports.name(path.netif()))),
         ("mac", json!(path.mac().to_string())),
         ("state", json!(path.state().to_string())),
@@ -136,12 +140,17 @@ pub(crate) fn path_table(ports: &Ports, target: &Target<'_>) -> Table {
     table
 }
 
+/// A path as one text: `em0>00:11:22:33:44:55`.
+fn path_name(ports: &Ports, path: &Path) -> String {
+    format!("{}>{}", ports.name(path.netif()), path.mac())
+}
+
 /// The paths of a target on one line: `em0>00:11:22:33:44:55`, with what is not in use marked.
 pub(crate) fn path_list(ports: &Ports, target: &Target<'_>) -> String {
     let list: Vec<String> = target
         .paths()
         .map(|path| {
-            let name = format!("{}>{}", ports.name(path.netif()), path.mac());
+            let name = path_name(ports, path);
             match path.state() {
                 PathState::Up => name,
                 other => format!("{name}({other})"),

@@ -14,9 +14,11 @@ use std::io::{self, IsTerminal, Write};
 use std::time::{Duration, Instant};
 
 /// Numbers that are no counters: what they are now is of interest, not how they grow.
-const GAUGES: [&str; 8] = [
+const GAUGES: [&str; 10] = [
     "size",
     "outstanding",
+    "waiting",
+    "oldest_ms",
     "payload",
     "srtt_us",
     "rto_us",

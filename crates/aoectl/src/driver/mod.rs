@@ -175,6 +175,7 @@ impl Driver {
             lba,
             sectors: (data.len() / SECTOR_SIZE) as u64,
             ordered: false,
+            wait_secs: 0,
         };
         if entry.target.submit(now(), request).is_err() {
             return Err(data);
@@ -286,10 +287,11 @@ impl Driver {
             };
             return self.count_drop(reason);
         };
+        let now = now();
+        self.initiator.note_answer(now, netif);
         if !self.targets.contains_key(&addr) && !self.admit(addr, &received) {
             return;
         }
-        let now = now();
         let Some(entry) = self.targets.get_mut(&addr) else {
             return;
         };
