@@ -20,7 +20,7 @@ G = Group("growth", nics=("em", "vtnet"), memory=1024)
 LIMIT = 6000
 
 READ = forever("dd if=/dev/aoe7.0 of=/dev/null bs=64k 2>/dev/null")
-WRITE = forever("dd if=/dev/vtbd1 of=/dev/aoe7.1 bs=64k count=400 conv=sync 2>/dev/null")
+WRITE = forever("dd if=/dev/zero of=/dev/aoe7.1 bs=64k count=400 2>/dev/null")
 
 
 def plan(config, long=False):

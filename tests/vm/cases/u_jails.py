@@ -10,7 +10,7 @@ from lib.case import MIB, MODULE, Group
 from lib.guest import forever
 from lib.util import TestSkipped, limit, need, same, wait_until
 
-G = Group("jails", nics=("em", "vtnet"), memory=1024)
+G = Group("jails", nics=("em", "vtnet"), memory=1024, tree=True)
 
 
 def attached(t, seg=0, ifname="em0", **kw):
@@ -32,7 +32,7 @@ class Work:
             "while ! test -e /tmp/stop; do "
             f"[ $(dd if=/dev/aoe7.0 bs=64k count=256 2>/dev/null | sha256 -q) = {self.want} ] || exit 1; done"),
             t.guest.spawn(
-                "n=0; while ! test -e /tmp/stop; do dd if=/dev/vtbd1 iseek=$((n % 8)) of=/dev/aoe7.0 oseek=32 bs=1m count=8 "
+                "n=0; while ! test -e /tmp/stop; do dd if=/dev/vtbd2 iseek=$((n % 8)) of=/dev/aoe7.0 oseek=32 bs=1m count=8 "
                 "conv=sync 2>/dev/null || exit 1; echo $((n % 8)) > /tmp/written; n=$((n + 1)); done")]
 
     def goes_on(self, what, timeout=30):
@@ -50,7 +50,7 @@ class Work:
         for job in self.jobs:
             job.succeed(120)
         place = t.guest.run("cat /tmp/written")
-        want = t.guest.run(f"dd if=/dev/vtbd1 iseek={place} bs=1m count=8 conv=sync 2>/dev/null | sha256 -q")
+        want = t.guest.run(f"dd if=/dev/vtbd2 iseek={place} bs=1m count=8 conv=sync 2>/dev/null | sha256 -q")
         same(t.guest.run("dd if=/dev/aoe7.0 iseek=32 bs=1m count=8 2>/dev/null | sha256 -q"), want, "what was written last")
         with open(self.server.file, "rb") as f:
             f.seek(32 * MIB)

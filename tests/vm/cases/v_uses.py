@@ -13,7 +13,7 @@ from lib.case import MIB, Group
 from lib.target import file_hash
 from lib.util import TestSkipped, need, same
 
-G = Group("uses", nics=("em", "vtnet"), memory=1024)
+G = Group("uses", nics=("em", "vtnet"), memory=1024, tree=True)
 
 
 class Tried:
@@ -116,7 +116,7 @@ def what_writes_a_device(t):
     server = attached(t)
     u = Tried(t)
     t.guest.run("mkdir -p /tmp/in/d && cp /bin/sh /bin/ls /tmp/in && cp /sbin/init /tmp/in/d && "
-                "dd if=/dev/vtbd1 of=/tmp/in/f bs=1m count=8 conv=sync")
+                "dd if=/dev/vtbd2 of=/tmp/in/f bs=1m count=8")
     t.defer("rm -rf /tmp/in /tmp/out")
     u.run("cp /tmp/in/f /dev/aoe7.0")
     same(head(server, 8 * MIB), t.guest.run("sha256 -q /tmp/in/f"), "cp")
@@ -183,7 +183,7 @@ def trim_tool(t):
     """trim(8) of a range, of the whole, and of what is not aligned."""
     server = attached(t, options=("--trim-blocks", "8"))
     u = Tried(t)
-    t.guest.run("dd if=/dev/vtbd1 of=/dev/aoe7.0 bs=1m count=32 conv=sync", 60)
+    t.guest.run("dd if=/dev/vtbd2 of=/dev/aoe7.0 bs=1m count=32", 60)
     u.run("trim -f -o 1m -l 512 /dev/aoe7.0")
     u.run("trim -f -o 3m -l 7m -v /dev/aoe7.0")
     with open(server.file, "rb") as f:
@@ -266,7 +266,7 @@ def sum_of_files(t, where="/mnt/a"):
 
 
 def fill(t, where="/mnt/a"):
-    t.guest.run(f"cp -R /bin {where}/bin && dd if=/dev/vtbd1 of={where}/big bs=1m count=6 conv=sync 2>/dev/null", 120)
+    t.guest.run(f"cp -R /bin {where}/bin && dd if=/dev/vtbd2 of={where}/big bs=1m count=6 2>/dev/null", 120)
     return sum_of_files(t, where)
 
 
@@ -363,7 +363,7 @@ def other_file_systems(t):
             t.say(f"newfs_msdos {kind}: {done.out.strip()}")
             continue
         t.guest.run("mount -t msdosfs /dev/aoe7.0 /mnt/a && cp /bin/sh /mnt/a/sh && "
-                    "dd if=/dev/vtbd1 of=/mnt/a/big bs=1m count=5 conv=sync 2>/dev/null && umount /mnt/a && "
+                    "dd if=/dev/vtbd2 of=/mnt/a/big bs=1m count=5 2>/dev/null && umount /mnt/a && "
                     "mount -t msdosfs -o ro /dev/aoe7.0 /mnt/a && cmp /bin/sh /mnt/a/sh && umount /mnt/a", 120)
         u.run("fsck_msdosfs -n /dev/aoe7.0")
         u.run("fstyp /dev/aoe7.0")
@@ -385,7 +385,7 @@ def trim_in_flight_at_umount(t):
     for n in range(3 if t.config.quick else 12):
         t.guest.run("mount /dev/aoe7.0 /mnt/a", 60)
         t.guest.run("mkdir -p /mnt/a/keep && cp /bin/sh /mnt/a/keep/ && jot -w /mnt/a/f 24 | while read f; do "
-                    "dd if=/dev/vtbd1 of=$f bs=512k count=1 conv=sync 2>/dev/null; done; sync", 180)
+                    "dd if=/dev/vtbd2 of=$f bs=512k count=1 conv=sync 2>/dev/null; done; sync", 180)
         trims = int(t.leaf("trims"))
         wire.set("both", "delay=20ms..60ms", "loss=1%" if n % 2 else "loss=0%")
         t.guest.run("rm /mnt/a/f*; sync", 120)
@@ -421,9 +421,9 @@ def three_tebibytes(t):
         for n, place in enumerate(places):
             f.seek(place)
             same(f.read(8), f"place {n}\n".encode(), f"what lies at {place}")
-    t.guest.run("dd if=/dev/vtbd1 of=/dev/aoe7.0 bs=1m oseek=2097148 count=8 conv=sync", 60)
+    t.guest.run("dd if=/dev/vtbd2 of=/dev/aoe7.0 bs=1m oseek=2097148 count=8 conv=sync", 60)
     same(t.guest.run("dd if=/dev/aoe7.0 bs=1m iseek=2097148 count=8 2>/dev/null | sha256 -q"),
-         t.guest.run("dd if=/dev/vtbd1 bs=1m count=8 conv=sync 2>/dev/null | sha256 -q"), "a request across 2 TiB")
+         t.guest.run("dd if=/dev/vtbd2 bs=1m count=8 2>/dev/null | sha256 -q"), "a request across 2 TiB")
     t.guest.run("trim -f -o 2t -l 1g /dev/aoe7.0", 120)
     t.guest.run("gpart create -s gpt aoe7.0 && gpart add -t freebsd-ufs -a 1m -s 2047g aoe7.0 && "
                 "gpart add -t freebsd-ufs -a 1m aoe7.0", 60)
@@ -439,7 +439,7 @@ def three_tebibytes(t):
     t.guest.run("mkdir -p /mnt/a && mount /dev/aoe7.0p2 /mnt/a", 60)
     # Directories are spread over the whole of it.
     t.guest.run("for i in $(jot 60); do mkdir /mnt/a/d$i && cp /bin/sh /mnt/a/d$i/; done; "
-                "dd if=/dev/vtbd1 of=/mnt/a/big bs=1m count=8 conv=sync 2>/dev/null", 180)
+                "dd if=/dev/vtbd2 of=/mnt/a/big bs=1m count=8 2>/dev/null", 180)
     t.guest.run("umount /mnt/a", 120)
     need("FILE SYSTEM CLEAN" in t.guest.run("fsck_ffs -p /dev/aoe7.0p2", 120), "not marked clean")
     said = t.guest.run("fsck_ffs -fn /dev/aoe7.0p2", 900)

@@ -147,7 +147,7 @@ def lun_of_ctl(t):
     if not name:
         raise TestSkipped("ctl has no camsim port in this guest")
     same(t.guest.run(f"dd if=/dev/{name} bs=64k count=128 2>/dev/null | sha256 -q", 60), want, "what the LUN reads")
-    t.guest.run(f"dd if=/dev/vtbd1 of=/dev/{name} bs=64k oseek=16 count=64 conv=sync", 60)
+    t.guest.run(f"dd if=/dev/vtbd2 of=/dev/{name} bs=64k oseek=16 count=64 conv=sync", 60)
     t.guest.run(f"timeout 4 diskinfo -wS /dev/{name} >/dev/null; trim -f -o 32m -l 8m /dev/{name}", 120)
     t.guest.fails("kldunload aoe", "busy", 60)
     t.guest.run("ctladm port -o off -p 0 && ctladm remove -b block -l 0", 60)
