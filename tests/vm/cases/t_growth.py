@@ -20,7 +20,7 @@ G = Group("growth", nics=("em", "vtnet"), memory=1024)
 LIMIT = 6000
 
 READ = forever("dd if=/dev/aoe7.0 of=/dev/null bs=64k 2>/dev/null")
-WRITE = forever("dd if=/dev/vtbd1 of=/dev/aoe7.1 bs=64k count=400 conv=sync 2>/dev/null")
+WRITE = forever("dd if=/dev/zero of=/dev/aoe7.1 bs=64k count=400 2>/dev/null")
 
 
 def plan(config, long=False):
@@ -302,7 +302,8 @@ class Strangers:
         t.lab.sh(f"bridge link set dev s{seg}p9b learning off")
         self.guest_mac = t.machine.mac(seg)
         self.told = 0
-        self.identity = None
+        #: What is answered to IDENTIFY, if anything; and what the real target answered.
+        self.identity = self.identity_heard = None
         self.ended = threading.Event()
         self.thread = threading.Thread(target=self._answer, daemon=True)
         self.thread.start()
@@ -323,17 +324,13 @@ class Strangers:
         """What the real target answers to IDENTIFY."""
         asked = frame(server.mac(), self.injector.mac, shelf, slot, CMD_ATA, ata_arg(count=1, command=0xEC), REQUEST,
                       tag=0x77777777)
-        got = []
+        self.identity_heard = None
 
         def heard():
             self.injector.send(asked.ljust(60, b"\0"))
             time.sleep(0.2)
             return self.identity_heard
-        self.identity_heard = None
-        wait_until("the target's own IDENTIFY data", heard, 10)
-        return self.identity_heard
-
-    identity_heard = None
+        return wait_until("the target's own IDENTIFY data", heard, 10)
 
     def _answer(self):
         while not self.ended.is_set():
