@@ -4,6 +4,7 @@ disks that go while their target is worked for."""
 
 import os
 import re
+import threading
 import time
 
 from cases.f_shutdown import loader_disk
@@ -168,11 +169,11 @@ def disks_go_while_their_targets_are_worked_for(t):
 
 #: The machine waits for 7.1, and has no use for 7.0, whose disk hangs.
 EARLY = ('aoe_load="YES"\nboot_verbose="YES"\nnet.aoe.iflist="em0"\nnet.aoe.boot_targets="7.1"\n'
-         'net.aoe.boot_wait_secs="60"\n')
+         'net.aoe.boot_wait_secs="120"\nvfs.root_mount_always_wait="1"\n')
 
 
 def early(config, workdir):
-    """A machine that starts beside targets that are there already."""
+    """A machine that starts beside a target that is there already; the one that it waits for comes later."""
     if config.kernel is None:
         raise TestSkipped("needs --kernel and --loader-disk")
     image = loader_disk(config, workdir, EARLY)
@@ -188,7 +189,19 @@ def early(config, workdir):
         argv = [config.find_program("aoe-target")] + target_arguments(ports[0], 7, 0, file, options)
         hung = Server(lab, ports[0], argv, os.path.join(workdir, "aoe-target.log"), file, (7, 0))
         wanted = vblade(lab, ports[1], make_disk(os.path.join(workdir, "7.1.img"), 32 * MIB, "early"), workdir, 7, 1)
-        machine.early = [hung.start(), wanted.start()]
+        machine.early = [hung.start(), wanted]
+
+        def later():
+            end = time.monotonic() + 300
+            while time.monotonic() < end:
+                said = machine.console.since(0) if machine.console else b""
+                if re.search(rb"^aoe: aoe7\.0: <", said, re.M):
+                    time.sleep(3)
+                    wanted.start()
+                    return
+                time.sleep(0.2)
+
+        threading.Thread(target=later, daemon=True).start()
 
     return {"loader_disk": image, "before": before}
 
