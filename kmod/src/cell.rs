@@ -132,7 +132,10 @@ pub(crate) struct Inner {
     pub(crate) boot_target: bool,
     /// GEOM looked at the disk and got no answer. Until something is answered it gets none at once.
     pub(crate) taste_failed: bool,
-    /// The work thread is to let GEOM look at the disk again.
+    /// When GEOM may look at the disk again, after that; when it did so last; and that the work thread is to
+    /// let it do so now.
+    pub(crate) retaste_at: Option<Instant>,
+    pub(crate) retasted_at: Option<Instant>,
     pub(crate) retaste: bool,
     /// Opens for writing are refused, and the work thread has yet to tell GEOM so.
     pub(crate) read_only: bool,
@@ -222,6 +225,8 @@ impl Cell {
                 open: false,
                 boot_target: false,
                 taste_failed: false,
+                retaste_at: None,
+                retasted_at: None,
                 retaste: false,
                 read_only: false,
                 read_only_news: false,

@@ -24,6 +24,9 @@ const SEC_NS: u64 = 1_000_000_000;
 /// The old driver's names had room for one digit of slot.
 const OLD_SLOTS: u8 = 10;
 
+/// A target that comes and goes would have GEOM look at its disk again and again, and wait each time. So it
+/// does that once a minute at most.
+const RETASTE_NS: u64 = 60 * SEC_NS;
 /// Requests of the engine that are kept for GEOM's own: there is one at a time of them, or few.
 const TASTES: u32 = 8;
 
@@ -136,6 +139,17 @@ fn note_taste(guard: &mut CellGuard<'_>, done: &Completion) {
 /// The target has answered something: what GEOM could not read before it can read now.
 pub(crate) fn note_answer(guard: &mut CellGuard<'_>) {
     if core::mem::take(&mut guard.taste_failed) {
+        let next = guard.retasted_at.map(|last| last.after(RETASTE_NS));
+        guard.retaste_at = Some(next.unwrap_or_default());
+    }
+}
+
+/// Has GEOM look at the disk again when the time has come. Called whenever something happens, which is every
+/// few seconds while the target answers.
+pub(crate) fn retaste_in_time(guard: &mut CellGuard<'_>) {
+    if guard.retaste_at.is_some_and(|at| at <= guard.lately()) {
+        guard.retaste_at = None;
+        guard.retasted_at = Some(guard.lately());
         guard.retaste = true;
         guard.ask_work();
     }

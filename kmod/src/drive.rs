@@ -155,6 +155,7 @@ fn settle(guard: &mut CellGuard<'_>, teller: Teller) {
     if events.has(Event::Up) {
         disk::note_answer(guard);
     }
+    disk::retaste_in_time(guard);
     disk::note_read_only(guard);
     let broken = guard.target.is_broken() && !guard.broken;
     if !events.is_empty() || broken {

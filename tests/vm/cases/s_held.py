@@ -82,6 +82,32 @@ def geom_looks_at_a_silent_target(t):
 
 
 @G.test(limit=400)
+def geom_does_not_look_again_and_again(t):
+    """A target comes and goes, and is away whenever GEOM looks: it is looked at again at once, and then once a minute."""
+    vb = t.vblade(seg=0)
+    t.load("em0")
+    t.wait_disk()
+    partitioned(t)
+
+    def away():
+        vb.kill()
+        t.guest.run(f"{TOUCH}; {GEOM_IDLE}", 60)
+        need(not t.guest.exists("/dev/aoe7.0p1"), "the partition is there")
+        vb.start()
+        t.wait_state("up")
+        return time.monotonic()
+
+    away()
+    t.guest.wait_for("test -c /dev/aoe7.0p1", 20, "GEOM looks at the disk again")
+    begin = time.monotonic()
+    back = away()
+    t.guest.run("sleep 15")
+    need(not t.guest.exists("/dev/aoe7.0p1"), f"GEOM looked {time.monotonic() - begin:.0f} s after the last time")
+    t.guest.wait_for("test -c /dev/aoe7.0p1", 75, "GEOM looks at the disk again")
+    t.say(f"looked at {time.monotonic() - begin:.0f} s after the last time, {time.monotonic() - back:.0f} s after the return")
+
+
+@G.test(limit=400)
 def geom_looks_at_a_disk_that_hangs(t):
     """The target answers questions: its disk may spin up, so that GEOM waits for a minute, and no longer."""
     hang = Hang(t)
