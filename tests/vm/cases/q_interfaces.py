@@ -5,6 +5,7 @@ import re
 import shlex
 
 from cases.e_change import reader, reader_is_well
+from cases.f_shutdown import loader_disk
 from cases.o_events import dtrace
 from lib.case import Group
 from lib.util import need, same, wait_until
@@ -111,6 +112,13 @@ END {
 """
 
 
+def with_symbols(config, workdir):
+    """A kernel whose functions DTrace can name: the boot loader loads its symbols, qemu does not."""
+    if config.kernel is None:
+        return {}
+    return {"loader_disk": loader_disk(config, workdir, "")}
+
+
 class Traced:
     """Runs a D script while a test does something."""
 
@@ -136,7 +144,7 @@ def counted(out, what):
     return int(found[1]) if found else 0
 
 
-@G.test(limit=600)
+@G.test(own_vm=True, limit=900, machine=with_symbols)
 def the_thread_of_the_links_never_waits_for_memory(t):
     """With swap on an AoE disk memory may come back only when a write was answered, and that may take a look at a link,
     or a filled reserve. So who does these may neither wait for memory nor for a lock whose holder does."""
@@ -174,7 +182,7 @@ END { printa("em = %@d\n", @em); printa("vtnet = %@d\n", @vtnet); }
 """
 
 
-@G.test(limit=600)
+@G.test(own_vm=True, limit=900, machine=with_symbols)
 def a_card_is_initialised_again_only_with_writes_in_it(t):
     """A card that carries IP as well is left alone when its cable is pulled, unless a write may wait in it that would
     overwrite newer data when the cable is back."""
