@@ -203,7 +203,8 @@ def a_card_is_initialised_again_only_with_writes_in_it(t):
         if meanwhile:
             relay.set("to-initiator", "loss=100%")
             job = t.guest.spawn(meanwhile)
-            t.guest.run("sleep 0.3")
+            # At once: after some time of silence the path counts as lost, and the card may hold anything.
+            t.guest.wait_for("test $(sysctl -n net.aoe.target.7.0.outstanding) -gt 0", 20, "the request is under way", "0.01")
         t.machine.set_link(0, False)
         t.guest.run("sleep 4")
         states = t.guest.sysctl("net.aoe.interfaces")
