@@ -196,10 +196,10 @@ def a_card_is_initialised_again_only_with_writes_in_it(t):
     t.load("em0")
     t.wait_disk()
     t.guest.run("dd if=/dev/zero of=/dev/aoe7.0 bs=64k count=16", 60)
+    relay = t.relay(0)
 
     def pull(meanwhile=None):
         trace = Traced(t, INITS)
-        relay = t.relay(0) if meanwhile else None
         if meanwhile:
             relay.set("to-initiator", "loss=100%")
             job = t.guest.spawn(meanwhile)
