@@ -221,7 +221,8 @@ def only_boot_targets_are_disks_before_the_root_is_mounted(t):
             raise TestFailure(f"the console does not say {pattern!r}:\n{said[-3000:]}")
         return found.start()
 
-    root = position(r"^Trying to mount root from ufs:/dev/vtbd0")
+    # The kernel says this when the root is mounted.
+    root = position(r"^start_init: trying ")
     need(position(r"^aoe: aoe7\.0: <") < root, "the target that hangs was not known before the root mount")
     need(position(r"^GEOM: new disk aoe7\.1") < root, "the boot target was no disk before the root mount")
     t.wait_disk(7, 1)
