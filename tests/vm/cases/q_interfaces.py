@@ -182,7 +182,7 @@ def the_thread_of_the_links_never_waits_for_memory(t):
 #: What initialises a card of this kind.
 INITS = r"""
 #pragma D option quiet
-fbt:kernel:em_if_init:entry { @em = count(); }
+fbt:kernel:e1000_init_hw:entry { @em = count(); }
 tick-1s /!ready/ { ready = 1; printf("ready\n"); }
 END { printa("em = %@d\n", @em); }
 """
