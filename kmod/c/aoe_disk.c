@@ -14,8 +14,6 @@
 #include <sys/epoch.h>
 #include <sys/mbuf.h>
 #include <sys/memdesc.h>
-#include <sys/proc.h>
-#include <sys/sched.h>
 #include <sys/sf_buf.h>
 
 #include <vm/vm.h>
@@ -77,26 +75,6 @@ aoe_disk_result(struct bio *bp, int error)
 }
 
 /*
- * A thread that hands a request over may find itself sending for all others,
- * who would wait with it if it had to give way to a thread with more urgent
- * things to do.  So it is as urgent as the threads of GEOM meanwhile, which
- * would run in its place if requests were not dispatched directly.
- */
-static u_char
-aoe_disk_set_priority(u_char priority)
-{
-	struct thread *td = curthread;
-	u_char before = td->td_base_pri;
-
-	if (before != priority) {
-		thread_lock(td);
-		sched_prio(td, priority);
-		thread_unlock(td);
-	}
-	return (before);
-}
-
-/*
  * The epoch keeps the target in memory: the request may have ended, and the
  * disk may be gone, before Rust is through with what the request let it send.
  */
@@ -106,7 +84,6 @@ aoe_disk_strategy(struct bio *bp)
 	struct epoch_tracker et;
 	struct aoe_cell *cell = bp->bio_disk->d_drv1;
 	struct aoe_request request;
-	u_char priority;
 
 	/* After a panic no answer will be heard. */
 	if (SCHEDULER_STOPPED()) {
@@ -117,11 +94,9 @@ aoe_disk_strategy(struct bio *bp)
 	SDT_PROBE3(aoe, , , submit, bp, cell->ac_shelf, cell->ac_slot);
 	aoe_taste_mark(bp);
 	aoe_disk_describe(bp, &request);
-	priority = aoe_disk_set_priority(MIN(curthread->td_base_pri, PRIBIO));
 	NET_EPOCH_ENTER(et);
 	aoe_rs_disk_submit(cell->ac_rs, &request);
 	NET_EPOCH_EXIT(et);
-	aoe_disk_set_priority(priority);
 }
 
 static int
