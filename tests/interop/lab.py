@@ -188,7 +188,7 @@ class Lab:
         shelf, slot = address.split(".")
         home = self.dir / f"ggaoed-{name}"
         home.mkdir(exist_ok=True)
-        # The rings of packets that it shares with the kernel are left out: see tests/vm/README.md.
+        # Without rings of packets that it shares with the kernel: answers are padded to 60 bytes then.
         settings = {"ring-buffer-size": 0, "direct-io": "false", "interfaces": ",".join(interfaces),
                     "pid-file": home / "pid", "control-socket": home / "socket", "state-directory": home, **settings}
         device = {key: settings.pop(key) for key in ("queue-length", "read-only", "accept", "deny") if key in settings}
