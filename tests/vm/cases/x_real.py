@@ -4,7 +4,7 @@ newest vblade. Each test is made for both; without the program it is skipped (--
 
 import time
 
-from cases.c_files import disk_size, fill_and_check, fsck_clean, set_mtu, compare, whole_afterwards
+from cases.c_files import compare, disk_size, fill_and_check, fsck_clean, set_mtu, whole_afterwards
 from lib.case import MIB, Group
 from lib.frames import CMD_CONFIG, CMD_MASK, CMD_RESERVE, ERROR, REQUEST, RESPONSE, frame, mac
 from lib.target import file_hash
@@ -262,10 +262,12 @@ def ggaoed_keeps_a_config_string(t):
     station = Station(t)
     station.ask(server, CMD_CONFIG, bytes([0, 0, 0, 0, 0, 4, 0, 5]) + b"owner")
     server.kill()
+    # A read, since of a disk that nobody uses the module asks only now and then.
+    job = t.guest.spawn(f"dd if={disk} of=/dev/null bs=1m")
     t.wait_state("down", timeout=30)
     server.start()
     t.wait_state("up", timeout=30)
-    t.guest.run(f"dd if={disk} of=/dev/null bs=1m", 60)
+    job.succeed(60)
     same(t.leaf("config"), "owner", "config string")
 
 
@@ -294,6 +296,9 @@ def loss_on_the_wire(t, kind):
     kind.serve(t, size=64 * MIB)
     relay = t.relay(0)
     t.load("em0")
+    # This wire holds nothing for longer. With 15 s every lost write of a place that is soon written again, as those of
+    # directories are, would cost ggaoed as much.
+    t.guest.set_sysctl("net.aoe.quarantine_secs", "3")
     disk = t.wait_disk()
     relay.set("both", "loss=1% duplicate=1% reorder=1% reorder-delay=1ms..5ms")
     t.guest.run(f"newfs -U {disk} && mkdir -p /mnt/a && mount {disk} /mnt/a", 240)
