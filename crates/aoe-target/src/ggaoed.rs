@@ -92,9 +92,9 @@ impl<S: Storage> Model<S> {
 
     fn ata_as_ggaoed(&mut self, port: &Port, frame: &[u8]) -> Told {
         let limit = self.limit(port);
-        let (aflags, feature) = (self.buffer.byte(24), self.buffer.byte(25));
-        let (count, command) = (self.buffer.byte(26), self.buffer.byte(27));
-        let transfers = matches!(command, 0x20 | 0x24 | 0x30 | 0x34);
+        let (aflags, count) = (self.buffer.byte(24), self.buffer.byte(26));
+        let command = self.buffer.byte(27);
+        let transfers = is_read(command) || is_write(command);
         if !transfers && !matches!(command, IDENTIFY | FLUSH | FLUSH_EXT | CHECK_POWER) {
             let more = self.profile.smart || self.profile.features || self.profile.trim_blocks > 0;
             // What it does not have is lent to it by options only.
@@ -113,29 +113,37 @@ impl<S: Storage> Model<S> {
         if command == IDENTIFY && count != 1 {
             return Err(aoe_error::BAD_ARGUMENT);
         }
-        let mut lba = [0; 8];
-        lba.iter_mut()
-            .zip(self.buffer.slice(28, 6))
-            .for_each(|(to, from)| *to = *from);
-        let mut lba = u64::from_le_bytes(lba);
         // The flag decides, not the command.
-        if aflags & AFLAG_EXT == 0 {
-            lba &= MAX_LBA28;
-        }
+        let mask = if aflags & AFLAG_EXT == 0 {
+            MAX_LBA28
+        } else {
+            u64::MAX
+        };
+        let lba = self.lba() & mask;
         let payload = frame.len() - ATA_HEADER;
         if transfers && let Some(error) = self.not_for_the_disk(command, lba, payload, limit) {
             return self.end_ata(DRDY | ERR, error, ATA_HEADER);
         }
-        let ext = if is_write(command) { 0x34 } else { 0x24 };
+        self.carry_out(lba, payload, limit)
+    }
+
+    /// Gives the command to the disk.
+    fn carry_out(&mut self, lba: u64, payload: usize, limit: u32) -> Told {
+        let (feature, count, command) = (
+            self.buffer.byte(25),
+            self.buffer.byte(26),
+            self.buffer.byte(27),
+        );
+        let carried_out = match command {
+            0x20 if self.profile.lba48 => 0x24,
+            0x30 if self.profile.lba48 => 0x34,
+            _ => command,
+        };
         let mut registers = Registers {
             lba,
             sectors: count,
             feature,
-            command: if transfers && self.profile.lba48 {
-                ext
-            } else {
-                command
-            },
+            command: carried_out,
             error: 0,
         };
         let outcome = self.device.execute(
@@ -159,7 +167,7 @@ impl<S: Storage> Model<S> {
         let is_flush = matches!(command, FLUSH | FLUSH_EXT) && registers.command == command;
         // Neither status nor error register of a FLUSH is touched.
         let error = if is_flush { feature } else { registers.error };
-        let brings = command == IDENTIFY || (transfers && !is_write(command));
+        let brings = command == IDENTIFY || is_read(command);
         let data = if brings && registers.command & ERR == 0 {
             usize::from(count) * SECTOR
         } else {
@@ -236,6 +244,10 @@ impl<S: Storage> Model<S> {
         }
         Ok(Some(RESERVE_HEADER + macs.len() * 6))
     }
+}
+
+const fn is_read(command: u8) -> bool {
+    matches!(command, 0x20 | 0x24)
 }
 
 const fn is_write(command: u8) -> bool {

@@ -351,6 +351,15 @@ impl<S: Storage> Model<S> {
         scope && !admits
     }
 
+    /// The six bytes of the LBA registers.
+    pub(crate) fn lba(&self) -> u64 {
+        let mut lba = [0; 8];
+        lba.iter_mut()
+            .zip(self.buffer.slice(28, 6))
+            .for_each(|(to, from)| *to = *from);
+        u64::from_le_bytes(lba)
+    }
+
     /// The error with which a command is refused that is not carried out.
     pub(crate) fn barred(&mut self, frame: &[u8], limit: u32) -> Option<u8> {
         let command = self.buffer.byte(27);
@@ -381,13 +390,9 @@ impl<S: Storage> Model<S> {
             self.buffer.error(code);
             return Some(MIN_FRAME);
         }
-        let mut lba = [0; 8];
-        lba.iter_mut()
-            .zip(self.buffer.slice(28, 6))
-            .for_each(|(to, from)| *to = *from);
         let asked = self.buffer.byte(26);
         let mut registers = Registers {
-            lba: u64::from_le_bytes(lba),
+            lba: self.lba(),
             sectors: asked,
             feature: self.buffer.byte(25),
             command,
