@@ -5,6 +5,7 @@ import json
 import os
 import pathlib
 import shutil
+import signal
 import subprocess
 import tempfile
 import threading
@@ -169,10 +170,10 @@ class Lab:
                 left -= len(piece)
         return path
 
-    def vblade(self, disk, interface="t0", address="7.0", options=(), hostname=None):
+    def vblade(self, disk, interface="t0", address="7.0", options=(), hostname=None, program="vblade"):
         """Export a file by a real vblade; wait until it says so."""
         shelf, slot = address.split(".")
-        command = ["vblade", *options, shelf, slot, interface, disk]
+        command = [program, *options, shelf, slot, interface, disk]
         if hostname:
             command = ["unshare", "-u", "sh", "-c", 'hostname "$0"; exec "$@"', hostname, *command]
         log = open(self.dir / f"vblade-{len(self.children)}.log", "w+", encoding="utf-8")
@@ -180,6 +181,45 @@ class Lab:
         time.sleep(0.05)
         assert child.poll() is None, f"vblade ended: {open(log.name, encoding='utf-8').read()}"
         return child
+
+    def ggaoed(self, program, disk, interfaces=("t0",), address="7.0", name="disk", **settings):
+        """Export a file by a real ggaoed. What it keeps is in a directory by the name of the disk, also when it is
+        started again. It tells of a start when it has opened all its interfaces."""
+        shelf, slot = address.split(".")
+        home = self.dir / f"ggaoed-{name}"
+        home.mkdir(exist_ok=True)
+        # Without rings of packets that it shares with the kernel: answers are padded to 60 bytes then.
+        settings = {"ring-buffer-size": 0, "direct-io": "false", "interfaces": ",".join(interfaces),
+                    "pid-file": home / "pid", "control-socket": home / "socket", "state-directory": home, **settings}
+        device = {key: settings.pop(key) for key in ("queue-length", "read-only", "accept", "deny") if key in settings}
+        device |= {"path": disk, "shelf": shelf, "slot": slot}
+        with open(home / "conf", "w", encoding="utf-8") as file:
+            for section, values in (("defaults", settings), (name, device)):
+                file.write(f"[{section}]\n" + "".join(f"{key} = {value}\n" for key, value in values.items()))
+        (home / "socket").unlink(missing_ok=True)
+        log = open(self.dir / f"ggaoed-{len(self.children)}.log", "w+", encoding="utf-8")
+        child = self.start("t", program, "-n", "-c", home / "conf", stdout=log, stderr=subprocess.STDOUT)
+        end = time.monotonic() + 10
+        while self.packet_sockets(child) < len(interfaces):
+            assert child.poll() is None, f"ggaoed ended: {open(log.name, encoding='utf-8').read()}"
+            assert time.monotonic() < end, "ggaoed does not listen"
+            # It overlooks the links of an answer that its first buffer had no room for, and asks again, with a
+            # larger one, when it reads its configuration again. The socket is the last that it makes ready.
+            if (home / "socket").exists():
+                child.send_signal(signal.SIGHUP)
+            time.sleep(0.05)
+        return child
+
+    @staticmethod
+    def packet_sockets(child):
+        """How many sockets for AoE frames a process has."""
+        try:
+            fds = pathlib.Path(f"/proc/{child.pid}/fd")
+            mine = {os.readlink(fd) for fd in fds.iterdir()}
+            rows = [line.split() for line in pathlib.Path(f"/proc/{child.pid}/net/packet").read_text().splitlines()[1:]]
+        except OSError:
+            return 0
+        return sum(f"socket:[{row[8]}]" in mine and int(row[3], 16) == 0x88A2 for row in rows)
 
     def model(self, disk, *options, interfaces=("t0",)):
         """Export a file by the project's own target, which has the quirks of others and is strict."""

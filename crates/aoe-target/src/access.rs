@@ -16,6 +16,17 @@ pub enum EditError {
     Full,
 }
 
+impl EditError {
+    /// Its number in an answer.
+    #[must_use]
+    pub fn code(self) -> u8 {
+        match self {
+            Self::BadDirective => 2,
+            Self::Full => 3,
+        }
+    }
+}
+
 impl MacList {
     /// A list of these addresses.
     #[must_use]
@@ -35,6 +46,27 @@ impl MacList {
         self.0.is_empty() || self.0.contains(&mac)
     }
 
+    /// Whether ggaoed finds this address: it takes addresses for numbers, the last byte weighing most, and halves the
+    /// list again and again, sorted or not.
+    #[must_use]
+    pub fn is_found_by_halves(&self, mac: Mac) -> bool {
+        let (mut low, mut high) = (0, self.0.len());
+        while low < high {
+            let middle = low.midpoint(high);
+            match self.0.get(middle).map(weight).cmp(&Some(weight(&mac))) {
+                std::cmp::Ordering::Less => low = middle + 1,
+                std::cmp::Ordering::Greater => high = middle,
+                std::cmp::Ordering::Equal => return true,
+            }
+        }
+        false
+    }
+
+    /// Brings the addresses into the order in which ggaoed keeps its mask list.
+    pub fn sort(&mut self) {
+        self.0.sort_by_key(weight);
+    }
+
     /// Carries out a directive of the MAC mask command.
     ///
     /// # Errors
@@ -50,4 +82,11 @@ impl MacList {
         }
         Ok(())
     }
+}
+
+/// The address as a number of which the last byte weighs most.
+fn weight(mac: &Mac) -> [u8; 6] {
+    let mut bytes = *mac;
+    bytes.reverse();
+    bytes
 }

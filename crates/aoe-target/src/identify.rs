@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSD-2-Clause
 //! The 512 bytes of IDENTIFY DEVICE that a target shows.
 
-use crate::profile::Profile;
+use crate::profile::{Profile, Style};
 use crate::storage::SECTOR;
 
 /// Most sectors that 28 bits can name.
@@ -54,9 +54,17 @@ pub fn identify(profile: &Profile, facts: Facts) -> [u8; SECTOR] {
     words.set_string(10, 10, &profile.serial);
     words.set_string(23, 4, &profile.revision);
     words.set_string(27, 20, &profile.model);
-    words.set(47, 0x8000);
     words.set(49, 0x0200);
-    words.set(50, 0x4000);
+    if profile.style == Style::Ggaoed {
+        words.set(48, 1);
+        let cylinders = (facts.sectors / (255 * 16)).min(16_383);
+        words.set(54, u16::try_from(cylinders).unwrap_or(u16::MAX));
+        words.set(55, 16);
+        words.set(56, 255);
+    } else {
+        words.set(47, 0x8000);
+        words.set(50, 0x4000);
+    }
     words.set(84, 0x4000);
     words.set(87, 0x4000);
     words.set(93, 0x400b);
@@ -89,7 +97,12 @@ fn set_commands(words: &mut Words, profile: &Profile, facts: Facts) {
     let ext = profile.flush_ext || profile.claims_flush_ext;
     let commands = bits(profile.lba48, 10) | bits(profile.flush, 12) | bits(ext, 13);
     words.set(83, 0x4000 | commands);
-    words.set(86, commands);
+    let marked = if profile.style == Style::Ggaoed {
+        0x4000
+    } else {
+        0
+    };
+    words.set(86, marked | commands);
     let smart = profile.smart && facts.smart;
     if profile.features {
         words.set(82, 0x4000 | (1 << 6) | (1 << 5) | bits(profile.smart, 0));

@@ -8,6 +8,7 @@
 mod access;
 mod ata;
 mod frame;
+mod ggaoed;
 mod identify;
 mod model;
 mod profile;
@@ -24,7 +25,7 @@ pub use frame::aoe_error;
 pub use identify::{Facts, MAX_LBA28, identify};
 pub use model::{AoeFault, Model};
 pub use profile::{
-    CountReply, FlushStatus, OtherVersion, Profile, Refusal, ReserveScope, SectorLimit,
+    CountReply, FlushStatus, OtherVersion, Profile, Refusal, ReserveScope, SectorLimit, Style,
 };
 pub use server::{Outgoing, Server, Timing};
 pub use storage::{FileStorage, MediumError, MemStorage, SECTOR, Storage};

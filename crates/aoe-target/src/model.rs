@@ -3,22 +3,22 @@
 
 use std::collections::BTreeMap;
 
-use crate::access::{EditError, MacList};
+use crate::access::MacList;
 use crate::ata::{AtaFault, Command, Device, IDENTIFY, Outcome, Registers};
 use crate::frame::{
     AOE_HEADER, ATA_HEADER, Buffer, CONFIG_HEADER, ETHERTYPE, FLAG_RESPONSE, MASK_HEADER,
     MIN_FRAME, RESERVE_HEADER, aoe_error,
 };
-use crate::profile::{CountReply, OtherVersion, Profile, ReserveScope, SectorLimit};
+use crate::profile::{CountReply, OtherVersion, Profile, ReserveScope, SectorLimit, Style};
 use crate::storage::{SECTOR, Storage};
 use crate::strict::{self, Violation};
 use crate::{Address, Mac, Port};
 
-const ATA: u8 = 0;
-const CONFIG: u8 = 1;
-const MASK: u8 = 2;
-const RESERVE: u8 = 3;
-const MAX_CONFIG: usize = 1024;
+pub(crate) const ATA: u8 = 0;
+pub(crate) const CONFIG: u8 = 1;
+pub(crate) const MASK: u8 = 2;
+pub(crate) const RESERVE: u8 = 3;
+pub(crate) const MAX_CONFIG: usize = 1024;
 const AFLAG_WRITE: u8 = 0x01;
 
 /// An AoE error to answer instead of carrying ATA commands out.
@@ -37,14 +37,14 @@ pub struct AoeFault {
 /// Every copy of a request is carried out, because no target suppresses duplicates.
 #[derive(Debug)]
 pub struct Model<S> {
-    profile: Profile,
+    pub(crate) profile: Profile,
     addr: Address,
-    storage: S,
-    device: Device,
-    config: Vec<u8>,
-    masks: MacList,
-    reserved: MacList,
-    buffer: Buffer,
+    pub(crate) storage: S,
+    pub(crate) device: Device,
+    pub(crate) config: Vec<u8>,
+    pub(crate) masks: MacList,
+    pub(crate) reserved: MacList,
+    pub(crate) buffer: Buffer,
     /// The sector limit of each port, as of its last config query (vblade computes it anew in each).
     limits: BTreeMap<Mac, u32>,
     aoe_fault: Option<AoeFault>,
@@ -190,9 +190,11 @@ impl<S: Storage> Model<S> {
 
     /// A new process: what was only in memory is gone.
     pub fn restart(&mut self) {
-        self.config.clear();
-        self.masks = MacList::default();
-        self.reserved = MacList::default();
+        if !self.profile.persistent {
+            self.config.clear();
+            self.masks = MacList::default();
+            self.reserved = MacList::default();
+        }
         self.device.last_error = 0;
         self.device.write_cache = self.profile.write_cache;
         let _ = self.storage.set_write_cache(self.profile.write_cache);
@@ -207,7 +209,10 @@ impl<S: Storage> Model<S> {
             return Vec::new();
         };
         let everyone = [[0xff; 6]];
-        let to = if self.masks.macs().is_empty() {
+        // ggaoed looks at the list of its configuration file here, not at that of the mask commands; and tells its string.
+        let ggaoed = self.profile.style == Style::Ggaoed;
+        let config = if ggaoed { &self.config[..] } else { &[] };
+        let to = if ggaoed || self.masks.macs().is_empty() {
             &everyone[..]
         } else {
             self.masks.macs()
@@ -224,8 +229,10 @@ impl<S: Storage> Model<S> {
                 frame.extend_from_slice(&self.profile.buffer_count.to_be_bytes());
                 frame.extend_from_slice(&self.profile.firmware.to_be_bytes());
                 frame.extend_from_slice(&[self.advertised(port.mtu), 0x10]);
-                frame.extend_from_slice(&[0, 0]);
-                if self.profile.pad {
+                let length = u16::try_from(config.len()).unwrap_or(0);
+                frame.extend_from_slice(&length.to_be_bytes());
+                frame.extend_from_slice(config);
+                if self.profile.pad && frame.len() < MIN_FRAME {
                     frame.resize(MIN_FRAME, 0);
                 }
                 frame
@@ -263,6 +270,9 @@ impl<S: Storage> Model<S> {
     pub fn handle(&mut self, port: &Port, frame: &[u8]) -> Option<Vec<u8>> {
         if !self.accepts(frame) {
             return None;
+        }
+        if self.profile.style == Style::Ggaoed {
+            return self.handle_as_ggaoed(port, frame);
         }
         self.buffer.load(frame, self.profile.stale_buffer);
         let version = self.buffer.byte(14) >> 4;
@@ -305,7 +315,7 @@ impl<S: Storage> Model<S> {
         }
     }
 
-    fn answer(&mut self, port: &Port, len: usize) -> Vec<u8> {
+    pub(crate) fn answer(&mut self, port: &Port, len: usize) -> Vec<u8> {
         let requester = self.buffer.mac(6);
         self.buffer.put(0, &requester);
         self.buffer.put(6, &self.reply_mac.unwrap_or(port.mac));
@@ -319,8 +329,11 @@ impl<S: Storage> Model<S> {
         reply
     }
 
-    fn limit(&mut self, port: &Port) -> u32 {
+    pub(crate) fn limit(&mut self, port: &Port) -> u32 {
         let now = sector_limit(&self.profile, port.mtu);
+        if self.profile.style == Style::Ggaoed {
+            return now;
+        }
         *self.limits.entry(port.mac).or_insert(now)
     }
 
@@ -329,40 +342,57 @@ impl<S: Storage> Model<S> {
             ReserveScope::AllButIdentify => command != IDENTIFY,
             ReserveScope::ReadWrite => matches!(command, 0x20 | 0x24 | 0x30 | 0x34),
         };
-        scope && !self.reserved.admits(self.buffer.mac(6))
+        let source = self.buffer.mac(6);
+        let admits = if self.profile.style == Style::Ggaoed {
+            self.reserved.macs().is_empty() || self.reserved.is_found_by_halves(source)
+        } else {
+            self.reserved.admits(source)
+        };
+        scope && !admits
     }
 
-    fn ata(&mut self, port: &Port, frame: &[u8]) -> Option<usize> {
-        let limit = self.limit(port);
-        let len = frame.len();
+    /// The six bytes of the LBA registers.
+    pub(crate) fn lba(&self) -> u64 {
+        let mut lba = [0; 8];
+        lba.iter_mut()
+            .zip(self.buffer.slice(28, 6))
+            .for_each(|(to, from)| *to = *from);
+        u64::from_le_bytes(lba)
+    }
+
+    /// The error with which a command is refused that is not carried out.
+    pub(crate) fn barred(&mut self, frame: &[u8], limit: u32) -> Option<u8> {
         let command = self.buffer.byte(27);
         if self.profile.strict
             && let Err(violation) = strict::check(frame, limit)
         {
             self.violations.push(violation);
-            self.buffer.error(aoe_error::BAD_ARGUMENT);
-            return Some(MIN_FRAME);
+            return Some(aoe_error::BAD_ARGUMENT);
         }
         if self.reserved_for_others(command) {
-            self.buffer.error(aoe_error::RESERVED);
-            return Some(MIN_FRAME);
+            return Some(aoe_error::RESERVED);
         }
         if let Some(fault) = self.aoe_fault.as_mut()
             && fault.times > 0
             && (fault.identify || command != IDENTIFY)
         {
             fault.times -= 1;
-            let code = fault.code;
+            return Some(fault.code);
+        }
+        None
+    }
+
+    pub(crate) fn ata(&mut self, port: &Port, frame: &[u8]) -> Option<usize> {
+        let limit = self.limit(port);
+        let len = frame.len();
+        let command = self.buffer.byte(27);
+        if let Some(code) = self.barred(frame, limit) {
             self.buffer.error(code);
             return Some(MIN_FRAME);
         }
-        let mut lba = [0; 8];
-        lba.iter_mut()
-            .zip(self.buffer.slice(28, 6))
-            .for_each(|(to, from)| *to = *from);
         let asked = self.buffer.byte(26);
         let mut registers = Registers {
-            lba: u64::from_le_bytes(lba),
+            lba: self.lba(),
             sectors: asked,
             feature: self.buffer.byte(25),
             command,
@@ -416,7 +446,7 @@ impl<S: Storage> Model<S> {
         Some(len)
     }
 
-    fn query_config(&mut self, port: &Port, len: usize) -> Option<usize> {
+    pub(crate) fn query_config(&mut self, port: &Port, len: usize) -> Option<usize> {
         let asked = usize::from(self.buffer.be16(30));
         let ccmd = self.buffer.byte(29) & 0x0f;
         let string = self.buffer.slice(CONFIG_HEADER, asked).to_vec();
@@ -472,12 +502,7 @@ impl<S: Storage> Model<S> {
                     let mac = self.buffer.mac(at + 2);
                     let directive = self.buffer.byte(at + 1);
                     if let Err(error) = self.masks.edit(directive, mac, self.profile.max_masks) {
-                        let code = if error == EditError::BadDirective {
-                            2
-                        } else {
-                            3
-                        };
-                        self.buffer.put(26, &[code, index]);
+                        self.buffer.put(26, &[error.code(), index]);
                         return MASK_HEADER;
                     }
                 }
@@ -525,9 +550,13 @@ impl<S: Storage> Model<S> {
 }
 
 fn sector_limit(profile: &Profile, mtu: u32) -> u32 {
+    let mtu = match profile.sector_limit {
+        SectorLimit::FromMtuUpTo(most) => mtu.min(most),
+        _ => mtu,
+    };
     let from_mtu = (mtu.saturating_sub(36) / 512).min(255);
     match profile.sector_limit {
-        SectorLimit::FromMtu => from_mtu,
+        SectorLimit::FromMtu | SectorLimit::FromMtuUpTo(_) => from_mtu,
         SectorLimit::FromMtuRounded if from_mtu <= 8 => from_mtu,
         SectorLimit::FromMtuRounded => [64, 32, 16]
             .into_iter()

@@ -52,8 +52,19 @@ pub enum SectorLimit {
     FromMtu,
     /// The same, rounded down to 8, 16, 32 or 64 when above 8 (kvblade).
     FromMtuRounded,
+    /// From the MTU, of which no more than this is believed (ggaoed).
+    FromMtuUpTo(u32),
     /// This many, whatever the MTU.
     Fixed(u8),
+}
+
+/// How frames are taken in and answers made.
+#[derive(Copy, Clone, PartialEq, Eq, Debug)]
+pub enum Style {
+    /// In the place of the request, as vblade and kvblade do.
+    InPlace,
+    /// As ggaoed 1.1 does it: header and payload apart (`ggaoed.rs`).
+    Ggaoed,
 }
 
 /// What a reservation held by others keeps out.
@@ -70,6 +81,10 @@ pub enum ReserveScope {
 pub struct Profile {
     /// Name of the program.
     pub name: &'static str,
+    /// How it takes frames in and makes answers.
+    pub style: Style,
+    /// Config string, masks and reservation outlive the process.
+    pub persistent: bool,
     /// Version nibble of its unsolicited advertisement; `None`: it sends none.
     pub advertise: Option<u8>,
     /// What it does with other versions.
@@ -150,6 +165,8 @@ impl Profile {
     pub fn vblade() -> Self {
         Self {
             name: "vblade",
+            style: Style::InPlace,
+            persistent: false,
             advertise: Some(0),
             other_version: OtherVersion::Serve,
             buffer_count: 16,
@@ -189,14 +206,18 @@ impl Profile {
         }
     }
 
-    /// ggaoed 1.1.
+    /// ggaoed 1.1, as measured.
     #[must_use]
     pub fn ggaoed() -> Self {
         Self {
             name: "ggaoed",
+            style: Style::Ggaoed,
+            persistent: true,
             advertise: Some(1),
             other_version: OtherVersion::Silence,
+            // 1, in the byte order of its host.
             firmware: 0x0100,
+            sector_limit: SectorLimit::FromMtuUpTo(16_384),
             max_masks: 255,
             reserve_scope: ReserveScope::ReadWrite,
             refusal: Refusal::Abort,
@@ -206,7 +227,7 @@ impl Profile {
             flush_ext: true,
             pad: true,
             stale_buffer: false,
-            model: "ggaoed".into(),
+            model: "GGs AoE target".into(),
             serial: "disk".into(),
             revision: "1.1".into(),
             ..Self::vblade()

@@ -304,3 +304,61 @@ fn a_reordering_server_ends_frames_in_another_order() {
     assert_eq!(order.len(), 12);
     assert!(!order.is_sorted(), "{order:?}");
 }
+
+#[test]
+fn ggaoed_keeps_its_lists_and_tells_its_string() {
+    for (profile, kept) in [(Profile::vblade(), false), (Profile::ggaoed(), true)] {
+        let name = profile.name;
+        let mut model = model(profile);
+        model.set_config(b"mine");
+        model.set_reserved(&[ME]);
+        model.set_masks(&[ME]);
+        model.restart();
+        let lists = (!model.config().is_empty(), !model.masks().is_empty());
+        assert_eq!(lists, (kept, kept), "{name}");
+        let advertisement = model.advertisement(&PORT).pop().unwrap();
+        assert_eq!(&advertisement[..6], &[0xff; 6], "{name}");
+        let string: &[u8] = if kept { b"mine" } else { b"" };
+        assert_eq!(usize::from(advertisement[31]), string.len(), "{name}");
+        assert!(advertisement[32..].starts_with(string), "{name}");
+    }
+}
+
+/// What a real ggaoed 1.1 was seen to do with each of these lists.
+#[test]
+fn ggaoed_finds_its_holders_in_rising_lists_only() {
+    let (less, more): (Mac, Mac) = ([9, 0, 0, 0, 0, 0], [2, 0, 0, 0, 0, 9]);
+    let read = ata(0x24, 0x40, 1, 0, 0, &[]);
+    for (list, served) in [
+        (vec![ME], true),
+        (vec![less, ME, more], true),
+        (vec![ME, less], false),
+        (vec![more, less, ME], true),
+        (vec![ME, more, less], true),
+        (vec![more], false),
+        (vec![], true),
+    ] {
+        let mut model = model(Profile::ggaoed());
+        model.set_reserved(&list);
+        let error = if served { 0 } else { 6 };
+        let told = ask(&mut model, &read).map(|told| told.0);
+        assert_eq!(told, Some(error), "{list:?}");
+        // Questions are answered all the same.
+        let identify = ask(&mut model, &ata(0xec, 0, 1, 0, 0, &[]));
+        assert_eq!(identify.map(|told| told.1), Some(0x40), "{list:?}");
+    }
+}
+
+#[test]
+fn ggaoed_reads_no_frame_longer_than_the_mtu() {
+    let mut model = model(Profile::ggaoed());
+    let write = |bytes: usize| ata(0x34, 0x41, 2, 0, 0, &vec![7; bytes]);
+    assert!(ask(&mut model, &write(1500 - 36)).is_some());
+    assert_eq!(ask(&mut model, &write(1500 - 35)), None);
+    let port = Port {
+        mtu: 65_535,
+        ..PORT
+    };
+    let config = model.handle(&port, &request(1, &[0; 8])).unwrap();
+    assert_eq!(config[28], 31);
+}

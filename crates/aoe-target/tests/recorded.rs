@@ -1,9 +1,7 @@
 // SPDX-License-Identifier: BSD-2-Clause
-//! The model beside what a real vblade 25 answered (`record_vblade.py`), byte for byte.
+//! The models beside what the real targets answered (`record.py`), byte for byte.
 
 use aoe_target::{Address, MemStorage, Model, Port, Profile};
-
-const RECORD: &str = include_str!("vblade25.txt");
 
 fn bytes(hex: &str) -> Vec<u8> {
     assert_eq!(hex.len() % 2, 0);
@@ -19,16 +17,26 @@ fn hex(bytes: &[u8]) -> String {
 
 #[test]
 fn every_answer_is_vblades() {
+    compare(Profile::vblade(), include_str!("vblade25.txt"), 20);
+}
+
+#[test]
+fn every_answer_is_ggaoeds() {
+    compare(Profile::ggaoed(), include_str!("ggaoed11.txt"), 60);
+}
+
+fn compare(profile: Profile, record: &str, least_silences: usize) {
+    let name = profile.name;
     let port = Port {
         mac: [2, 0, 0, 0, 0, 0x73],
         mtu: 1500,
     };
     let addr = Address { shelf: 7, slot: 3 };
-    let mut model = Model::new(Profile::vblade(), addr, MemStorage::new(8192));
+    let mut model = Model::new(profile, addr, MemStorage::new(8192));
     let mut answers = 0;
     let mut silences = 0;
     let mut wrong = Vec::new();
-    for (number, line) in RECORD.lines().enumerate() {
+    for (number, line) in record.lines().enumerate() {
         let (request, reply) = line.split_once(" > ").unwrap();
         let answer = if request.is_empty() {
             model.advertisement(&port).pop()
@@ -44,7 +52,7 @@ fn every_answer_is_vblades() {
         if answer != reply {
             let cut = |text: &str| text.chars().take(150).collect::<String>();
             wrong.push(format!(
-                "line {}:\n request {}\n vblade  {}\n model   {}",
+                "line {}:\n request {}\n {name} {}\n model   {}",
                 number + 1,
                 cut(request),
                 cut(reply),
@@ -59,7 +67,7 @@ fn every_answer_is_vblades() {
         wrong.join("\n")
     );
     assert!(
-        answers > 300 && silences > 20,
+        answers > 200 && silences > least_silences,
         "{answers} answers, {silences} silences"
     );
 }

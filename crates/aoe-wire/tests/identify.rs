@@ -28,12 +28,11 @@ fn vblade() -> IdentifyTable {
 /// ggaoed 1.1: FLUSH CACHE EXT too, and CHS words.
 fn ggaoed() -> IdentifyTable {
     IdentifyTable::new()
-        .word(47, 0x8000)
         .word(48, 1)
         .word(49, 0x0200)
         .word(54, 16383)
         .word(55, 16)
-        .word(56, 63)
+        .word(56, 255)
         .word(83, 0x7400)
         .word(84, 0x4000)
         .word(86, 0x7400)
@@ -41,7 +40,7 @@ fn ggaoed() -> IdentifyTable {
         .word(93, 0x400B)
         .serial(b"disk1")
         .firmware(b"1.1")
-        .model(b"ggaoed")
+        .model(b"GGs AoE target")
         .capacity(1 << 33)
 }
 
@@ -117,7 +116,7 @@ fn ggaoed_1_1() {
     let identify = parse(&ggaoed()).unwrap();
     assert_eq!(identify.sectors, 1 << 33);
     assert!(identify.lba48 && identify.flush && identify.flush_ext);
-    assert_eq!(identify.model.as_str(), "ggaoed");
+    assert_eq!(identify.model.as_str(), "GGs AoE target");
     // It fills all 64 bits of the capacity; word 103 is no part of an address.
     let identify = parse(&ggaoed().word(103, 1)).unwrap();
     assert_eq!(identify.sectors, 1 << 33);

@@ -7,8 +7,8 @@ import re
 
 from .relay import Relay
 from .scan import Scanner
-from .target import Server, make_disk, vblade
-from .util import TestFailure, need, same, wait_until
+from .target import Ggaoed, Server, make_disk, vblade
+from .util import TestFailure, TestSkipped, need, same, wait_until
 from .wire import Injector, Sniffer
 
 MODULE = "/aoevm/aoe.ko"
@@ -71,14 +71,31 @@ class Context:
         return make_disk(os.path.join(self.dir, name), size, seed)
 
     def vblade(self, seg=0, port=0, shelf=7, slot=0, size=64 * MIB, seed=None, file=None,
-               options=("-b", "128"), ifname=None, start=True):
+               options=("-b", "128"), ifname=None, start=True, program="vblade"):
         """A vblade on server port `port` of a switch; makes its backing file unless one is given."""
         ifname = ifname or self.lab.segments[seg].port(port)
         file = file or self.disk(f"{shelf}.{slot}.img", size, seed)
-        server = vblade(self.lab, ifname, file, self.dir, shelf, slot, options)
+        server = vblade(self.lab, ifname, file, self.dir, shelf, slot, options, program)
         self.servers.append(server)
         self.stack.callback(server.stop)
         return server.start() if start else server
+
+    def newest_vblade(self, **kw):
+        """The vblade that the configuration names, beside the installed one."""
+        if self.config.vblade is None:
+            raise TestSkipped("no other vblade is given (--vblade)")
+        return self.vblade(program=self.config.vblade, **kw)
+
+    def ggaoed(self, segs=(0,), shelf=7, slot=0, size=64 * MIB, seed=None, file=None, settings=None):
+        """A ggaoed on the first server port of these switches."""
+        if self.config.ggaoed is None:
+            raise TestSkipped("no ggaoed is given (--ggaoed)")
+        ifnames = [self.lab.segments[seg].port(0) for seg in segs]
+        file = file or self.disk(f"{shelf}.{slot}.img", size, seed)
+        server = Ggaoed(self.lab, ifnames, self.config.ggaoed, file, self.dir, shelf, slot, settings)
+        self.servers.append(server)
+        self.stack.callback(server.stop)
+        return server.start()
 
     def aoe_target(self, seg=0, port=0, shelf=7, slot=0, size=64 * MIB, seed=None, file=None, options=()):
         """This project's own target, for what vblade cannot do."""

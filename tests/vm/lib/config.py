@@ -30,6 +30,10 @@ def parser():
                    help="the aoe-target program (AOE_VM_TARGET); without it cargo builds one")
     p.add_argument("--relay-program", default=env("AOE_VM_RELAY"), metavar="FILE",
                    help="the aoe-relay program (AOE_VM_RELAY); without it cargo builds one")
+    p.add_argument("--ggaoed", default=env("AOE_GGAOED"), metavar="FILE",
+                   help="a ggaoed (AOE_GGAOED); without it the tests with it are skipped")
+    p.add_argument("--vblade", default=env("AOE_VBLADE"), metavar="FILE",
+                   help="another vblade than the installed one (AOE_VBLADE); without it the tests with it are skipped")
     p.add_argument("--aoectl", default=env("AOE_VM_AOECTL"), metavar="FILE",
                    help="an aoectl for FreeBSD, as scripts/build-freebsd makes it (AOE_VM_AOECTL); without it the tests "
                         "that need one are skipped")
@@ -70,6 +74,8 @@ class Config:
         self.module = self.root_format = None
         self.aoectl = os.path.abspath(options.aoectl) if options.aoectl else None
         self.programs = {"aoe-target": options.target_program, "aoe-relay": options.relay_program}
+        self.ggaoed = os.path.abspath(options.ggaoed) if options.ggaoed else None
+        self.vblade = os.path.abspath(options.vblade) if options.vblade else None
 
     @staticmethod
     def _place(given, name):
@@ -84,7 +90,7 @@ class Config:
     def check(self):
         """Everything that can be missing, said before the first boot."""
         for what, path in (("root image", self.root), ("kernel", self.kernel), ("firmware", self.firmware),
-                           ("aoectl", self.aoectl)):
+                           ("aoectl", self.aoectl), ("ggaoed", self.ggaoed), ("vblade", self.vblade)):
             if path is not None and not os.path.exists(path):
                 raise HarnessError(f"there is no {what} {path}; tests/vm/README.md says how to get one")
         with open(self.root, "rb") as f:

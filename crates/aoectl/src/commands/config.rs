@@ -239,8 +239,9 @@ fn store(args: &Store, command: ConfigCommand, format: Format) -> Result<(), Fai
         let who = exchange.who(&peer);
         let config = match exchange.ask(&peer, &Question::Config(request))? {
             Reply::Config(config) => config,
-            Reply::Error(AoeError::CONFIG_PRESENT, argument) => {
-                present(&who, &string, Reply::config_of_error(&argument))?
+            Reply::Error(AoeError::CONFIG_PRESENT) => {
+                let config = exchange.ask(&peer, &Question::Config(ConfigRequest::READ))?;
+                present(&who, &string, config)?
             }
             other => return Err(out_of_place(&who, &other)),
         };
@@ -255,13 +256,14 @@ fn store(args: &Store, command: ConfigCommand, format: Format) -> Result<(), Fai
     print(&exchange, &rows, format)
 }
 
-/// A refusal because of a string that is there. If it is this one (a second copy of the request meets what the first
-/// has stored), everything is as it should be.
-fn present(who: &str, wanted: &[u8], config: Option<Config>) -> Result<Config, Failure> {
-    let text = match config {
-        Some(config) if config.string == wanted => return Ok(config),
-        Some(config) => format!(" (\"{}\")", printable(&config.string)),
-        None => String::new(),
+/// A refusal because of a string that is there, and what the target then says on being read: what comes with the
+/// refusal is its string with vblade, and what it was asked with ggaoed. If it is the string that is wanted (a second
+/// copy of the request meets what the first has stored), everything is as it should be.
+fn present(who: &str, wanted: &[u8], reply: Reply) -> Result<Config, Failure> {
+    let text = match reply {
+        Reply::Config(config) if config.string == wanted => return Ok(config),
+        Reply::Config(config) => format!(" (\"{}\")", printable(&config.string)),
+        _ => String::new(),
     };
     Err(Failure::Failed(anyhow!(
         "{who} refuses: {}{text}; fset replaces it",
@@ -411,15 +413,16 @@ mod tests {
     #[test]
     fn a_string_that_is_there_already_is_no_trouble() {
         let config = of_mine();
-        assert!(present("t", b"mine", Some(config.clone())).is_ok());
-        let error = present("t", b"yours", Some(config))
+        assert!(present("t", b"mine", Reply::Config(config.clone())).is_ok());
+        let error = present("t", b"yours", Reply::Config(config))
             .unwrap_err()
             .to_string();
         assert!(
             error.contains("error 4: config string present (\"mine\")"),
             "{error}"
         );
-        assert!(present("t", b"", None).is_err());
+        let no = Reply::Error(AoeError::BAD_ARGUMENT);
+        assert!(present("t", b"", no).is_err());
     }
 
     #[test]

@@ -444,7 +444,7 @@ impl Ping<'_> {
 fn trouble(reply: &Reply) -> Option<String> {
     match reply {
         Reply::Config(_) => None,
-        Reply::Error(error, _) => Some(exchange::in_words(*error)),
+        Reply::Error(error) => Some(exchange::in_words(*error)),
         Reply::Ata(registers, _) if registers.failed() => Some(registers.fault().to_string()),
         Reply::Ata(_, data) if data.len() < SECTOR_SIZE => {
             Some(format!("only {} bytes of data", data.len()))

@@ -6,6 +6,7 @@ use crate::exchange::{self, Exchange, Peer, Question, ReachOne, Reply, out_of_pl
 use crate::failure::Failure;
 use crate::output::Format;
 use anyhow::{Context, anyhow};
+use aoe_core::Links;
 use aoe_wire::{AoeError, MacAddr, MacList, ReserveCommand, ReserveRequest, TargetAddr};
 use std::collections::BTreeSet;
 
@@ -108,11 +109,24 @@ fn set(args: &Set, command: ReserveCommand, format: Format) -> Result<(), Failur
             args.one.reach.interfaces.join(", ")
         )));
     }
+    let macs = in_order(macs);
     let request = ReserveRequest {
         command,
         macs: MacList::new(&macs),
     };
     ask_all(exchange, args.one.target, request, format)
+}
+
+/// Each address once, and in the order in which ggaoed 1.1 looks for them: it takes them for numbers, the last byte
+/// weighing most, and finds not all of a list that does not rise. Other targets care for no order.
+fn in_order(mut macs: Vec<MacAddr>) -> Vec<MacAddr> {
+    macs.sort_by_key(|mac| {
+        let mut bytes = mac.0;
+        bytes.reverse();
+        bytes
+    });
+    macs.dedup();
+    macs
 }
 
 /// The addresses of the interfaces, also of those that are down: they are paths once they are up.
@@ -146,17 +160,24 @@ fn ask(
     request: ReserveRequest<'_>,
 ) -> Result<Vec<MacAddr>, Failure> {
     let who = exchange.who(peer);
+    let wanted: BTreeSet<MacAddr> = request.macs.iter().collect();
+    let is_wanted = |list: &[MacAddr]| list.iter().copied().collect::<BTreeSet<_>>() == wanted;
     let list = match exchange.ask(peer, &Question::Reserve(request))? {
         Reply::Reserved(list) => list,
-        Reply::Error(AoeError::RESERVED, argument) => {
-            return Err(taken(&who, Reply::reserved_of_error(&argument)));
+        Reply::Error(AoeError::RESERVED) => {
+            match exchange.ask(peer, &Question::Reserve(ReserveRequest::READ))? {
+                // A first copy of the request was carried out, and gave it to others.
+                Reply::Reserved(list) if is_wanted(&list) => list,
+                Reply::Reserved(list) => {
+                    let own = exchange.ports().link(peer.netif).map(|link| link.mac);
+                    return Err(taken(&who, Some(&list), own));
+                }
+                _ => return Err(taken(&who, None, None)),
+            }
         }
         other => return Err(out_of_place(&who, &other)),
     };
-    let wanted: BTreeSet<MacAddr> = request.macs.iter().collect();
-    if request.command == ReserveCommand::READ
-        || list.iter().copied().collect::<BTreeSet<_>>() == wanted
-    {
+    if request.command == ReserveCommand::READ || is_wanted(&list) {
         return Ok(list);
     }
     Err(Failure::Failed(anyhow!(
@@ -165,11 +186,20 @@ fn ask(
     )))
 }
 
-/// A refusal, with those who are in the way.
-fn taken(who: &str, list: Option<Vec<MacAddr>>) -> Failure {
-    let holders = list.map_or(String::new(), |list| format!(", for {}", names(&list)));
+/// A refusal, with those who are in the way as the target tells them on being read: what comes with the refusal is its
+/// list with vblade, and what it was asked with ggaoed.
+fn taken(who: &str, list: Option<&[MacAddr]>, own: Option<MacAddr>) -> Failure {
+    let mut text = list.map_or(String::new(), |list| format!(", for {}", names(list)));
+    if let (Some(list), Some(own)) = (list, own)
+        && list.contains(&own)
+    {
+        // ggaoed 1.1 compares the address that the request was sent to, not the one that it came from.
+        text += &format!(
+            "; {own} is this machine, so it should not refuse: fset and release --force override it"
+        );
+    }
     Failure::Failed(anyhow!(
-        "{who} refuses: {}{holders}",
+        "{who} refuses: {}{text}",
         exchange::in_words(AoeError::RESERVED)
     ))
 }
@@ -186,16 +216,27 @@ fn names(list: &[MacAddr]) -> String {
 mod tests {
     use super::*;
 
+    const NINE: MacAddr = MacAddr([2, 0, 0, 0, 0, 9]);
+
     #[test]
     fn a_refusal_names_the_holders() {
-        let error = taken("t", Some(vec![MacAddr([2, 0, 0, 0, 0, 9])])).to_string();
+        let other = MacAddr([2, 0, 0, 0, 0, 1]);
         assert_eq!(
-            error,
+            taken("t", Some(&[NINE]), Some(other)).to_string(),
             "t refuses: error 6: target is reserved, for 02:00:00:00:00:09"
         );
+        let own = taken("t", Some(&[NINE]), Some(NINE)).to_string();
+        assert!(own.contains("is this machine"), "{own}");
         assert_eq!(
-            taken("t", None).to_string(),
+            taken("t", None, None).to_string(),
             "t refuses: error 6: target is reserved"
         );
+    }
+
+    #[test]
+    fn lists_rise_by_their_last_bytes() {
+        let mac = |first, last| MacAddr([first, 0, 0, 0, 0, last]);
+        let list = vec![mac(2, 9), mac(6, 1), mac(2, 9), mac(2, 1)];
+        assert_eq!(in_order(list), [mac(2, 1), mac(6, 1), mac(2, 9)]);
     }
 }

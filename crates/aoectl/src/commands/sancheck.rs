@@ -254,7 +254,7 @@ fn ask_long(exchange: &mut Exchange, peer: &Peer, sectors: u8) -> Result<Fate, F
     exchange.set_frame_len(0);
     Ok(match reply? {
         Some(Reply::Config(_)) => Fate::CameBack,
-        Some(Reply::Error(error, _)) => Fate::Refused(in_words(error)),
+        Some(Reply::Error(error)) => Fate::Refused(in_words(error)),
         Some(_) => Fate::Refused("it answers another question than was asked".to_owned()),
         None => Fate::Lost,
     })
@@ -277,7 +277,7 @@ fn read_back(
             Fate::Refused("an answer is shorter than its data".to_owned())
         }
         Some(Reply::Ata(..)) => Fate::CameBack,
-        Some(Reply::Error(error, _)) => Fate::Refused(in_words(error)),
+        Some(Reply::Error(error)) => Fate::Refused(in_words(error)),
         Some(_) => Fate::Refused("it answers another question than was asked".to_owned()),
         None => Fate::Lost,
     })
@@ -294,7 +294,7 @@ fn identify(exchange: &mut Exchange, peer: &Peer) -> Result<Result<Identify, Str
             Some(table) => Identify::parse(table).map_err(|e| format!("IDENTIFY data: {e}")),
             None => Err("its IDENTIFY data are cut off".to_owned()),
         },
-        Some(Reply::Error(error, _)) => Err(in_words(error)),
+        Some(Reply::Error(error)) => Err(in_words(error)),
         Some(_) => Err("it answers another question than was asked".to_owned()),
         None => Err("it does not answer IDENTIFY".to_owned()),
     })

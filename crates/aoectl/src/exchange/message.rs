@@ -5,7 +5,7 @@ use crate::failure::Failure;
 use anyhow::anyhow;
 use aoe_wire::{
     AoeError, AtaReply, AtaRequest, Command, ConfigReply, ConfigRequest, Header, MacAddr,
-    MaskError, MaskReply, MaskRequest, Message, ReserveReply, ReserveRequest,
+    MaskError, MaskReply, MaskRequest, Message, ReserveRequest,
 };
 
 /// Room for the longest question: a mask edit with 255 directives.
@@ -86,8 +86,8 @@ pub(crate) enum Reply {
     Reserved(Vec<MacAddr>),
     /// Registers, and all that followed them.
     Ata(AtaReply, Vec<u8>),
-    /// An error, and the argument that came with it.
-    Error(AoeError, Vec<u8>),
+    /// An error. What comes with it is looked at by nobody: it is the answer with vblade, the question with ggaoed.
+    Error(AoeError),
 }
 
 impl Reply {
@@ -103,24 +103,10 @@ impl Reply {
             },
             Message::ReserveReply { reply, .. } => Self::Reserved(reply.macs.iter().collect()),
             Message::AtaReply { reply, data, .. } => Self::Ata(reply, data.to_vec()),
-            Message::Error {
-                error, argument, ..
-            } => Self::Error(error, argument.to_vec()),
+            Message::Error { error, .. } => Self::Error(error),
             _ => return None,
         };
         Some((*message.header(), reply))
-    }
-
-    /// The config answer that came with an error.
-    pub(crate) fn config_of_error(argument: &[u8]) -> Option<Config> {
-        ConfigReply::parse(argument).ok().map(Config::from)
-    }
-
-    /// The reservation that came with an error.
-    pub(crate) fn reserved_of_error(argument: &[u8]) -> Option<Vec<MacAddr>> {
-        ReserveReply::parse(argument)
-            .ok()
-            .map(|reply| reply.macs.iter().collect())
     }
 }
 
@@ -146,7 +132,7 @@ pub(crate) fn in_words(error: AoeError) -> String {
 /// A reply of another kind than the question asks for, which a target should not send.
 pub(crate) fn out_of_place(who: &str, reply: &Reply) -> Failure {
     match reply {
-        Reply::Error(error, _) => refusal(who, *error),
+        Reply::Error(error) => refusal(who, *error),
         _ => Failure::Failed(anyhow!("{who} answers another question than was asked")),
     }
 }
@@ -167,25 +153,6 @@ mod tests {
             command,
             tag: 5,
         }
-    }
-
-    /// The answer as vblade 25 gives it to a refused set: the current string comes with the error.
-    #[test]
-    fn a_refused_set_tells_the_string() {
-        let mut frame = [0; 64];
-        let head = header(Header::RESPONSE | Header::ERROR, 4, Command::CONFIG);
-        let argument = [0, 16, 0x40, 0x19, 2, 0x13, 0, 2, b'y', b'o'];
-        let message = Message::Error {
-            header: head,
-            error: AoeError(4),
-            argument: &argument,
-        };
-        let len = message.emit(&mut frame).unwrap();
-        let (_, reply) = Reply::read(&frame[..len]).unwrap();
-        let Reply::Error(AoeError::CONFIG_PRESENT, argument) = reply else {
-            panic!("{reply:?}");
-        };
-        assert_eq!(Reply::config_of_error(&argument).unwrap().string, b"yo");
     }
 
     #[test]

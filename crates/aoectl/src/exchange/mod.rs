@@ -343,7 +343,7 @@ impl Exchange {
                     addr: answer.addr,
                     config,
                 }),
-                Reply::Error(error, _) => {
+                Reply::Error(error) => {
                     let place = self.place(answer.netif, answer.mac);
                     refused = Some(refusal(&format!("target {} ({place})", answer.addr), error));
                 }
