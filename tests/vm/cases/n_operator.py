@@ -142,6 +142,47 @@ def start_status_discover_stop(t):
 
 
 @operator(limit=600)
+def three_commands(t):
+    """README's last two, straight after the package has loaded the module, with nothing in rc.conf: the disk is there when the
+    second one returns, from an interface that is down, and with an answer that is lost."""
+    prepare(t)
+    for loss in (False, True):
+        wire = t.relay(0) if loss else None
+        server = t.vblade(seg=0)
+        t.guest.run("ifconfig em0 down")
+        t.load()
+        t.guest.run("sysctl net.aoe.iflist=em0")
+        if wire:
+            wire.set("to-initiator", "cut=1s")
+        begin = time.monotonic()
+        said = t.guest.run("service aoe start && ls -l /dev/aoe7.0", 60)
+        t.say(f"{time.monotonic() - begin:.1f} s: {said.strip().splitlines()[-1]}")
+        need("7.0" in said.split(), f"start does not show the target: {said}")
+        service(t, "stop")
+        server.stop()
+
+
+@operator(limit=600)
+def says_why_no_disk_is_there(t):
+    """Nobody answers; the interface has no link: it ends in time, says which it was, and a late target is found all the same."""
+    prepare(t)
+    t.load("em0")
+    begin = time.monotonic()
+    said = service(t, "start")
+    took = time.monotonic() - begin
+    need(re.search(r"no target has answered:[\s\S]*em0 +up ", said), f"it is not said that nobody answers: {said}")
+    need(5 <= took < limit(25), f"5 s were {took:.0f} s")
+    t.machine.set_link(0, False)
+    t.guest.wait_for("sysctl -n net.aoe.interfaces | grep -q 'em0 *down'", 15, "the interface is known to be without link")
+    said = service(t, "start")
+    t.machine.set_link(0, True)
+    need(re.search(r"no target has answered:[\s\S]*em0 +down", said), f"it is not said that there is no link: {said}")
+    t.vblade(seg=0)
+    t.wait_disk()
+    service(t, "stop")
+
+
+@operator(limit=600)
 def stop_while_a_target_does_not_answer(t):
     """The file system of a silent target cannot be unmounted: the script says so in time, and what ends it; after
     that it stops everything."""
