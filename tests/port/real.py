@@ -188,6 +188,11 @@ def module_is_built_by_its_makefiles(place):
     env, share = {}, None
     given = {"SRC_BASE": src, "OSVERSION": version, "MAKE_CMD": bmake()}
     if os.uname().sysname != "FreeBSD":
+        # kmod_syms.awk means what FreeBSD's awk reads; another one loops for ever.
+        awk = shutil.which("original-awk")
+        if awk is None:
+            raise Skip("FreeBSD's awk is not here (Debian: original-awk): bsd.kmod.mk was not tried")
+        (real.place / "bin/awk").symlink_to(awk)
         tools = dict(re.findall(r"^export (\w+)='(.*)'$", (ROOT / "build/tools/env").read_text(encoding="utf-8"), re.M))
         given |= {name: tools[name] for name in ("LD", "AR", "OBJCOPY", "RUSTC", "BINDGEN")}
         given |= {"CC": f"{tools['CC']} -target x86_64-unknown-freebsd{version // 100000}.{version // 1000 % 100}",
