@@ -30,7 +30,7 @@ case " $* " in
 	cat > /dev/null
 	cp /bin/true "$2"
 	;;
-*) exec cc "$@" ;;
+*) exec {cc} "$@" ;;
 esac
 """
 # The folders of a file for mtree(8): mtree -... -f FILE ... -p FOLDER.
@@ -218,7 +218,7 @@ class Real(Framework):
                 found[name] = here
         tools = self.place / "bin"
         tools.mkdir()
-        for name, script in (("sha256", SHA256), ("cc", CC), ("mtree", MTREE),
+        for name, script in (("sha256", SHA256), ("canary-cc", CC.replace("{cc}", shutil.which("cc"))), ("mtree", MTREE),
                              ("find", FIND), ("sed", SED), ("mktemp", MKTEMP), ("tar", TAR)):
             (tools / name).write_text(script, encoding="ascii")
             (tools / name).chmod(0o755)
@@ -236,7 +236,8 @@ class Real(Framework):
         script.write_text(text, encoding="utf-8")
         found["SCRIPTSDIR"] = scripts
         # Its scripts use `set -o pipefail`, which sh is not bound to have.
-        found |= {"SHA256": tools / "sha256", "SH": shutil.which("bash"), "FETCH_CMD": "false", "FMT_80": "cat", "CC": tools / "cc", "MTREE_CMD": tools / "mtree",
+        found |= {"SHA256": tools / "sha256", "SH": shutil.which("bash"), "FETCH_CMD": "false", "FMT_80": "cat",
+                  "CC": tools / "canary-cc", "MTREE_CMD": tools / "mtree",
                   "CARGO_BUILD_TARGET": f"{os.uname().machine}-unknown-linux-gnu"}
         return found
 
