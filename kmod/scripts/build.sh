@@ -16,6 +16,9 @@ for _var in ARCH SYSDIR KERNBUILDDIR OSVERSION OUT C_MODULE; do
 done
 
 if [ "$(uname -s)" != FreeBSD ]; then
+	[ -f "$here/cross.sh" ] ||
+	    die "this is a release: it builds the module on FreeBSD only.  The cross
+build for other systems is in the project's repository"
 	exec "$here/cross.sh"
 fi
 
@@ -34,10 +37,15 @@ if [ -n "${OSVERSION:-}" ]; then
 	grep -q "__FreeBSD_version $OSVERSION" "$sysdir/sys/param.h" ||
 	    die "$sysdir is not FreeBSD $OSVERSION"
 fi
-# Everything that is made goes to build/, as on the other systems.
-obj=$(dirname "$kmod")/build/kmod/native
-mkdir -p "$obj"
-make -C "$kmod" MAKEOBJDIR="$obj" "$@" all check
+# Everything that is made goes to build/ or AOE_BUILD, as on the other systems.
+unset MAKEOBJDIRPREFIX MAKEOBJDIR
+build=${AOE_BUILD:-$(dirname "$kmod")/build}
+obj=$build/kmod/native
+mkdir -p "$obj" || die "$build cannot be written; AOE_BUILD names another folder"
+obj=$(cd "$obj" && pwd)
+# The checks of the object are written in Python, which is not everywhere.
+command -v python3 >/dev/null 2>&1 && set -- "$@" check
+make -C "$kmod" MAKEOBJDIR="$obj" "$@" all
 if [ -n "${OUT:-}" ]; then
 	cp "$obj/aoe.ko" "$OUT"
 fi

@@ -23,7 +23,8 @@ arch=$1 bindings=$2 work=$3 out=$4 source=${5:-}
 cache=${AOE_RUST_CACHE:-$work}
 RUSTC=$(find_rustc) ||
     die "no rustc of 1.88 or later with its library sources (Debian 12 with its
-security updates: rustc-web rust-web-src; FreeBSD: rust)"
+security updates: rustc-web rust-web-src; FreeBSD: lang/rust, whose option SOURCES
+is on in the package)"
 library=$(rust_library "$RUSTC")
 LD=${LD:-ld}
 AR=${AR:-ar}
@@ -143,5 +144,9 @@ object wire_check "$kmod/checks/wire_entry.rs" "$(dirname "$out")/wire_check.o" 
 AOE_BINDINGS=$bindings
 CARGO_PKG_VERSION=$(sed -n '/^\[workspace.package\]/,/^\[/s/^version = "\(.*\)"/\1/p' \
     "$(dirname "$kmod")/Cargo.toml")
-export AOE_BINDINGS CARGO_PKG_VERSION
+# Where "please report this" sends people.
+AOE_REPORT=
+. "$(dirname "$kmod")/release.conf"
+[ -n "$AOE_REPORT" ] || die "release.conf: AOE_REPORT is empty"
+export AOE_BINDINGS AOE_REPORT CARGO_PKG_VERSION
 object aoe_kmod "$kmod/src/lib.rs" "$out" --extern aoe_wire --extern aoe_core

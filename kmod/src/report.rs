@@ -17,6 +17,13 @@ use crate::notify;
 use crate::show::Size;
 use crate::text::{Quoted, Text};
 
+/// Where problems are reported: `AOE_REPORT` of release.conf, which the build gives. A compiler that only
+/// looks at the crate is not told.
+const REPORT: &str = match option_env!("AOE_REPORT") {
+    Some(place) => place,
+    None => "where this module comes from",
+};
+
 /// Longest line.
 const LINE: usize = 256;
 
@@ -61,7 +68,7 @@ pub(crate) fn broken(cell: &Cell) {
     print(
         AOE_CAUSE_TARGET,
         format_args!(
-            "aoe{}: internal error, its I/O fails; please report this",
+            "aoe{}: internal error, its I/O fails; please report this to {REPORT}",
             cell.addr()
         ),
     );

@@ -9,6 +9,7 @@ that is the guest's own: make, install, kldxref, rc, mount, fsck, devd."""
 import os
 import re
 import shlex
+import subprocess
 import tarfile
 import time
 
@@ -19,16 +20,17 @@ from lib.util import limit, need, same, wait_until
 
 G = Group("operator", nics=("em", "vtnet"))
 
-#: What of the checkout a port needs, and the stub.
-CHECKOUT = ("LICENSE", "Cargo.toml", "Cargo.lock", "crates", "kmod", "man", "rc.d", "sysctl-docs", "port", "tests/port")
+#: What of the checkout the tests look at: the ports, the stub, and what they are compared with. The ports build from the
+#: tarball of the release.
+CHECKOUT = ("man", "rc.d", "devd", "port", "tests/port")
 SKIPPED = {"target", "work", "__pycache__"}
 LINKS = ("aoe-discover", "aoe-flush", "aoe-interfaces", "aoe-revalidate", "aoe-sancheck", "aoe-stat", "aoe-version",
          "aoecfg", "aoeping")
 #: Everything that an installed port consists of, with its mode.
-INSTALLED = {"/boot/modules/aoe.ko": "-r-xr-xr-x", "/usr/local/etc/rc.d/aoe": "-r-xr-xr-x",
-             "/usr/local/sbin/aoectl": "-r-xr-xr-x", "/usr/local/share/man/man4/aoe.4.gz": "-r--r--r--",
+INSTALLED = {"/boot/modules/aoe.ko": "-r-xr-xr-x", "/usr/local/etc/rc.d/aoe": "-rwxr-xr-x",
+             "/usr/local/sbin/aoectl": "-rwxr-xr-x", "/usr/local/share/man/man4/aoe.4.gz": "-r--r--r--",
              "/usr/local/share/man/man8/aoectl.8.gz": "-r--r--r--",
-             "/usr/local/share/examples/aoe/devd.conf": "-rw-r--r--"}
+             "/usr/local/etc/devd/aoe.conf": "-rw-r--r--", "/usr/local/etc/devd/aoe.conf.sample": "-rw-r--r--"}
 INSTALLED.update({f"/usr/local/sbin/{name}": "lrwxr-xr-x" for name in LINKS})
 HERE = "/aoevm/checkout"
 #: All names on the root file system, but for those that come and go by themselves, and the test's own.
@@ -47,7 +49,9 @@ def guest_with_checkout(config, workdir):
     with tarfile.open(tar, "w", format=tarfile.USTAR_FORMAT) as out:
         for name in CHECKOUT:
             out.add(os.path.join(TOP, name), name, filter=of_checkout)
-    more = {"checkout.tar": tar}
+    release = os.path.join(workdir, "release")
+    subprocess.run([os.path.join(TOP, "scripts/release"), "dist", "--worktree", release], check=True, stdout=subprocess.DEVNULL)
+    more = {"checkout.tar": tar} | {name: os.path.join(release, name) for name in os.listdir(release)}
     if aoectl_of(config):
         more["aoectl"] = aoectl_of(config)
     return {"disks": [(config.tools_tar(os.path.join(workdir, "tools.tar"), more), "tools")], "reboots": True}
@@ -413,7 +417,7 @@ def example_for_devd(t):
     t.guest.run("printf '%s\\n' '#!/bin/sh' 'echo \"$@\" >> /tmp/told' > /tmp/tell && chmod +x /tmp/tell && rm -f /tmp/told")
     t.guest.run("mkdir -p /usr/local/etc/devd")
     t.defer("rm -rf /usr/local/etc/devd /tmp/told; service devd onerestart", 60)
-    t.guest.run(f"sed -e 's,logger -p [a-z.]* -t aoe,/tmp/tell,' {HERE}/port/files/devd.conf.in "
+    t.guest.run(f"sed -e 's,logger -p [a-z.]* -t aoe,/tmp/tell,' {HERE}/devd/aoe.conf "
                 "> /usr/local/etc/devd/aoe.conf && grep -q /tmp/tell /usr/local/etc/devd/aoe.conf")
     t.guest.run("service devd onerestart", 60)
     t.guest.wait_for("test -S /var/run/devd.pipe && pgrep -x devd", 30, "devd runs with the rules")
@@ -448,16 +452,16 @@ def note(words):
     print(f"      ({words})", flush=True)
 
 
-def make(*words):
-    """The guest's own make on the port."""
-    return f"make -C {HERE}/port PORTSDIR={HERE}/tests/port/stub WRKDIR=/aoevm/work {' '.join(words)}"
+def make(port, *words):
+    """The guest's own make on a port."""
+    return (f"make -C {HERE}/port/{port} PORTSDIR={HERE}/tests/port/stub DISTDIR=/aoevm WRKDIRPREFIX=/aoevm/work "
+            f"{' '.join(words)}")
 
 
 def refused_for_its_reasons(t):
-    """Without a checkout, and without kernel sources."""
-    t.guest.fails(make("SRC_BASE=/aoevm/src", "stage"), "has no release to fetch yet", 120)
-    if not t.guest.exists("/usr/src/sys/Makefile"):
-        t.guest.fails(make("AOE_SRC=..", "stage"), "requires kernel source files in /usr/src", 120)
+    """Without kernel sources."""
+    t.guest.fails(make("aoe-kmod", "SRC_BASE=/aoevm/nothing", "stage"), "requires kernel source files in SRC_BASE=/aoevm/nothing",
+                  120)
 
 
 def install_port(t):
@@ -468,12 +472,14 @@ def install_port(t):
     t.guest.run("mkdir -p /aoevm/src/sys/sys && touch /aoevm/src/sys/Makefile && "
                 "echo \"#define __FreeBSD_version $(uname -K)\" > /aoevm/src/sys/sys/param.h")
     refused_for_its_reasons(t)
-    words = ["AOE_SRC=..", "SRC_BASE=/aoevm/src", "AOE_STUB_KO=/aoevm/aoe.ko"]
+    words = ["SRC_BASE=/aoevm/src", "AOE_STUB_KO=/aoevm/aoe.ko"]
     if aoectl:
         # It was stripped where it was made, and what zig has linked does not survive base's strip(1).
-        words += ["AOE_STUB_AOECTL=/aoevm/aoectl", "STRIP="]
-    need("No pkg-plist issues found" in show(t, make(*words, "check-plist"), 300), "the staged files are not those of the list")
-    show(t, make(*words, "install"), 300)
+        words += ["AOE_STUB_AOECTL=/aoevm/aoectl", "STRIP_CMD=:"]
+    for port in ("aoe-kmod", "aoe"):
+        need("No pkg-plist issues found" in show(t, make(port, *words, "check-plist"), 300),
+             "the staged files are not those of the list")
+    show(t, make("aoe", *words, "install"), 300)
     said = t.guest.run("stat -f '%N %Sp %Su:%Sg' " + " ".join(INSTALLED)).splitlines()
     got = {line.split(" ")[0]: line.split(" ", 1)[1] for line in said}
     want = {name: f"{mode} root:wheel" for name, mode in INSTALLED.items()}
@@ -570,7 +576,8 @@ def newcomer(t):
     need(not t.loaded(), "the module is still loaded")
     show(t, "sysrc -x aoe_enable aoe_iflist aoe_mounts")
     show(t, "sed -i '' /aoe7.0p/d /etc/fstab && rmdir /data /more")
-    show(t, make(*words, "deinstall"))
+    for port in ("aoe", "aoe-kmod"):
+        show(t, make(port, *words, "deinstall"))
     root_names(t, "after")
     same(difference(t, "before", "after"), ([], []), "names that came and that went")
     t.guest.run("LC_ALL=C sort /etc/rc.conf | diff /aoevm/rc.conf.before - && diff /aoevm/fstab.before /etc/fstab")
