@@ -90,8 +90,10 @@ def geom_does_not_look_again_and_again(t):
     partitioned(t)
 
     def away():
+        # Who looks at the partition keeps others from writing to the disk.
+        t.guest.run(GEOM_IDLE, 60)
         vb.kill()
-        t.guest.run(f"{TOUCH}; {GEOM_IDLE}", 60)
+        t.guest.run(f"{TOUCH} && {GEOM_IDLE}", 60)
         need(not t.guest.exists("/dev/aoe7.0p1"), "the partition is there")
         vb.start()
         t.wait_state("up")
