@@ -36,6 +36,8 @@ FORBIDDEN = [
 BASELINE = [
     # UFS that unmounts itself after an error takes its own two locks in both orders; on any disk.
     r"lock order FFS Lock -> struct mount mtx established at:[\s\S]*ffs_fsfail_cleanup_locked",
+    # geli(8) that is suspended and resumed takes memory with its queue locked.
+    r"exclusive sleep mutex geli:queue \(geli:queue\)[^\n]*/geom/eli/g_eli",
     # UFS that is unmounted with a snapshot; on any disk.
     r"1st \S+ bufwait \(bufwait, lockmgr\)[^\n]*\n[^\n]*2nd \S+ snaplk \(snaplk, lockmgr\)[^\n]*ffs_snapshot\.c",
 ]
