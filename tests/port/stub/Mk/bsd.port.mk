@@ -66,6 +66,7 @@ STAGEDIR?=	${WRKDIR}/stage
 TMPPLIST?=	${WRKDIR}/.PLIST.mktmp
 FILESDIR?=	${.CURDIR}/files
 PLIST?=		${.CURDIR}/pkg-plist
+PKGINSTALL?=	${.CURDIR}/pkg-install
 RUST_DEFAULT?=	rust
 
 .for arch in ${ONLY_FOR_ARCHS}
@@ -228,6 +229,7 @@ install: check-plist run-depends
 	    [ -e $$file ] || cp -p $$file.sample $$file; done
 	@for dir in $$(${SED} -n 's/^@kld //p' ${TMPPLIST}); do \
 	    if [ -z "${DESTDIR}" ]; then ${ECHO_MSG} "kldxref $$dir"; /usr/sbin/kldxref $$dir; fi; done
+	@if [ -f ${PKGINSTALL} ]; then PKG_ROOTDIR="${DESTDIR}" sh ${PKGINSTALL} ${PKGNAME} POST-INSTALL; fi
 
 # A file that is still its sample goes with it.
 deinstall:
