@@ -9,7 +9,7 @@ from cases.e_change import reader, reader_is_well
 from cases.f_shutdown import loader_disk
 from cases.o_events import dtrace
 from lib.case import Group
-from lib.util import need, same, wait_until
+from lib.util import TestSkipped, need, same, wait_until
 
 G = Group("interfaces", nics=("em", "vtnet"), memory=1024)
 
@@ -172,14 +172,16 @@ def the_thread_of_the_links_never_waits_for_memory(t):
         found = {tid: int(n) for tid, n in re.findall(rf"^{what} (\d+) = (\d+)$", out, re.M)}
         return found.pop(thread, 0), sum(found.values())
 
-    # What shows that the probes see what they are for.
+    # What shows that the probes see what they are for. A kernel without INVARIANTS takes a lock that is free inline.
     need(times("tries")[0] > 0, "the thread did not allocate anything at all: nothing was looked at")
-    need(times("netifs")[0] > 5, "the thread did not take its lock")
-    need(times("config")[1] > 0, "nobody took the lock of the configuration")
     need(times("waits")[1] > 0, "nobody waited for memory: nothing was looked at")
     same(times("waits")[0], 0, "allocations that may wait, by the thread of the links")
-    same(times("config")[0], 0, "times that it took the lock of the configuration")
     same(t.leaf("errors"), "0", "errors")
+    if sum(times("netifs")) + sum(times("config")) == 0:
+        raise TestSkipped("it never waits for memory; who takes which lock cannot be seen in this kernel")
+    need(times("netifs")[0] > 5, "the thread did not take its lock")
+    need(times("config")[1] > 0, "nobody took the lock of the configuration")
+    same(times("config")[0], 0, "times that it took the lock of the configuration")
 
 
 #: What initialises a card of this kind.

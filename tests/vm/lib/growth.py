@@ -43,6 +43,8 @@ CACHES = {
     "zone TMPFS dirent", "malloc UFS dirhash", "malloc vfscache", "malloc kobj", "zone pf frags",
     # Random numbers that the kernel harvests and hands out.
     "malloc entropy",
+    # What DTrace has for each thread structure; those stay with the process structures that the kernel keeps.
+    "malloc kdtrace",
 }
 
 #: Memory of UMA's own: slabs and hash tables of zones. They follow the zones, free items included, and those are
