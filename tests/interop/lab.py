@@ -80,6 +80,7 @@ class Lab:
         self.target_path = target
         self.prefix = f"aoe{os.getpid()}x{Lab.serial}"
         self.children = []
+        self.logs = []
         self.namespaces = []
         self.wires = 0
         self.dir = pathlib.Path(tempfile.mkdtemp(prefix="aoe-interop-"))
@@ -103,6 +104,15 @@ class Lab:
         for name in self.namespaces:
             subprocess.run(["ip", "netns", "del", name], stderr=subprocess.DEVNULL, check=False)
         shutil.rmtree(self.dir, ignore_errors=True)
+
+    def ended(self):
+        """What each vblade said that ended without being killed."""
+        said = []
+        for child, log in self.logs:
+            if (child.poll() or 0) > 0:
+                with open(log, encoding="utf-8", errors="replace") as file:
+                    said.append(f"; a vblade ended with status {child.returncode}: {file.read().strip()[-200:]}")
+        return "".join(said)
 
     def ns(self, which):
         """The name of a namespace: i(nitiator), t(arget) or w(ire)."""
@@ -130,11 +140,20 @@ class Lab:
                            stderr=subprocess.DEVNULL, check=False)
             self.link(which, name, "up")
 
-    def wire(self, mtu=1500):
-        """A wire from i<N> at the initiator to t<N> at the target; N is returned."""
+    def wire(self, mtu=1500, switch=False):
+        """A wire from i<N> at the initiator to t<N> at the target; N is returned. With a switch in it, the target
+        keeps its link while the initiator has none: a vblade ends when its interface does not take an answer."""
         number = self.wires
         self.wires += 1
-        self.pair("i", f"i{number}", "t", f"t{number}", mtu)
+        if not switch:
+            self.pair("i", f"i{number}", "t", f"t{number}", mtu)
+            return number
+        self.pair("i", f"i{number}", "w", f"wi{number}", mtu)
+        self.pair("w", f"wt{number}", "t", f"t{number}", mtu)
+        sh("ip", "-n", self.ns("w"), "link", "add", f"br{number}", "type", "bridge")
+        for port in (f"wi{number}", f"wt{number}"):
+            self.link("w", port, "master", f"br{number}")
+        self.link("w", f"br{number}", "mtu", mtu, "up")
         return number
 
     def bad_wire(self, mtu=1500, **trouble):
@@ -178,6 +197,7 @@ class Lab:
             command = ["unshare", "-u", "sh", "-c", 'hostname "$0"; exec "$@"', hostname, *command]
         log = open(self.dir / f"vblade-{len(self.children)}.log", "w+", encoding="utf-8")
         child = self.start("t", *command, stdout=log, stderr=subprocess.STDOUT)
+        self.logs.append((child, log.name))
         time.sleep(0.05)
         assert child.poll() is None, f"vblade ended: {open(log.name, encoding='utf-8').read()}"
         return child

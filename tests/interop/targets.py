@@ -143,8 +143,8 @@ def the_end_of_the_disk(lab, target):
 @of_both
 def two_paths(lab, target):
     """Two interfaces to one disk are both used; one is cut in the middle of a write, and nothing is lost."""
-    lab.wire(9000)
-    lab.wire(1500)
+    lab.wire(9000, switch=True)
+    lab.wire(1500, switch=True)
     disk = lab.disk(32 * MIB)
     processes = target.start(disk, ("t0", "t1"))
     copy_there_and_back(lab, 32 * MIB, disk, "i0,i1")

@@ -13,8 +13,8 @@ from lab import MIB, ROOT, Skip, SlowWrite, copy_there_and_back, one_target, sha
 @test
 def path_lost_in_the_middle(lab):
     """One of two paths is cut in the middle of a write; nothing is lost."""
-    lab.wire(9000)
-    lab.wire(9000)
+    lab.wire(9000, switch=True)
+    lab.wire(9000, switch=True)
     disk = lab.disk(64 * MIB)
     lab.vblade(disk, "t0")
     lab.vblade(disk, "t1")
@@ -88,7 +88,7 @@ def target_dies_for_good(lab):
 @test
 def link_down_and_up(lab):
     """The interface goes down in the middle of a write and comes back."""
-    lab.wire(9000)
+    lab.wire(9000, switch=True)
     disk = lab.disk(64 * MIB)
     lab.vblade(disk)
     write = SlowWrite(lab, 64 * MIB, "-i", "i0")
