@@ -128,7 +128,7 @@ pub(crate) fn finish(guard: &mut CellGuard<'_>, done: &Completion) {
 fn note_taste(guard: &mut CellGuard<'_>, done: &Completion) {
     match done.result {
         Ok(()) => note_answer(guard),
-        Err(IoError::Failed) if guard.is_taste(done.token) => {
+        Err(IoError::Failed | IoError::Expired) if guard.is_taste(done.token) => {
             let waited = guard.lately().since(done.submitted) >= u64::from(TASTE_SECS) * SEC_NS;
             guard.taste_failed |= waited || guard.target.state() != State::Up;
         }
@@ -169,7 +169,7 @@ pub(crate) fn note_read_only(guard: &mut CellGuard<'_>) {
 const fn errno_of(result: Result<(), IoError>) -> Errno {
     match result {
         Ok(()) => 0,
-        Err(IoError::Failed) => errno::EIO,
+        Err(IoError::Failed | IoError::Expired) => errno::EIO,
         Err(IoError::Reserved) => errno::EBUSY,
         Err(IoError::ReadOnly) => errno::EROFS,
         Err(IoError::Unsupported) => errno::EOPNOTSUPP,

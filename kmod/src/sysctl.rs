@@ -149,7 +149,7 @@ enum TargetLeaf {
 
 use TargetLeaf::{Number, Timed};
 
-const TARGET_LEAVES: [(&str, TargetLeaf); 31] = [
+const TARGET_LEAVES: [(&str, TargetLeaf); 32] = [
     ("state", TargetLeaf::State),
     ("model", TargetLeaf::Model),
     ("serial", TargetLeaf::Serial),
@@ -185,6 +185,7 @@ const TARGET_LEAVES: [(&str, TargetLeaf); 31] = [
         Number(|target| target.counters().bytes_written),
     ),
     ("errors", Number(|target| target.counters().errors)),
+    ("expired", Number(|target| target.counters().expired)),
     (
         "frames_sent",
         Number(|target| target.counters().frames_sent),

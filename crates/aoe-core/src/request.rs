@@ -60,6 +60,8 @@ pub struct Full;
 pub enum IoError {
     /// The target reported a failure, or stayed silent for longer than the operator allows.
     Failed,
+    /// It was not answered within its own [`Request::wait_secs`].
+    Expired,
     /// The target is reserved by another initiator.
     Reserved,
     /// The target refuses writes.

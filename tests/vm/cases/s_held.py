@@ -76,6 +76,8 @@ def geom_looks_at_a_silent_target(t):
     job = t.guest.spawn("dd if=/dev/aoe7.0 of=/dev/null bs=4k count=1")
     time.sleep(SILENT + 5)
     need(job.running(), "a program's read ended")
+    same(t.leaf("errors"), "0", "errors that a program could have seen")
+    need(int(t.leaf("expired")) > 0, "GEOM's reads that were given up are not counted")
     vb.start()
     job.succeed(30)
     t.guest.wait_for("test -c /dev/aoe7.0p1 -a -c /dev/gpt/held", 20, "GEOM looks at the disk again")

@@ -153,6 +153,10 @@ impl Io {
         }
     }
 
+    pub(super) const fn error(&self) -> Option<IoError> {
+        self.error
+    }
+
     pub(crate) const fn has_failed(&self) -> bool {
         self.error.is_some()
     }

@@ -64,8 +64,10 @@ pub struct Counters {
     pub bytes_read: u64,
     /// Bytes written to the target.
     pub bytes_written: u64,
-    /// Requests completed with an error.
+    /// Requests completed with an error, but for those of `expired`.
     pub errors: u64,
+    /// Requests given up because they were not to wait for longer ([`IoError::Expired`]).
+    pub expired: u64,
     /// I/O frames sent, retransmissions included.
     pub frames_sent: u64,
     /// I/O frames of which an earlier copy had been sent.
@@ -113,6 +115,7 @@ impl Info {
             bytes_read: 0,
             bytes_written: 0,
             errors: 0,
+            expired: 0,
             frames_sent: 0,
             retransmits: 0,
             tail_probes: 0,
@@ -572,8 +575,10 @@ impl<'s> Target<'s> {
 impl Counters {
     fn count(&mut self, done: &Io) {
         let requests = u64::from(done.requests);
-        if done.has_failed() {
-            self.errors += requests;
+        if let Some(error) = done.error() {
+            let expired = error == IoError::Expired;
+            let counter = if expired { &mut self.expired } else { &mut self.errors };
+            *counter += requests;
             return;
         }
         let bytes = (done.sectors - u64::from(done.bad_sectors)) << 9;

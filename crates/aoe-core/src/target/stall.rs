@@ -245,7 +245,7 @@ impl Target<'_> {
             next = self.ios.after(index);
             let io = self.ios.get(index);
             if io.is_expired(now, times) {
-                self.fail_request(index, IoError::Failed);
+                self.fail_request(index, IoError::Expired);
                 some = true;
             } else {
                 left |= io.wait_secs != 0;

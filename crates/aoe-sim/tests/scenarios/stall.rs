@@ -301,7 +301,7 @@ fn impatient(world: &mut World<'_>, lba: u64) -> u64 {
     let read = world.submit(ADDR, Op::Read, lba, 1, false);
     world.wait_secs = 0;
     let ended = wait(world, read, 100 * SEC);
-    assert_eq!(ended.result, Err(IoError::Failed));
+    assert_eq!(ended.result, Err(IoError::Expired));
     ended.at - ended.accepted
 }
 
@@ -309,7 +309,7 @@ fn impatient(world: &mut World<'_>, lba: u64) -> u64 {
 fn a_request_with_a_limit_of_its_own_waits_longer_for_a_slow_target_than_for_a_silent_one() {
     for silent in [true, false] {
         let mut options = Options::simple(9);
-        options.allowed.push(IoError::Failed);
+        options.allowed.push(IoError::Expired);
         scenario(options, |world| {
             up(world);
             good(world, Op::Write, 0, 16);
@@ -335,6 +335,8 @@ fn a_request_with_a_limit_of_its_own_waits_longer_for_a_slow_target_than_for_a_s
             });
             assert_eq!(wait(world, patient, 30 * SEC).result, Ok(()));
             good(world, Op::Read, 8, 1);
+            let counters = world.slot(ADDR).unwrap().target().counters();
+            assert_eq!((counters.expired, counters.errors), (1, 0));
         });
     }
 }

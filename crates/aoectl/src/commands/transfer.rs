@@ -325,6 +325,7 @@ fn explain(driver: &Driver, plan: &Plan, at: u64, error: IoError) -> Failure {
             Some(command) => &format!("the target reported an error: {command}"),
             None => "the target reported an error",
         },
+        IoError::Expired => "the target did not answer in time",
         IoError::Reserved => "the target is reserved by another initiator",
         IoError::ReadOnly => "the target refuses writes",
         IoError::Unsupported => "the target cannot do this",

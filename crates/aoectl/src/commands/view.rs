@@ -62,6 +62,7 @@ fn counters_json(counters: &Counters) -> Map<String, Value> {
         ("bytes_read", json!(counters.bytes_read)),
         ("bytes_written", json!(counters.bytes_written)),
         ("errors", json!(counters.errors)),
+        ("expired", json!(counters.expired)),
         ("frames_sent", json!(counters.frames_sent)),
         ("retransmits", json!(counters.retransmits)),
         ("timeouts", json!(counters.timeouts)),

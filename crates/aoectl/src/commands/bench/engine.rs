@@ -123,6 +123,7 @@ fn explain(driver: &Driver, addr: TargetAddr, run: Run, error: IoError) -> Failu
     }
     let why = match error {
         IoError::Failed => "the target reported an error",
+        IoError::Expired => "the target did not answer in time",
         IoError::Reserved => "the target is reserved by another initiator",
         IoError::ReadOnly => "the target refuses writes",
         IoError::Unsupported => "the target cannot do this",
