@@ -8,6 +8,7 @@ mod memory;
 mod ports;
 
 use anyhow::{Context, Result};
+use aoe_core::limits::MAX_TARGETS;
 use aoe_core::{
     Admission, Completion, DropReason, Event, Handled, Initiator, Instant, Op, Payload, Received,
     Request, Target, Ticket, Transmit, Tunables,
@@ -110,6 +111,7 @@ impl Driver {
             transmit_buffer: Vec::with_capacity(aoe_os::MAX_FRAME_LEN),
             counts: Counts::default(),
         };
+        driver.initiator.set_max_targets(MAX_TARGETS as u32);
         driver.initiator.set_beacon_secs(now(), BEACON_SECS);
         driver.refresh(now());
         Ok(driver)
