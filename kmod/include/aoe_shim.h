@@ -69,6 +69,7 @@ enum aoe_cause {
 	AOE_CAUSE_REMOVED,
 	AOE_CAUSE_NETIF,
 	AOE_CAUSE_MODULE,
+	AOE_CAUSE_REFUSED,
 	AOE_CAUSE_TUNABLE,	/* not limited: there are no more than tunables */
 	AOE_CAUSE_END
 };

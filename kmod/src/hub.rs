@@ -34,7 +34,7 @@ pub(crate) fn note_answer(id: NetifId) {
 
 /// Addresses of which the console says that they are not used. Strangers cannot fill the log: it names some,
 /// and then says that there are more.
-const REFUSED_NAMED: usize = 8;
+const REFUSED_NAMED: usize = 4;
 
 /// Of which refused addresses the console was told since the settings changed.
 struct Refused {

@@ -10,8 +10,8 @@ use aoe_wire::{MacAddr, TargetAddr};
 use crate::cell::Cell;
 use crate::ffi;
 use crate::ffi::raw::{
-    AOE_CAUSE_EVENT, AOE_CAUSE_MODULE, AOE_CAUSE_NETIF, AOE_CAUSE_REMOVED, AOE_CAUSE_SHRINK,
-    AOE_CAUSE_TARGET, AOE_CAUSE_TUNABLE,
+    AOE_CAUSE_EVENT, AOE_CAUSE_MODULE, AOE_CAUSE_NETIF, AOE_CAUSE_REFUSED, AOE_CAUSE_REMOVED,
+    AOE_CAUSE_SHRINK, AOE_CAUSE_TARGET, AOE_CAUSE_TUNABLE,
 };
 use crate::hub::Refusal;
 use crate::netifs::Netifs;
@@ -54,14 +54,15 @@ pub(crate) fn netif(name: &str, what: &dyn Display) {
 
 /// An address that announces itself does not become a target.
 pub(crate) fn refused(addr: TargetAddr, mac: MacAddr, why: Refusal) {
+    let say = |line| print(AOE_CAUSE_REFUSED, line);
     match why {
-        Refusal::NotAllowed => module(format_args!(
+        Refusal::NotAllowed => say(format_args!(
             "target {addr} at {mac} is not in net.aoe.targets; not used"
         )),
-        Refusal::More => module(format_args!(
+        Refusal::More => say(format_args!(
             "more targets are not in net.aoe.targets; net.aoe.drops.not_allowed counts what they send"
         )),
-        Refusal::Full(most) => module(format_args!(
+        Refusal::Full(most) => say(format_args!(
             "target {addr} at {mac} is not used: there are {most} already, as many as net.aoe.max_targets allows"
         )),
     }

@@ -12,7 +12,7 @@ from lib.util import need, same
 G = Group("allow", nics=("em", "vtnet"), memory=1024)
 
 #: Addresses that the console names before it says that there are more.
-NAMED = 8
+NAMED = 4
 
 
 def tunable(t, name, value):
@@ -164,8 +164,12 @@ def a_forged_label_is_not_read(t):
     bait = t.vblade(seg=0, port=1, shelf=9, slot=3, size=16 * MIB)
     t.load("em0")
     t.wait_disk(9, 3)
-    t.guest.run("gmirror label -v bait /dev/aoe9.3 && gmirror status -s | grep -q bait && gmirror stop bait", 60)
+    # GEOM would put it together again as soon as it is stopped.
+    t.defer("sysctl kern.geom.notaste=0 >/dev/null")
+    t.guest.run("gmirror label -v bait /dev/aoe9.3 && gmirror status -s | grep -q bait && "
+                "sysctl kern.geom.notaste=1 >/dev/null && gmirror stop bait", 60)
     t.unload()
+    t.guest.run("sysctl kern.geom.notaste=0 >/dev/null")
     need(bait.alive(), "vblade ended")
     tunable(t, "targets", "7.*")
     t.load("em0")
@@ -175,4 +179,4 @@ def a_forged_label_is_not_read(t):
     # It would be, if it were allowed.
     t.guest.run("sysctl net.aoe.targets='*' >/dev/null")
     t.guest.wait_for("gmirror status -s | grep -q bait", 20)
-    t.guest.run("gmirror stop bait", 60)
+    t.guest.run("sysctl kern.geom.notaste=1 >/dev/null; gmirror stop bait", 60)
