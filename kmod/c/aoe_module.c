@@ -89,6 +89,8 @@ aoe_module_tunables(struct aoe_tunables *tunables)
 	tunables->at_quarantine_secs = 15;
 	tunables->at_fail_on_shutdown = 1;
 	tunables->at_boot_wait_secs = 30;
+	tunables->at_max_targets = 1024;
+	strlcpy(tunables->at_targets, "*", sizeof(tunables->at_targets));
 	TUNABLE_STR_FETCH("net.aoe.iflist", tunables->at_iflist,
 	    sizeof(tunables->at_iflist));
 	aoe_module_tunable("net.aoe.maxwait", &tunables->at_maxwait);
@@ -104,15 +106,22 @@ aoe_module_tunables(struct aoe_tunables *tunables)
 	    &tunables->at_boot_wait_secs);
 	TUNABLE_STR_FETCH("net.aoe.boot_targets", tunables->at_boot_targets,
 	    sizeof(tunables->at_boot_targets));
+	TUNABLE_STR_FETCH("net.aoe.targets", tunables->at_targets,
+	    sizeof(tunables->at_targets));
+	aoe_module_tunable("net.aoe.max_targets", &tunables->at_max_targets);
 }
 
 static int
 aoe_module_start(void)
 {
-	struct aoe_tunables tunables;
+	struct aoe_tunables *tunables;
+	int error;
 
-	aoe_module_tunables(&tunables);
-	return (aoe_rs_module_load(&tunables));
+	tunables = malloc(sizeof(*tunables), M_AOE, M_WAITOK);
+	aoe_module_tunables(tunables);
+	error = aoe_rs_module_load(tunables);
+	free(tunables, M_AOE);
+	return (error);
 }
 
 static void

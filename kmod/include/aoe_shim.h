@@ -37,6 +37,7 @@ struct mbuf;
 #define	AOE_TEXT_MAX		2048	/* longest text written to a sysctl */
 #define	AOE_DISK_NAME		64	/* room for a name of a disk */
 #define	AOE_BOOT_TARGETS	256	/* room for a list of addresses */
+#define	AOE_TARGET_LIST		1024	/* room for a list of patterns */
 #define	AOE_NOTICE_TYPE		24	/* room for the type of a notice */
 #define	AOE_NOTICE_MAX		320	/* longest variables of a notice */
 
@@ -68,6 +69,7 @@ enum aoe_cause {
 	AOE_CAUSE_REMOVED,
 	AOE_CAUSE_NETIF,
 	AOE_CAUSE_MODULE,
+	AOE_CAUSE_REFUSED,
 	AOE_CAUSE_TUNABLE,	/* not limited: there are no more than tunables */
 	AOE_CAUSE_END
 };
@@ -150,6 +152,8 @@ struct aoe_tunables {
 	int64_t		at_boot_wait_secs;
 	uint8_t		at_has_dead_secs;	/* it is set, maxwait or not */
 	char		at_boot_targets[AOE_BOOT_TARGETS];
+	char		at_targets[AOE_TARGET_LIST];
+	int64_t		at_max_targets;
 };
 
 /* How a sysctl leaf crosses. */

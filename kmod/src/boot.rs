@@ -54,6 +54,17 @@ pub(crate) fn load() {
     BOOTING.store(!ffi::boot_is_over(), Ordering::Release);
 }
 
+/// Says which boot targets `net.aoe.targets` does not name: they will not come.
+pub(crate) fn warn_of_unallowed(config: &Guard<Config>) {
+    for addr in config.boot.targets.iter() {
+        if !hub::allows(addr) {
+            report::tunable(format_args!(
+                "net.aoe.boot_targets: {addr} is not in net.aoe.targets"
+            ));
+        }
+    }
+}
+
 /// The root is about to be mounted, and the devices of the machine are there. Sleeps.
 pub(crate) fn start() {
     raise(true);

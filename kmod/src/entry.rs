@@ -25,18 +25,21 @@ crate::ffi::raw::check_entry_points!();
 unsafe extern "C" fn aoe_rs_module_load(tunables: *const aoe_tunables) -> c_int {
     // SAFETY: as C promises.
     let tunables = unsafe { &*tunables };
-    // SAFETY: C terminates both, inside their arrays.
-    let (iflist, boot_targets) = unsafe {
-        (
+    // SAFETY: C terminates all three, inside their arrays.
+    let lists = unsafe {
+        [
             CStr::from_ptr(tunables.at_iflist.as_ptr()),
             CStr::from_ptr(tunables.at_boot_targets.as_ptr()),
-        )
+            CStr::from_ptr(tunables.at_targets.as_ptr()),
+        ]
     };
-    errno_of(module::load(
-        iflist.to_str().unwrap_or("?"),
-        boot_targets.to_str().unwrap_or("?"),
-        tunables,
-    ))
+    let [iflist, boot_targets, targets] = lists.map(|list| list.to_str().unwrap_or("?"));
+    let lists = module::Lists {
+        iflist,
+        boot_targets,
+        targets,
+    };
+    errno_of(module::load(&lists, tunables))
 }
 
 /// # Safety

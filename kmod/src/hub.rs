@@ -4,7 +4,9 @@
 use core::sync::atomic::{AtomicU16, Ordering};
 
 use aoe_core::limits::{MAX_NETIFS, QUARANTINE_SECS};
-use aoe_core::{Initiator, Instant, InterfaceChange, NetifId, Tunables};
+use aoe_core::targetlist::TargetList;
+use aoe_core::{DropReason, Initiator, Instant, InterfaceChange, NetifId, Tunables};
+use aoe_wire::TargetAddr;
 
 use crate::batch::Batch;
 use crate::cell::{Guard, HUB};
@@ -30,6 +32,48 @@ pub(crate) fn note_answer(id: NetifId) {
     }
 }
 
+/// Addresses of which the console says that they are not used. Strangers cannot fill the log: it names some,
+/// and then says that there are more.
+const REFUSED_NAMED: usize = 4;
+
+/// Of which refused addresses the console was told since the settings changed.
+struct Refused {
+    named: [Option<TargetAddr>; REFUSED_NAMED],
+    more: bool,
+    full: bool,
+}
+
+/// What the console is to be told of an address that does not become a target.
+#[derive(Copy, Clone)]
+pub(crate) enum Refusal {
+    /// `net.aoe.targets` does not name it.
+    NotAllowed,
+    /// Nor many others.
+    More,
+    /// There are as many targets as `net.aoe.max_targets` says.
+    Full(u32),
+}
+
+impl Refused {
+    const NONE: Self = Self {
+        named: [None; REFUSED_NAMED],
+        more: false,
+        full: false,
+    };
+
+    /// Remembers an address; whether the console is to be told.
+    fn note(&mut self, addr: TargetAddr) -> Option<Refusal> {
+        if self.named.contains(&Some(addr)) {
+            return None;
+        }
+        if let Some(place) = self.named.iter_mut().find(|place| place.is_none()) {
+            *place = Some(addr);
+            return Some(Refusal::NotAllowed);
+        }
+        (!core::mem::replace(&mut self.more, true)).then_some(Refusal::More)
+    }
+}
+
 /// What the hub's lock guards.
 pub(crate) struct Hub {
     pub(crate) initiator: Initiator,
@@ -37,6 +81,7 @@ pub(crate) struct Hub {
     pub(crate) tunables: Tunables,
     /// No timer is armed any more, and no target admitted.
     pub(crate) closing: bool,
+    refused: Refused,
     armed: Option<Instant>,
     watch: Option<Instant>,
     clock: Instant,
@@ -52,6 +97,7 @@ impl Hub {
                 quarantine_secs: QUARANTINE_SECS,
             },
             closing: false,
+            refused: Refused::NONE,
             armed: None,
             watch: None,
             clock: Instant::from_nanos(0),
@@ -61,6 +107,18 @@ impl Hub {
     fn now(&mut self) -> Instant {
         self.clock = self.clock.max(ffi::now());
         self.clock
+    }
+
+    /// An address did not become a target; whether the console is to be told.
+    pub(crate) fn note_refused(&mut self, addr: TargetAddr, reason: DropReason) -> Option<Refusal> {
+        match reason {
+            DropReason::NotAllowed => self.refused.note(addr),
+            DropReason::Full if self.initiator.is_full() => {
+                let told = core::mem::replace(&mut self.refused.full, true);
+                (!told).then_some(Refusal::Full(self.initiator.max_targets()))
+            }
+            _ => None,
+        }
     }
 
     /// Tells the initiator by which interfaces answers came in.
@@ -139,6 +197,25 @@ pub(crate) fn discover() {
     let now = guard.now();
     guard.initiator.discover(now);
     drive(guard);
+}
+
+/// Whether an address may become a target.
+pub(crate) fn allows(addr: TargetAddr) -> bool {
+    HUB.lock().initiator.allowed().allows(addr)
+}
+
+/// Sets which addresses may.
+pub(crate) fn set_allowed(list: TargetList) {
+    let mut guard = HUB.lock();
+    guard.initiator.set_allowed(list);
+    guard.refused = Refused::NONE;
+}
+
+/// Sets how many targets there may be.
+pub(crate) fn set_max_targets(most: u32) {
+    let mut guard = HUB.lock();
+    guard.initiator.set_max_targets(most);
+    guard.refused.full = false;
 }
 
 /// Sets the seconds between beacons.

@@ -12,7 +12,7 @@ use crate::ffi::raw::{
     AOE_PASS, aoe_verdict,
 };
 use crate::ffi::{self, Mbuf};
-use crate::hub;
+use crate::{hub, report};
 
 /// A received frame: its first bytes, its length, and all of it.
 pub(crate) struct Frame<'f> {
@@ -178,7 +178,15 @@ fn admit<'e>(rx: &Received<'_>, epoch: &'e Epoch) -> Result<Option<&'e Cell>, Dr
         return Ok(Some(cell));
     }
     match hub.initiator.admit(rx) {
-        Admission::Ignore(reason) => Err(reason),
+        Admission::Ignore(reason) => {
+            let refused = rx.header.addr();
+            let refused = refused.and_then(|addr| Some((addr, hub.note_refused(addr, reason)?)));
+            drop(hub);
+            if let Some((addr, refusal)) = refused {
+                report::refused(addr, rx.header.src, refusal);
+            }
+            Err(reason)
+        }
         Admission::Create(addr) => match Cell::try_new(addr, hub.tunables) {
             Some(cell) => Ok(Some(cell::list(cell, &hub, epoch))),
             None => {

@@ -3,7 +3,8 @@
 
 use core::sync::atomic::{AtomicBool, Ordering};
 
-use aoe_core::limits::{BEACON_SECS, BOOT_WAIT_SECS, QUARANTINE_SECS};
+use aoe_core::limits::{BEACON_SECS, BOOT_WAIT_SECS, DEFAULT_TARGETS, QUARANTINE_SECS};
+use aoe_core::targetlist::{self, TargetList};
 use aoe_core::{Tunables, addrlist, settings};
 
 use crate::boot;
@@ -53,9 +54,20 @@ pub(crate) fn set_fail_on_shutdown(on: bool) {
     FAIL_ON_SHUTDOWN.store(on, Ordering::Release);
 }
 
+/// The tunables that are lists.
+pub(crate) struct Lists<'l> {
+    pub(crate) iflist: &'l str,
+    pub(crate) boot_targets: &'l str,
+    pub(crate) targets: &'l str,
+}
+
 /// Starts, with what the loader was told. What fails leaves nothing behind.
-pub(crate) fn load(iflist: &str, boot_targets: &str, tunables: &aoe_tunables) -> Result<(), Errno> {
-    let set = tunables;
+pub(crate) fn load(lists: &Lists<'_>, set: &aoe_tunables) -> Result<(), Errno> {
+    let &Lists {
+        iflist,
+        boot_targets,
+        targets,
+    } = lists;
     let mut config = CONFIG.lock();
     set_fail_on_shutdown(tunable(
         "fail_on_shutdown",
@@ -82,6 +94,8 @@ pub(crate) fn load(iflist: &str, boot_targets: &str, tunables: &aoe_tunables) ->
             "net.aoe.boot_targets=\"{boot_targets}\" is not valid; ignored"
         )),
     }
+    allow(targets, set.at_max_targets);
+    boot::warn_of_unallowed(&config);
     sysctl::create(&mut config)?;
     ffi::fault()?;
     // From here on nothing fails: timers and interfaces come last.
@@ -97,6 +111,19 @@ pub(crate) fn load(iflist: &str, boot_targets: &str, tunables: &aoe_tunables) ->
         )),
     }
     Ok(())
+}
+
+/// What may become a target. A list that is not valid allows nothing: whoever wrote it wanted a limit.
+fn allow(targets: &str, most: i64) {
+    let list = targetlist::parse(targets).unwrap_or_else(|_| {
+        report::tunable(format_args!(
+            "net.aoe.targets=\"{targets}\" is not valid; no target is used until it is set"
+        ));
+        TargetList::NONE
+    });
+    let most = tunable("max_targets", most, settings::max_targets, DEFAULT_TARGETS);
+    hub::set_allowed(list);
+    hub::set_max_targets(most);
 }
 
 /// What holds for every target.

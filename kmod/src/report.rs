@@ -5,13 +5,15 @@ use core::fmt::{self, Arguments, Display, Write};
 
 use aoe_core::Event;
 use aoe_core::eventlog::{Detail, Entry, Feature, Report};
+use aoe_wire::{MacAddr, TargetAddr};
 
 use crate::cell::Cell;
 use crate::ffi;
 use crate::ffi::raw::{
-    AOE_CAUSE_EVENT, AOE_CAUSE_MODULE, AOE_CAUSE_NETIF, AOE_CAUSE_REMOVED, AOE_CAUSE_SHRINK,
-    AOE_CAUSE_TARGET, AOE_CAUSE_TUNABLE,
+    AOE_CAUSE_EVENT, AOE_CAUSE_MODULE, AOE_CAUSE_NETIF, AOE_CAUSE_REFUSED, AOE_CAUSE_REMOVED,
+    AOE_CAUSE_SHRINK, AOE_CAUSE_TARGET, AOE_CAUSE_TUNABLE,
 };
+use crate::hub::Refusal;
 use crate::netifs::Netifs;
 use crate::notify;
 use crate::show::Size;
@@ -48,6 +50,30 @@ pub(crate) fn tunable(line: Arguments<'_>) {
 /// About an interface.
 pub(crate) fn netif(name: &str, what: &dyn Display) {
     print(AOE_CAUSE_NETIF, format_args!("{name}: {what}"));
+}
+
+/// An address that announces itself does not become a target.
+pub(crate) fn refused(addr: TargetAddr, mac: MacAddr, why: Refusal) {
+    let say = |line| print(AOE_CAUSE_REFUSED, line);
+    match why {
+        Refusal::NotAllowed => say(format_args!(
+            "target {addr} at {mac} is not in net.aoe.targets; not used"
+        )),
+        Refusal::More => say(format_args!(
+            "more targets are not in net.aoe.targets; net.aoe.drops.not_allowed counts what they send"
+        )),
+        Refusal::Full(most) => say(format_args!(
+            "target {addr} at {mac} is not used: there are {most} already, as many as net.aoe.max_targets allows"
+        )),
+    }
+}
+
+/// A target that `net.aoe.targets` does not name any more is in use.
+pub(crate) fn stays(addr: TargetAddr) {
+    print(
+        AOE_CAUSE_TARGET,
+        format_args!("aoe{addr}: is not in net.aoe.targets any more, and goes when it is closed"),
+    );
 }
 
 /// A disk that is open became smaller.

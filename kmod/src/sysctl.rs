@@ -5,7 +5,7 @@
 use core::fmt::{self, Write};
 
 use aoe_core::limits::{DOWN_AFTER_NS, MAX_PATHS};
-use aoe_core::{DropReason, Instant, Path, PathState, Target, Tunables, settings};
+use aoe_core::{DropReason, Instant, Path, PathState, Target, Tunables, settings, targetlist};
 
 use crate::cell::{self, CONFIG, Cell, Guard, HUB, NETIFS};
 use crate::drive::drive;
@@ -19,8 +19,8 @@ use crate::hub;
 use crate::input::drop_counter;
 use crate::module;
 use crate::netifs::{self, Config};
-use crate::show;
 use crate::text::Text;
+use crate::{report, show};
 
 /// Columns: node, type, unit, default, access, meaning.
 const TABLE: &str = include_str!("../../sysctl-docs/net.aoe.tsv");
@@ -98,12 +98,14 @@ enum ModuleLeaf {
     FailOnShutdown,
     BootTargets,
     BootWaitSecs,
+    Targets,
+    MaxTargets,
     Version,
     Reserve,
     Counter(u32),
 }
 
-const MODULE_LEAVES: [(&str, ModuleLeaf); 22] = [
+const MODULE_LEAVES: [(&str, ModuleLeaf); 24] = [
     ("iflist", ModuleLeaf::Iflist),
     ("interfaces", ModuleLeaf::Interfaces),
     ("devices", ModuleLeaf::Devices),
@@ -116,6 +118,8 @@ const MODULE_LEAVES: [(&str, ModuleLeaf); 22] = [
     ("fail_on_shutdown", ModuleLeaf::FailOnShutdown),
     ("boot_targets", ModuleLeaf::BootTargets),
     ("boot_wait_secs", ModuleLeaf::BootWaitSecs),
+    ("targets", ModuleLeaf::Targets),
+    ("max_targets", ModuleLeaf::MaxTargets),
     ("version", ModuleLeaf::Version),
     ("reserve", ModuleLeaf::Reserve),
     ("frames_in", ModuleLeaf::Counter(AOE_COUNT_FRAMES_IN)),
@@ -421,6 +425,7 @@ fn module_number(leaf: ModuleLeaf) -> Result<i64, Errno> {
         ModuleLeaf::BeaconSecs => i64::from(CONFIG.lock().beacon_secs),
         ModuleLeaf::FailOnShutdown => i64::from(module::fail_on_shutdown()),
         ModuleLeaf::BootWaitSecs => i64::from(CONFIG.lock().boot.wait_secs),
+        ModuleLeaf::MaxTargets => i64::from(HUB.lock().initiator.max_targets()),
         ModuleLeaf::Reserve => ffi::reserve_count() as i64,
         ModuleLeaf::Counter(counter) => ffi::counted(counter) as i64,
         _ => return Err(errno::ENOENT),
@@ -479,6 +484,10 @@ fn set_module_number(leaf: ModuleLeaf, value: i64) -> Result<(), Errno> {
             CONFIG.lock().beacon_secs = secs;
             hub::set_beacon_secs(secs);
         }
+        ModuleLeaf::MaxTargets => {
+            hub::set_max_targets(valid(settings::max_targets(value))?);
+            hub::discover();
+        }
         ModuleLeaf::FailOnShutdown => {
             module::set_fail_on_shutdown(valid(settings::flag(value))?);
         }
@@ -518,6 +527,10 @@ fn module_text(leaf: ModuleLeaf, to: &mut Text<'_>) -> fmt::Result {
         ModuleLeaf::Iflist => NETIFS.lock().write_list(to),
         ModuleLeaf::Interfaces => show::interfaces(to, &NETIFS.lock()),
         ModuleLeaf::Devices => show::devices(to, &CONFIG.lock()),
+        ModuleLeaf::Targets => {
+            let list = *HUB.lock().initiator.allowed();
+            write!(to, "{list}")
+        }
         ModuleLeaf::BootTargets => show::boot_targets(to, &CONFIG.lock()),
         ModuleLeaf::Version => to.write_str(env!("CARGO_PKG_VERSION")),
         _ => Ok(()),
@@ -563,6 +576,23 @@ fn path_text(leaf: PathLeaf, cell: &Cell, number: u8, to: &mut Text<'_>) -> fmt:
 pub(crate) fn set_text(id: u32, text: &str) -> Result<(), Errno> {
     match Leaf::from_id(id) {
         Some(Leaf::Module(ModuleLeaf::Iflist)) => netifs::set_list(&mut CONFIG.lock(), text),
+        Some(Leaf::Module(ModuleLeaf::Targets)) => set_targets(text),
         _ => Err(errno::ENOENT),
     }
+}
+
+/// Sets which addresses may become targets. Those that may not any more go, when nobody uses them.
+fn set_targets(text: &str) -> Result<(), Errno> {
+    let list = targetlist::parse(text).map_err(|_| errno::EINVAL)?;
+    {
+        let config = CONFIG.lock();
+        hub::set_allowed(list);
+        cell::for_each(&config, |cell| {
+            if !list.allows(cell.addr()) && module::remove_unused(cell).is_err() {
+                report::stays(cell.addr());
+            }
+        });
+    }
+    hub::discover();
+    Ok(())
 }

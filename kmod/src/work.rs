@@ -7,7 +7,7 @@ use aoe_core::{Event, State};
 use crate::cell::{self, CONFIG, Cell, Disk, Guard, HUB, NETIFS, Unlisted, WorkThread};
 use crate::drive::{drive, go_on};
 use crate::netifs::Config;
-use crate::{boot, disk, ffi, module, report, sysctl};
+use crate::{boot, disk, ffi, hub, module, report, sysctl};
 
 /// Works for one target. Returns it when it is to be destroyed, which has to happen without locks.
 pub(crate) fn run(cell: &Cell, here: &WorkThread) -> Option<Unlisted> {
@@ -45,8 +45,11 @@ pub(crate) fn run(cell: &Cell, here: &WorkThread) -> Option<Unlisted> {
             cell.retaste_disk(here);
         }
     }
+    let mut remove = remove;
     if events.has(Event::Unused) {
         take_back(cell);
+        // The operator has forbidden it while it was in use.
+        remove |= !hub::allows(cell.addr());
     }
     if events.has(Event::Down) && module::is_shutting_down() {
         module::fail_unanswered(cell, module::SHUTDOWN_STALL_NS);

@@ -2,6 +2,7 @@
 """Targets that die, links that go, wires that lose: nothing is lost and nothing hangs."""
 import os
 import random
+import shutil
 import signal
 import subprocess
 import threading
@@ -165,6 +166,104 @@ def conflict_by_size(lab):
 def conflict_by_serial(lab):
     """A disk of the same size at the same address, from another host."""
     conflicting(lab, 4 * MIB, "elsewhere")
+
+
+def twins(lab, size=4 * MIB, fill=False, hostname=None, other_size=None):
+    """Two disks at one address on two wires, both unwritten so far; the second is not to be written."""
+    lab.wire()
+    lab.wire()
+    mine = lab.disk(size, "mine", fill=fill)
+    other = lab.disk(other_size or size, "other")
+    if other_size is None:
+        shutil.copyfile(mine, other)
+    lab.vblade(mine, "t0")
+    lab.vblade(other, "t1", hostname=hostname)
+    source = lab.random_file(MIB, "source")
+    return mine, other, source
+
+
+def refused_write(lab, disks, words, command, *args):
+    """A command that writes is refused with status 1 and these words, and changes nothing."""
+    before = [sha256(disk) for disk in disks]
+    done = lab.aoectl(command, "-i", "i0,i1", *args, status=1)
+    for word in words:
+        assert word in done.err, done.err
+    assert [sha256(disk) for disk in disks] == before, "something was written"
+
+
+@test
+def twins_of_different_size_are_not_written(lab):
+    """write and bench --write name both disks and do nothing; --mac and --serial choose, read says it."""
+    mine, other, source = twins(lab, other_size=8 * MIB, hostname="elsewhere")
+    macs = [lab.mac("t", name) for name in ("t0", "t1")]
+    words = ["different disks answer at this address", *macs, "nothing was written"]
+    for _ in range(3):
+        refused_write(lab, (mine, other), words, "write", "7.0", source, "--yes")
+    refused_write(lab, (mine, other), words, "bench", "7.0", "--write", "--yes", "--seconds", 1)
+    said = lab.aoectl("read", "-i", "i0,i1", "7.0", "/dev/null", "--length", "4k").err
+    assert "different disks answer at this address" in said and all(mac in said for mac in macs), said
+    before = sha256(other)
+    lab.aoectl("write", "-i", "i0,i1", "--mac", macs[0], "7.0", source, "--yes")
+    assert sha256(mine, 0, MIB) == sha256(source) and sha256(other) == before
+    before = sha256(mine)
+    lab.aoectl("write", "-i", "i0,i1", "--serial", "7.0:elsewhere", "7.0", source, "--yes", "--offset", MIB)
+    assert sha256(other, MIB, MIB) == sha256(source) and sha256(mine) == before
+    done = lab.aoectl("write", "-i", "i0,i1", "--serial", "nobody", "7.0", source, "--yes", status=3)
+    assert "nobody" in done.err and "7.0:elsewhere" in done.err, done.err
+    done = lab.aoectl("write", "-i", "i0,i1", "--mac", "02:00:00:00:00:77", "7.0", source, "--yes", status=3)
+    assert "02:00:00:00:00:77" in done.err, done.err
+
+
+@test
+def twins_with_other_data_are_not_written(lab):
+    """Disks that call themselves alike and differ in what is on them."""
+    mine, other, source = twins(lab)
+    with open(other, "r+b") as file:
+        file.seek(34 * 512)
+        file.write(b"another label")
+    refused_write(lab, (mine, other), ["different disks answer", "nothing was written"], "write", "7.0", source, "--yes")
+
+
+def equal_twins(lab, fill):
+    """A cloned server: same name, same size, same data. Only what is written tells the two apart."""
+    mine, other, source = twins(lab, fill=fill)
+    words = ["two disks that look alike answer", "nothing was changed", lab.mac("t", "t0"), lab.mac("t", "t1")]
+    for offset in (0, MIB, 3 * MIB):
+        refused_write(lab, (mine, other), words, "write", "7.0", source, "--yes", "--offset", offset)
+    refused_write(lab, (mine, other), words, "bench", "7.0", "--write", "--yes", "--seconds", 1)
+    before = sha256(mine)
+    lab.aoectl("write", "-i", "i0,i1", "--mac", lab.mac("t", "t1"), "7.0", source, "--yes")
+    assert sha256(other, 0, MIB) == sha256(source), "the chosen one was not written"
+    assert sha256(mine) == before, "the other one was written"
+
+
+@test
+def empty_twins_are_not_written(lab):
+    """Equal servers, equal disks, nothing on them."""
+    equal_twins(lab, False)
+
+
+@test
+def cloned_twins_are_not_written(lab):
+    """Equal servers, equal disks, the same data on both."""
+    equal_twins(lab, True)
+
+
+@test
+def one_disk_by_two_stations_is_written_by_both(lab):
+    """Two servers of one file are two paths of one disk, which the proof shows; the sector that it changes is put back."""
+    lab.wire(9000)
+    lab.wire(9000)
+    disk = lab.disk(64 * MIB, fill=True)
+    lab.vblade(disk, "t0")
+    lab.vblade(disk, "t1")
+    before = sha256(disk, 0, 8 * MIB), sha256(disk, 40 * MIB)
+    source = lab.random_file(32 * MIB, "source")
+    result = lab.aoectl("write", "-i", "i0,i1", "7.0", source, "--yes", "--offset", 8 * MIB, "--libxo=json").json()
+    sent = [path["sent"] for path in result["target"][0]["path"]]
+    assert len(sent) == 2 and min(sent) > 100, sent
+    assert sha256(disk, 8 * MIB, 32 * MIB) == sha256(source)
+    assert (sha256(disk, 0, 8 * MIB), sha256(disk, 40 * MIB)) == before, "other parts of the disk were changed"
 
 
 def bad_wire(lab, mtu, size, **trouble):

@@ -1,9 +1,10 @@
 //! The part that all targets share: the interfaces, the discover beacon, and who may become a target.
 
 use crate::limits::{
-    BEACON_SECS, MAX_NETIFS, MAX_TARGETS, MAX_UNIDENTIFIED, SILENT_BEACON_NS, SILENT_NS,
+    BEACON_SECS, DEFAULT_TARGETS, MAX_NETIFS, MAX_UNIDENTIFIED, SILENT_BEACON_NS, SILENT_NS,
 };
 use crate::target::config_transmit;
+use crate::targetlist::TargetList;
 use crate::time::{MS, SEC};
 use crate::{DropReason, Instant, InterfaceChange, Links, NetifId, Received, Transmit};
 use aoe_wire::{Command, ConfigReply, Header, TargetAddr};
@@ -93,6 +94,9 @@ pub struct Initiator {
     due: u16,
     identified: u32,
     unidentified: u32,
+    /// What may become a target, and how many there may be.
+    allowed: TargetList,
+    max_targets: u32,
 }
 
 impl Default for Initiator {
@@ -113,7 +117,31 @@ impl Initiator {
             due: 0,
             identified: 0,
             unidentified: 0,
+            allowed: TargetList::ALL,
+            max_targets: DEFAULT_TARGETS,
         }
+    }
+
+    /// The addresses that may become targets. Targets that there are stay.
+    #[must_use]
+    pub const fn allowed(&self) -> &TargetList {
+        &self.allowed
+    }
+
+    /// Sets them.
+    pub const fn set_allowed(&mut self, allowed: TargetList) {
+        self.allowed = allowed;
+    }
+
+    /// How many targets there may be.
+    #[must_use]
+    pub const fn max_targets(&self) -> u32 {
+        self.max_targets
+    }
+
+    /// Sets it. When there are more already they stay.
+    pub const fn set_max_targets(&mut self, most: u32) {
+        self.max_targets = most;
     }
 
     /// Sets the seconds between two beacons; 0 sends them on demand only.
@@ -183,6 +211,12 @@ impl Initiator {
         }
     }
 
+    /// Whether there are as many targets as there may be.
+    #[must_use]
+    pub const fn is_full(&self) -> bool {
+        self.identified.saturating_add(self.unidentified) >= self.max_targets
+    }
+
     /// The next beacon to send.
     pub fn poll_transmit<L: Links>(&mut self, _now: Instant, links: &L) -> Option<Transmit> {
         while self.due != 0 {
@@ -235,8 +269,10 @@ impl Initiator {
             return Err(DropReason::UnknownTarget);
         }
         ConfigReply::parse(rx.arg).map_err(|_| DropReason::BadConfig)?;
-        let total = self.identified.saturating_add(self.unidentified);
-        if self.unidentified >= MAX_UNIDENTIFIED as u32 || total >= MAX_TARGETS as u32 {
+        if !self.allowed.allows(addr) {
+            return Err(DropReason::NotAllowed);
+        }
+        if self.unidentified >= MAX_UNIDENTIFIED as u32 || self.is_full() {
             return Err(DropReason::Full);
         }
         Ok(addr)
@@ -410,5 +446,57 @@ mod tests {
             sent,
             [0, 251, 1251, 4251, 14_251, 44_251, 60_000, 120_000, 180_000]
         );
+    }
+
+    /// What becomes of a config answer of this target.
+    fn announce(initiator: &mut Initiator, addr: &str) -> Result<(), DropReason> {
+        let addr: TargetAddr = addr.parse().unwrap();
+        let query = Header::discover(MacAddr([2, 0, 0, 0, 0, 1]), 1);
+        let header = query.reply(MacAddr([2, 0, 0, 0, 0, 2]), addr);
+        let arg = [0, 16, 0x40, 0x19, 2, 0x10, 0, 0];
+        let rx = Received {
+            netif: FIRST,
+            header: &header,
+            arg: &arg,
+            len: 60,
+        };
+        match initiator.admit(&rx) {
+            Admission::Create(_) => Ok(()),
+            Admission::Ignore(reason) => Err(reason),
+        }
+    }
+
+    #[test]
+    fn only_what_is_allowed_becomes_a_target() {
+        let mut initiator = Initiator::new();
+        assert_eq!(announce(&mut initiator, "9.3"), Ok(()));
+        initiator.set_allowed(crate::targetlist::parse("7.* 8.0-15").unwrap());
+        for (addr, result) in [
+            ("7.0", Ok(())),
+            ("8.15", Ok(())),
+            ("8.16", Err(DropReason::NotAllowed)),
+            ("9.3", Err(DropReason::NotAllowed)),
+        ] {
+            assert_eq!(announce(&mut initiator, addr), result, "{addr}");
+        }
+    }
+
+    #[test]
+    fn there_are_no_more_targets_than_there_may_be() {
+        let mut initiator = Initiator::new();
+        initiator.set_max_targets(2);
+        assert_eq!(announce(&mut initiator, "7.0"), Ok(()));
+        initiator.target_identified();
+        assert_eq!(announce(&mut initiator, "7.1"), Ok(()));
+        assert!(initiator.is_full());
+        assert_eq!(announce(&mut initiator, "7.2"), Err(DropReason::Full));
+        // A lower number takes nothing away.
+        initiator.set_max_targets(1);
+        initiator.target_removed(true);
+        assert_eq!(announce(&mut initiator, "7.2"), Err(DropReason::Full));
+        initiator.target_removed(false);
+        assert_eq!(announce(&mut initiator, "7.2"), Ok(()));
+        initiator.set_max_targets(0);
+        assert_eq!(announce(&mut initiator, "7.3"), Err(DropReason::Full));
     }
 }

@@ -55,6 +55,7 @@ pub mod lookup;
 mod request;
 pub mod settings;
 mod target;
+pub mod targetlist;
 mod time;
 
 pub use failed::{BadAnswer, FailedCommand};

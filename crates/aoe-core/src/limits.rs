@@ -6,6 +6,8 @@ use crate::time::{MS, SEC, US};
 pub const MAX_NETIFS: usize = 16;
 /// Targets that a machine may wait for when it boots: more than a root file system is spread over.
 pub const MAX_BOOT_TARGETS: usize = 16;
+/// Patterns of addresses that may become targets: a storage network has some ranges of shelves, not a list of disks.
+pub const MAX_TARGET_PATTERNS: usize = 32;
 /// Paths (local interface × remote MAC) of one target. The tag has room for eight probes.
 pub const MAX_PATHS: usize = 8;
 /// What an idle target takes stays below this, in bytes: 72 MiB for as many targets as there may be.
@@ -161,5 +163,8 @@ pub const SILENT_BEACON_NS: u64 = 2 * SEC;
 pub const SILENT_NS: u64 = 60 * SEC;
 /// Targets one machine may have. The address space has 16 million; a forger could announce them all.
 pub const MAX_TARGETS: usize = 65_536;
+/// Targets one machine has, unless the operator says otherwise. Each takes up to 16 KiB of kernel memory with its nodes in
+/// the sysctl tree.
+pub const DEFAULT_TARGETS: u32 = 1024;
 /// Targets that announced themselves and were not identified yet.
 pub const MAX_UNIDENTIFIED: usize = 1024;

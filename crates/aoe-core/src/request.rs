@@ -248,11 +248,13 @@ pub enum DropReason {
     BadIdentify,
     /// A table (targets, paths) is full.
     Full,
+    /// The operator does not allow a target of this address.
+    NotAllowed,
 }
 
 impl DropReason {
     /// Every reason, in the order of [`DropReason::index`].
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 12] = [
         Self::NotResponse,
         Self::Short,
         Self::BadAddress,
@@ -264,6 +266,7 @@ impl DropReason {
         Self::BadConfig,
         Self::BadIdentify,
         Self::Full,
+        Self::NotAllowed,
     ];
 
     /// Its place in a table of counters.
@@ -287,6 +290,7 @@ impl DropReason {
             Self::BadConfig => "bad_config",
             Self::BadIdentify => "bad_identify",
             Self::Full => "full",
+            Self::NotAllowed => "not_allowed",
         }
     }
 }

@@ -2,7 +2,8 @@
 //! `None`, never another number.
 
 use crate::limits::{
-    MAX_BEACON_SECS, MAX_BOOT_WAIT_SECS, MAX_QUARANTINE_SECS, MAX_SETTING_SECS, MIN_QUARANTINE_SECS,
+    MAX_BEACON_SECS, MAX_BOOT_WAIT_SECS, MAX_QUARANTINE_SECS, MAX_SETTING_SECS, MAX_TARGETS,
+    MIN_QUARANTINE_SECS,
 };
 
 /// A number from `least` to `most`.
@@ -33,6 +34,12 @@ pub fn beacon_secs(value: i64) -> Option<u32> {
 #[must_use]
 pub fn boot_wait_secs(value: i64) -> Option<u32> {
     within(value, 0, MAX_BOOT_WAIT_SECS)
+}
+
+/// Targets that there may be at a time; 0 takes up none.
+#[must_use]
+pub fn max_targets(value: i64) -> Option<u32> {
+    within(value, 0, MAX_TARGETS as u32)
 }
 
 /// The volatile write cache: -1 leaves it as it is, 0 turns it off, 1 on.
@@ -74,9 +81,10 @@ mod tests {
     ];
 
     #[test]
-    fn times_have_their_bounds() {
+    fn numbers_have_their_bounds() {
         type Parse = fn(i64) -> Option<u32>;
-        let times: [(Parse, u32, u32); 4] = [
+        let times: [(Parse, u32, u32); 5] = [
+            (max_targets, 0, 65_536),
             (dead_secs, 0, 1_000_000_000),
             (quarantine_secs, 1, 600),
             (beacon_secs, 0, 86_400),

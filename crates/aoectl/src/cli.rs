@@ -4,10 +4,11 @@
 use crate::commands::{
     bench, config, flush, interfaces, mask, ping, reserve, revalidate, sancheck, smart, stat, watch,
 };
+use crate::exchange::station;
 use crate::output::Format;
 use crate::size;
 use aoe_core::limits::MAX_SETTING_SECS;
-use aoe_wire::TargetAddr;
+use aoe_wire::{MacAddr, TargetAddr};
 use clap::{Args, Parser, Subcommand};
 use std::path::PathBuf;
 use std::time::Duration;
@@ -98,9 +99,22 @@ pub(crate) struct Reach {
     /// How long to look for the target, in seconds
     #[arg(long, value_name = "SECONDS", default_value = "5", value_parser = seconds)]
     pub(crate) timeout: Duration,
+    #[command(flatten)]
+    pub(crate) choice: Choice,
     /// Address of the target
     #[arg(value_name = "SHELF.SLOT")]
     pub(crate) target: TargetAddr,
+}
+
+/// Which of the disks is meant that answer at one address.
+#[derive(Clone, Debug, Default, Args)]
+pub(crate) struct Choice {
+    /// Reach it at this Ethernet address only
+    #[arg(long, value_name = "MAC", value_parser = station)]
+    pub(crate) mac: Option<MacAddr>,
+    /// Reach the disk with this serial number only
+    #[arg(long, value_name = "SERIAL")]
+    pub(crate) serial: Option<String>,
 }
 
 #[derive(Debug, Args)]

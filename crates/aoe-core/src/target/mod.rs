@@ -577,7 +577,11 @@ impl Counters {
         let requests = u64::from(done.requests);
         if let Some(error) = done.error() {
             let expired = error == IoError::Expired;
-            let counter = if expired { &mut self.expired } else { &mut self.errors };
+            let counter = if expired {
+                &mut self.expired
+            } else {
+                &mut self.errors
+            };
             *counter += requests;
             return;
         }

@@ -55,6 +55,8 @@ pub(crate) struct Bench {
     /// Say that the data may be lost; nothing is written without it
     #[arg(long)]
     yes: bool,
+    #[command(flatten)]
+    choice: cli::Choice,
     /// Address of the target
     #[arg(value_name = "SHELF.SLOT", required_unless_present = "device")]
     target: Option<TargetAddr>,

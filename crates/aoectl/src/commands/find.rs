@@ -4,7 +4,9 @@
 use crate::cli::Reach;
 use crate::driver::{Driver, now};
 use crate::failure::Failure;
-use aoe_core::{PathState, State};
+use aoe_core::{Instant, NetifId, PathState, State};
+use aoe_wire::MacAddr;
+use std::collections::BTreeSet;
 
 /// How often the target is asked for while it does not answer, in nanoseconds.
 const BEACON_NS: u64 = 500_000_000;
@@ -13,8 +15,18 @@ const MORE_PATHS_NS: u64 = 300_000_000;
 
 /// Opens the interfaces and waits until the target is identified, and for its further paths for a moment.
 pub(crate) fn find(reach: &Reach, dead_secs: u32) -> Result<Driver, Failure> {
+    find_by(reach, dead_secs, None)
+}
+
+/// The same by these stations only, if some are given.
+pub(crate) fn find_by(
+    reach: &Reach,
+    dead_secs: u32,
+    stations: Option<BTreeSet<(NetifId, MacAddr)>>,
+) -> Result<Driver, Failure> {
     let addr = reach.target;
     let mut driver = Driver::open(&reach.interfaces, Some(addr), dead_secs)?;
+    driver.hear(stations);
     let wait = u64::try_from(reach.timeout.as_nanos()).unwrap_or(u64::MAX);
     let end = now().after(wait);
     let mut next_beacon = now().after(BEACON_NS);
@@ -29,12 +41,22 @@ pub(crate) fn find(reach: &Reach, dead_secs: u32) -> Result<Driver, Failure> {
         driver.step(end.min(next_beacon))?;
         while driver.poll_news().is_some() {}
     }
-    let more = now().after(MORE_PATHS_NS).min(end);
-    while now() < more && !is_complete(&driver, reach) {
-        driver.step(more)?;
+    wait_until_complete(&mut driver, reach, now().after(MORE_PATHS_NS).min(end))?;
+    Ok(driver)
+}
+
+/// Waits for a moment for paths that were not heard before.
+pub(crate) fn wait_for_paths(driver: &mut Driver, reach: &Reach) -> Result<(), Failure> {
+    driver.discover();
+    wait_until_complete(driver, reach, now().after(MORE_PATHS_NS))
+}
+
+fn wait_until_complete(driver: &mut Driver, reach: &Reach, end: Instant) -> Result<(), Failure> {
+    while now() < end && !is_complete(driver, reach) {
+        driver.step(end)?;
         while driver.poll_news().is_some() {}
     }
-    Ok(driver)
+    Ok(())
 }
 
 fn is_up(driver: &Driver, reach: &Reach) -> bool {

@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use std::io::{self, Write};
 
 pub(crate) fn run(args: &Identify, format: Format) -> Result<(), Failure> {
-    let driver = super::find::find(&args.reach, 1)?;
+    let driver = super::stations::find_for_reading(&args.reach, 1)?;
     let Some(target) = driver.target(args.reach.target) else {
         return Err(Failure::NoAnswer(format!(
             "target {} has left",

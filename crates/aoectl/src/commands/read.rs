@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSD-2-Clause
 //! `aoectl read`: from a target to a file.
 
-use super::find::find;
+use super::stations::find_for_reading;
 use super::transfer::{self, Plan, Work, asked_length, disk_size};
 use crate::cli::Read;
 use crate::failure::Failure;
@@ -15,7 +15,7 @@ use std::path::Path;
 
 pub(crate) fn run(args: &Read, format: Format) -> Result<(), Failure> {
     let asked = asked_length(&args.extent)?;
-    let mut driver = find(&args.reach, args.extent.dead)?;
+    let mut driver = find_for_reading(&args.reach, args.extent.dead)?;
     let rest = disk_size(&driver, args.reach.target).saturating_sub(args.extent.offset);
     let length = Some(asked.unwrap_or(rest));
     let plan = Plan::new("read", Op::Read, &args.reach, &args.extent, length, &driver)?;

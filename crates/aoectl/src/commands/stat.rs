@@ -3,6 +3,7 @@
 
 use super::{discover, print_to, view};
 use crate::cli;
+use crate::driver;
 use crate::failure::Failure;
 use crate::module;
 use crate::output::{Format, Table, print_json};
@@ -19,7 +20,10 @@ pub(crate) struct Stat {
     /// that is up]
     #[arg(short, long = "interface", value_name = "IF", value_delimiter = ',')]
     interfaces: Vec<String>,
-    /// How long to listen for answers, in seconds, when the module is not asked
+    /// Show targets too that answer on the module's interfaces and that it does not use, as net.aoe.targets has it
+    #[arg(short, long)]
+    all: bool,
+    /// How long to listen for answers, in seconds, when the network is asked
     #[arg(long, value_name = "SECONDS", default_value = "1", value_parser = cli::seconds)]
     wait: Duration,
     /// Show these targets only
@@ -29,6 +33,9 @@ pub(crate) struct Stat {
 
 pub(crate) fn run(args: &Stat, format: Format, classic: bool) -> Result<(), Failure> {
     if args.interfaces.is_empty() && module::is_loaded() {
+        if args.all {
+            return print_all(args, format, classic);
+        }
         module::check_named("stat", &args.targets)?;
         return print_module(&args.targets, format, classic);
     }
@@ -71,6 +78,51 @@ pub(crate) fn print_module(
     });
     print(&content, &targets, format, classic)
 }
+
+/// Prints what the module has, and what else answers on its interfaces.
+fn print_all(args: &Stat, format: Format, classic: bool) -> Result<(), Failure> {
+    let listed = module::interface_list()?;
+    let up: Vec<String> = driver::all_up()?
+        .into_iter()
+        .filter(|name| listed.contains(name))
+        .collect();
+    let mut others = Vec::new();
+    if !up.is_empty() {
+        let (driver, _) = discover::look(&up, args.wait)?;
+        for target in driver.targets() {
+            others.push((target.addr(), view::target_json(&driver, target)));
+        }
+    }
+    // Looked at last: one that has become the module's meanwhile is shown as that.
+    let used = module::addresses()?;
+    let mut targets = module::targets(&args.targets)?;
+    for (addr, mut target) in others {
+        if used.contains(&addr) || !(args.targets.is_empty() || args.targets.contains(&addr)) {
+            continue;
+        }
+        target.insert("state".to_owned(), json!(NOT_USED));
+        targets.push(target);
+    }
+    let shown = |addr: &&TargetAddr| {
+        let addr = json!(addr.to_string());
+        targets.iter().any(|t| t.get("address") == Some(&addr))
+    };
+    if let Some(missing) = args.targets.iter().find(|addr| !shown(addr)) {
+        return Err(Failure::NoAnswer(format!(
+            "stat: the kernel module has no target {missing}, and none answers on {}",
+            up.join(", ")
+        )));
+    }
+    let content = json!({
+        "source": "module",
+        "module": module::settings()?,
+        "target": targets,
+    });
+    print(&content, &targets, format, classic)
+}
+
+/// The state of a target that the module does not use.
+const NOT_USED: &str = "not used";
 
 fn print(
     content: &Value,

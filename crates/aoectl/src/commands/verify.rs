@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSD-2-Clause
 //! `aoectl verify`: compare a target with a file.
 
-use super::find::find;
+use super::stations::find_for_reading;
 use super::transfer::{self, Plan, Work, asked_length};
 use super::write::Source;
 use crate::cli::Verify;
@@ -20,7 +20,7 @@ pub(crate) fn run(args: &Verify, format: Format) -> Result<(), Failure> {
     // The end of a file that is no whole sector is compared as far as it goes.
     let source = Source::open(&args.file, true)?;
     let length = source.check_length(asked)?;
-    let mut driver = find(&args.reach, args.extent.dead)?;
+    let mut driver = find_for_reading(&args.reach, args.extent.dead)?;
     let plan = Plan::new(
         "verify",
         Op::Read,

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSD-2-Clause
 //! `aoectl write`: from a file to a target.
 
-use super::find::find;
+use super::stations::find_for_writing;
 use super::transfer::{self, Plan, Work, asked_length};
 use crate::cli::Write;
 use crate::failure::Failure;
@@ -27,7 +27,7 @@ pub(crate) fn run(args: &Write, format: Format) -> Result<(), Failure> {
             args.extent.offset
         )));
     }
-    let mut driver = find(&args.reach, args.extent.dead)?;
+    let mut driver = find_for_writing(&args.reach, args.extent.dead, args.extent.offset)?;
     let plan = Plan::new(
         "write",
         Op::Write,

@@ -8,11 +8,14 @@ mod memory;
 mod ports;
 
 use anyhow::{Context, Result};
+use aoe_core::limits::MAX_TARGETS;
 use aoe_core::{
-    Admission, Completion, DropReason, Event, Handled, Initiator, Instant, Op, Payload, Received,
-    Request, Target, Ticket, Transmit, Tunables,
+    Admission, Completion, DropReason, Event, Handled, Initiator, Instant, NetifId, Op, Payload,
+    Received, Request, Target, Ticket, Transmit, Tunables,
 };
-use aoe_wire::{ATA_HEADER_LEN, HEADER_LEN, Header, MIN_FRAME_LEN, SECTOR_SIZE, TargetAddr};
+use aoe_wire::{
+    ATA_HEADER_LEN, HEADER_LEN, Header, MIN_FRAME_LEN, MacAddr, SECTOR_SIZE, TargetAddr,
+};
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::time::Duration;
 
@@ -64,6 +67,8 @@ pub(crate) struct Driver {
     targets: BTreeMap<TargetAddr, Entry>,
     /// When set, other targets are not taken up.
     only: Option<TargetAddr>,
+    /// When set, other stations are not heard.
+    stations: Option<BTreeSet<(NetifId, MacAddr)>>,
     /// Addresses that announced themselves, taken up or not.
     seen: BTreeSet<TargetAddr>,
     tunables: Tunables,
@@ -95,6 +100,7 @@ impl Driver {
             initiator: Initiator::new(),
             targets: BTreeMap::new(),
             only,
+            stations: None,
             seen: BTreeSet::new(),
             tunables: Tunables {
                 dead_secs,
@@ -110,6 +116,7 @@ impl Driver {
             transmit_buffer: Vec::with_capacity(aoe_os::MAX_FRAME_LEN),
             counts: Counts::default(),
         };
+        driver.initiator.set_max_targets(MAX_TARGETS as u32);
         driver.initiator.set_beacon_secs(now(), BEACON_SECS);
         driver.refresh(now());
         Ok(driver)
@@ -138,6 +145,11 @@ impl Driver {
     /// Addresses that announced themselves.
     pub(crate) fn seen(&self) -> &BTreeSet<TargetAddr> {
         &self.seen
+    }
+
+    /// Hears these stations only, each on its interface; `None` hears all.
+    pub(crate) fn hear(&mut self, stations: Option<BTreeSet<(NetifId, MacAddr)>>) {
+        self.stations = stations;
     }
 
     /// Asks every target on every interface to announce itself.
@@ -264,7 +276,7 @@ impl Driver {
     }
 
     /// Gives one frame to the target it is from, which may be a new one.
-    fn handle(&mut self, netif: aoe_core::NetifId, frame: &[u8]) {
+    fn handle(&mut self, netif: NetifId, frame: &[u8]) {
         log::trace!(
             "{} < {}",
             self.ports.name(netif),
@@ -287,6 +299,10 @@ impl Driver {
             };
             return self.count_drop(reason);
         };
+        let wanted = |stations: &BTreeSet<_>| stations.contains(&(netif, header.src));
+        if !self.stations.as_ref().is_none_or(wanted) {
+            return self.count_drop(DropReason::UnknownPath);
+        }
         let now = now();
         self.initiator.note_answer(now, netif);
         if !self.targets.contains_key(&addr) && !self.admit(addr, &received) {

@@ -3,7 +3,7 @@
 
 use super::{Bench, Figures, Frames, Places, Run, noise, plan};
 use crate::cli::Reach;
-use crate::commands::find::find;
+use crate::commands::stations::{find_for_reading, find_for_writing};
 use crate::commands::transfer::disk_size;
 use crate::driver::{Driver, now};
 use crate::failure::Failure;
@@ -22,9 +22,14 @@ pub(super) fn measure(args: &Bench, addr: TargetAddr) -> Result<(String, Vec<Fig
     let reach = Reach {
         interfaces: args.interfaces.clone(),
         timeout: args.timeout,
+        choice: args.choice.clone(),
         target: addr,
     };
-    let mut driver = find(&reach, DEAD_SECS)?;
+    let mut driver = if args.write {
+        find_for_writing(&reach, DEAD_SECS, args.offset)?
+    } else {
+        find_for_reading(&reach, DEAD_SECS)?
+    };
     let what = format!("target {addr}");
     let runs = plan(args, &what, disk_size(&driver, addr))?;
     driver.use_disk(addr);

@@ -1,0 +1,341 @@
+// SPDX-License-Identifier: BSD-2-Clause
+//! Which disks answer at one address. Two servers that were given one address may call themselves alike, and a write by
+//! both would put one half of the data on each. So before something is written every station that answers is asked
+//! what it is and what is on it; and whether what is written by one of them is there by the others too.
+
+use crate::cli::Reach;
+use crate::commands::find;
+use crate::driver::{Driver, now};
+use crate::exchange::{self, Exchange, Peer, Question, Reply};
+use crate::failure::Failure;
+use crate::size;
+use anyhow::{Context, anyhow};
+use aoe_core::{NetifId, Op};
+use aoe_wire::{AtaFault, AtaRequest, ConfigRequest, Identify, MacAddr, SECTOR_SIZE, TargetAddr};
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+/// How often all stations are asked to tell of themselves. Each time they have 150 ms, and one that was busy or whose
+/// answer was lost is heard the next time.
+const ROUNDS: usize = 4;
+/// Longest sleep while a sector is read or written, in nanoseconds.
+const NAP_NS: u64 = 100_000_000;
+
+/// A station, and the disk behind it.
+struct Station {
+    peer: Peer,
+    place: String,
+    disk: Option<Identify>,
+    /// Some sectors, at the same places for all; `None` where one cannot be read.
+    samples: Vec<Option<Vec<u8>>>,
+}
+
+/// Finds the target for writing from byte `start` on, by stations that have one disk behind them, or fails before
+/// anything is written.
+pub(crate) fn find_for_writing(
+    reach: &Reach,
+    dead_secs: u32,
+    start: u64,
+) -> Result<Driver, Failure> {
+    let found = find::find(reach, dead_secs)?;
+    let (mut exchange, stations) = look(reach, start, ROUNDS)?;
+    let Some((first, others)) = stations.split_first() else {
+        return Ok(found);
+    };
+    if let Some(other) = others.iter().find(|other| !first.is_like(other)) {
+        return Err(Failure::Failed(anyhow!(
+            "{}; nothing was written (--mac or --serial chooses one)",
+            different(reach.target, first, other)
+        )));
+    }
+    if others.is_empty() {
+        return restricted(reach, dead_secs, found, &stations);
+    }
+    let alone = BTreeSet::from([first.key()]);
+    let mut driver = find::find_by(reach, dead_secs, Some(alone))?;
+    let (addr, lba) = (reach.target, start / size::SECTOR);
+    prove(&mut driver, &mut exchange, addr, lba, first, others)?;
+    driver.hear(chosen(reach, &stations));
+    find::wait_for_paths(&mut driver, reach)?;
+    Ok(driver)
+}
+
+/// Finds the target for reading, and says so if different disks answer at its address.
+pub(crate) fn find_for_reading(reach: &Reach, dead_secs: u32) -> Result<Driver, Failure> {
+    let found = find::find(reach, dead_secs)?;
+    let (_, stations) = look(reach, 0, 1)?;
+    if let Some((first, others)) = stations.split_first()
+        && let Some(other) = others.iter().find(|other| !first.is_like(other))
+    {
+        let what = different(reach.target, first, other);
+        eprintln!("aoectl: {what} (--mac or --serial chooses one)");
+    }
+    restricted(reach, dead_secs, found, &stations)
+}
+
+fn different(addr: TargetAddr, first: &Station, other: &Station) -> String {
+    format!(
+        "target {addr}: different disks answer at this address: {}, and {}",
+        first.words(),
+        other.words()
+    )
+}
+
+/// The stations that may be heard, if the operator has chosen; `None` if all.
+fn chosen(reach: &Reach, stations: &[Station]) -> Option<BTreeSet<(NetifId, MacAddr)>> {
+    let limited = reach.choice.mac.is_some() || reach.choice.serial.is_some();
+    limited.then(|| stations.iter().map(Station::key).collect())
+}
+
+/// The target by the stations that the operator has chosen; as it was found, if he has not.
+fn restricted(
+    reach: &Reach,
+    dead_secs: u32,
+    found: Driver,
+    stations: &[Station],
+) -> Result<Driver, Failure> {
+    match chosen(reach, stations) {
+        Some(stations) => find::find_by(reach, dead_secs, Some(stations)),
+        None => Ok(found),
+    }
+}
+
+/// The stations of the target that the operator has not ruled out.
+fn look(reach: &Reach, start: u64, rounds: usize) -> Result<(Exchange, Vec<Station>), Failure> {
+    let mut exchange = Exchange::open(&exchange::Reach {
+        interfaces: reach.interfaces.clone(),
+        mac: reach.choice.mac,
+        timeout: reach.timeout.max(Duration::from_millis(1)),
+    })?;
+    let mut peers: Vec<Peer> = Vec::new();
+    for _ in 0..rounds {
+        let found = exchange.gather_peers(
+            reach.target.into(),
+            ConfigRequest::READ,
+            exchange.timeout_ns(),
+        )?;
+        if found.is_empty() && peers.is_empty() {
+            return Err(match reach.choice.mac {
+                Some(mac) => Failure::NoAnswer(format!(
+                    "target {} does not answer at {mac} on {}",
+                    reach.target,
+                    reach.interfaces.join(", ")
+                )),
+                // It has answered a moment ago, and fallen silent.
+                None => exchange.not_found(reach.target.into())?,
+            });
+        }
+        for peer in found {
+            let same = |known: &Peer| (known.netif, known.mac) == (peer.netif, peer.mac);
+            if !peers.iter().any(same) {
+                peers.push(peer);
+            }
+        }
+    }
+    // One station needs no comparison, but its serial may be asked for.
+    let alone = peers.len() < 2;
+    let mut stations = Vec::new();
+    for peer in peers {
+        let mut station = Station {
+            place: exchange.place(peer.netif, peer.mac),
+            disk: None,
+            samples: Vec::new(),
+            peer,
+        };
+        if !alone || reach.choice.serial.is_some() {
+            station.identify(&mut exchange)?;
+        }
+        if !alone {
+            station.sample(&mut exchange, start / size::SECTOR)?;
+        }
+        stations.push(station);
+    }
+    if let Some(serial) = &reach.choice.serial {
+        let had: Vec<String> = stations.iter().map(Station::words).collect();
+        stations.retain(|s| s.serial().as_ref() == Some(serial));
+        if stations.is_empty() && !had.is_empty() {
+            return Err(Failure::NoAnswer(format!(
+                "target {}: no disk with the serial number {serial:?}; there is {}",
+                reach.target,
+                had.join(", and ")
+            )));
+        }
+    }
+    Ok((exchange, stations))
+}
+
+impl Station {
+    const fn key(&self) -> (NetifId, MacAddr) {
+        (self.peer.netif, self.peer.mac)
+    }
+
+    fn identify(&mut self, exchange: &mut Exchange) -> Result<(), Failure> {
+        let table = sector(exchange, &self.peer, AtaRequest::identify())?;
+        self.disk = table
+            .and_then(|table| table.first_chunk::<SECTOR_SIZE>().copied())
+            .and_then(|table| Identify::parse(&table).ok());
+        Ok(())
+    }
+
+    /// Reads what differs first from disk to disk: boot sector, tables, labels, the superblock; the end, where GEOM and
+    /// ZFS write; the middle; and where it will be written.
+    fn sample(&mut self, exchange: &mut Exchange, start: u64) -> Result<(), Failure> {
+        let Some(disk) = self.disk else {
+            return Ok(());
+        };
+        let end = disk.sectors;
+        let places = [
+            0,
+            1,
+            2,
+            16,
+            34,
+            63,
+            128,
+            144,
+            2048,
+            start,
+            end / 4,
+            end / 2,
+            end / 4 * 3,
+            end.saturating_sub(34),
+            end.saturating_sub(1),
+        ];
+        for lba in places.into_iter().map(|lba| lba.min(end.saturating_sub(1))) {
+            let read = AtaRequest::read(lba, 1, disk.lba48);
+            self.samples.push(sector(exchange, &self.peer, read)?);
+        }
+        Ok(())
+    }
+
+    fn serial(&self) -> Option<String> {
+        self.disk.map(|disk| disk.serial.to_string())
+    }
+
+    /// Whether nothing tells the two disks apart.
+    fn is_like(&self, other: &Self) -> bool {
+        let named = |disk: &Identify| {
+            (
+                disk.model.to_string(),
+                disk.serial.to_string(),
+                disk.sectors,
+            )
+        };
+        let (Some(mine), Some(its)) = (&self.disk, &other.disk) else {
+            // One that does not say what it is cannot be written by the engine either.
+            return self.disk.is_none() && other.disk.is_none();
+        };
+        named(mine) == named(its)
+            && self
+                .samples
+                .iter()
+                .zip(&other.samples)
+                .all(|two| !matches!(two, (Some(a), Some(b)) if a != b))
+    }
+
+    fn words(&self) -> String {
+        match &self.disk {
+            Some(disk) => format!(
+                "{} {:?} of {} at {}",
+                disk.model,
+                disk.serial.to_string(),
+                size::human(disk.sectors.saturating_mul(size::SECTOR)),
+                self.place
+            ),
+            None => format!("one that cannot be identified at {}", self.place),
+        }
+    }
+}
+
+/// One sector that a station answers with; `None` if it refuses.
+fn sector(
+    exchange: &mut Exchange,
+    peer: &Peer,
+    request: AtaRequest,
+) -> Result<Option<Vec<u8>>, Failure> {
+    match exchange.ask(peer, &Question::Ata(request, &[]))? {
+        Reply::Ata(reply, data) if reply.fault() == AtaFault::None => {
+            Ok(data.get(..SECTOR_SIZE).map(<[u8]>::to_vec))
+        }
+        _ => Ok(None),
+    }
+}
+
+/// Changes a sector by the first station, looks whether it is changed by the others, and puts back what was there. The
+/// engine does it, which hears only the first station meanwhile: it knows what may still be on its way.
+fn prove(
+    driver: &mut Driver,
+    exchange: &mut Exchange,
+    addr: TargetAddr,
+    lba: u64,
+    first: &Station,
+    others: &[Station],
+) -> Result<(), Failure> {
+    driver.use_disk(addr);
+    let old = transfer(driver, addr, Op::Read, lba, vec![0; SECTOR_SIZE])?;
+    let seed = aoe_os::random_seed().context("no random numbers")?;
+    let mut new = old.clone();
+    for (byte, noise) in new.iter_mut().zip(seed.to_ne_bytes()) {
+        *byte ^= noise | 1;
+    }
+    transfer(driver, addr, Op::Write, lba, new.clone())?;
+    let lba48 = first.disk.is_some_and(|disk| disk.lba48);
+    let mut twin = Ok(None);
+    for other in others {
+        match sector(exchange, &other.peer, AtaRequest::read(lba, 1, lba48)) {
+            Ok(Some(data)) if data == new => {}
+            Ok(_) => twin = Ok(Some(other)),
+            Err(failure) => twin = Err(failure),
+        }
+        if !matches!(twin, Ok(None)) {
+            break;
+        }
+    }
+    transfer(driver, addr, Op::Write, lba, old)?;
+    match twin? {
+        None => Ok(()),
+        Some(other) => Err(Failure::Failed(anyhow!(
+            "target {addr}: two disks that look alike answer at this address: {}, and one at {}; what is written to the \
+             first is not on the second; nothing was changed (--mac chooses one)",
+            first.words(),
+            other.place,
+        ))),
+    }
+}
+
+/// One request, to its end. The sector that was read or written comes back.
+fn transfer(
+    driver: &mut Driver,
+    addr: TargetAddr,
+    op: Op,
+    lba: u64,
+    data: Vec<u8>,
+) -> Result<Vec<u8>, Failure> {
+    let what = if op == Op::Read { "read" } else { "written" };
+    let failed = |why: String| {
+        Failure::Failed(anyhow!(
+            "target {addr}: sector {lba} cannot be {what} to see which disks answer at this address: {why}"
+        ))
+    };
+    let mut waiting = Some(data);
+    let mut token = None;
+    loop {
+        if let Some(data) = waiting.take() {
+            match driver.submit(addr, op, lba, data) {
+                Ok(number) => token = Some(number),
+                Err(data) if driver.target(addr).is_some() => waiting = Some(data),
+                Err(_) => return Err(failed("the target has left".to_owned())),
+            }
+        }
+        driver.step(now().after(NAP_NS))?;
+        while driver.poll_news().is_some() {}
+        while let Some(done) = driver.poll_completed() {
+            if Some(done.token) == token {
+                let result = done.completion.result;
+                return result
+                    .map(|()| done.data)
+                    .map_err(|e| failed(format!("{e:?}")));
+            }
+        }
+    }
+}
