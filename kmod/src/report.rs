@@ -68,14 +68,6 @@ pub(crate) fn refused(addr: TargetAddr, mac: MacAddr, why: Refusal) {
     }
 }
 
-/// A target that `net.aoe.targets` does not name any more is in use.
-pub(crate) fn stays(addr: TargetAddr) {
-    print(
-        AOE_CAUSE_TARGET,
-        format_args!("aoe{addr}: is not in net.aoe.targets any more, and goes when it is closed"),
-    );
-}
-
 /// A disk that is open became smaller.
 pub(crate) fn shrunk(cell: &Cell, old: u64, new: u64) {
     print(
@@ -86,6 +78,14 @@ pub(crate) fn shrunk(cell: &Cell, old: u64, new: u64) {
             old,
             new
         ),
+    );
+}
+
+/// A target that `net.aoe.targets` does not name any more is in use.
+pub(crate) fn stays(addr: TargetAddr) {
+    print(
+        AOE_CAUSE_TARGET,
+        format_args!("aoe{addr}: is not in net.aoe.targets any more, and goes when it is closed"),
     );
 }
 
