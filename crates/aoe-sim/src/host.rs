@@ -134,7 +134,7 @@ impl<'p> World<'p> {
 
     /// A frame comes in by an interface.
     pub fn frame_in(&mut self, netif: usize, frame: &Rc<[u8]>) {
-        if !self.is_usable(netif) {
+        if !self.is_usable(netif) || !self.loaded {
             return;
         }
         let Ok((header, arg)) = Header::split(frame) else {
@@ -163,6 +163,7 @@ impl<'p> World<'p> {
             len: frame.len(),
         };
         self.watch_in(addr, &header, frame);
+        self.learn(netif, header.src.0);
         let now = self.instant();
         if self.initiator.note_answer(now, id) {
             self.drain_initiator();
@@ -574,17 +575,6 @@ impl<'p> World<'p> {
         }
     }
 
-    /// A frame goes to its interface, which may have gone down since it was polled.
-    fn send(&mut self, netif: usize, frame: &Rc<[u8]>) {
-        let Some(one) = self.netifs.get_mut(netif) else {
-            return;
-        };
-        if one.up && one.listed {
-            self.wire_from_host(netif, frame);
-        } else if one.listed && !one.told_down {
-            one.held.push(frame.clone());
-        }
-    }
 }
 
 /// The bytes of a frame.

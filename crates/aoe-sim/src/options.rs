@@ -22,6 +22,54 @@ pub struct NetifOptions {
     pub segment: usize,
     /// It is on the list of interfaces to use.
     pub listed: bool,
+    /// The ports below it, at least one.
+    pub ports: Vec<NetPortOptions>,
+    /// How these share its frames.
+    pub sharing: Sharing,
+    /// It is a vlan(4) on top of that: its own flush does nothing.
+    pub vlan: bool,
+}
+
+/// A port of an interface of the initiator: one driver with one transmit ring.
+#[derive(Copy, Clone, PartialEq, Eq, Debug)]
+pub struct NetPortOptions {
+    /// The ring keeps what it is given while there is no link, and sends it when the link is back, as those of
+    /// iflib(9) and vtnet(4) do. Otherwise that is lost.
+    pub keeps: bool,
+    /// What empties the ring while there is no link.
+    pub flush: Flush,
+}
+
+impl NetPortOptions {
+    /// A ring that keeps frames, and that a flush empties.
+    pub const PLAIN: Self = Self {
+        keeps: true,
+        flush: Flush::Works,
+    };
+}
+
+/// What empties the transmit ring of a port without link.
+#[derive(Copy, Clone, PartialEq, Eq, Debug)]
+pub enum Flush {
+    /// The driver's `if_qflush`.
+    Works,
+    /// Only its `if_init`, as with iflib(9).
+    AfterInit,
+    /// Nothing.
+    Nothing,
+}
+
+/// How the ports of an interface share its frames.
+#[derive(Copy, Clone, PartialEq, Eq, Debug)]
+pub enum Sharing {
+    /// The first one with link has all of them: lagg(4) failover. An interface with one port is like that.
+    Failover,
+    /// They take turns: lagg(4) roundrobin.
+    RoundRobin,
+    /// The addresses decide among those with link: lagg(4) loadbalance, lacp.
+    Hash,
+    /// The one by which the other side was heard last, with link or without: if_bridge(4).
+    Bridge,
 }
 
 /// A port of a server.
@@ -130,6 +178,8 @@ pub struct HostOptions {
     /// Longest time from the loss of a link until the caller has noticed, emptied the interface, and told
     /// the engine. Until then the interface keeps what it is given, and sends it when the link is back.
     pub notice_delay: u64,
+    /// Longest time that it takes to initialise a driver again.
+    pub init_delay: u64,
     /// Whether it joins requests.
     pub join: bool,
 }
@@ -182,6 +232,12 @@ pub enum Fault {
     NetifUp(usize),
     /// An interface passes nothing on for so long (its peer says pause), and then everything.
     NetifPause(usize, u64),
+    /// One port of an interface passes nothing on for so long, and then everything.
+    PortPause(usize, usize, u64),
+    /// One port of an interface loses its link.
+    PortDown(usize, usize),
+    /// One port of an interface has its link (again).
+    PortUp(usize, usize),
     /// An interface is taken off the list.
     NetifGone(usize),
     /// An interface has another MTU.
@@ -271,6 +327,9 @@ impl Options {
                 mtu: 1500,
                 segment: 0,
                 listed: true,
+                ports: vec![NetPortOptions::PLAIN],
+                sharing: Sharing::Failover,
+                vlan: false,
             }],
             servers: vec![ServerOptions {
                 addr: (7, 0),
@@ -301,6 +360,7 @@ impl Options {
                 short: 0,
                 close: 0,
                 notice_delay: 0,
+                init_delay: 0,
                 join: false,
             },
             tunables: Tunables::default(),

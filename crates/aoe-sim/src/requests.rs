@@ -137,6 +137,22 @@ impl World<'_> {
         self.drain(addr);
     }
 
+    /// The module is unloaded: all targets are taken away. False when it refuses.
+    pub fn unload_module(&mut self) -> bool {
+        let addrs: Vec<Addr> = self.slots.keys().copied().collect();
+        for addr in addrs {
+            self.remove(addr);
+        }
+        self.loaded = false;
+        true
+    }
+
+    /// The module is loaded.
+    pub fn load_module(&mut self) {
+        self.loaded = true;
+        self.start_initiator();
+    }
+
     pub(crate) fn bury(&mut self, addr: Addr) {
         let ready = self.slots.get(&addr).is_some_and(|slot| {
             slot.closing && slot.borrowed == 0 && slot.target.is_idle() && slot.waiting.is_empty()
