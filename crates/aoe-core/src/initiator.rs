@@ -3,6 +3,7 @@
 use crate::limits::{
     BEACON_SECS, MAX_NETIFS, MAX_TARGETS, MAX_UNIDENTIFIED, SILENT_BEACON_NS, SILENT_NS,
 };
+use crate::quarantine::{Quarantine, Quarantines, bit};
 use crate::target::config_transmit;
 use crate::time::{MS, SEC};
 use crate::{DropReason, Instant, InterfaceChange, Links, NetifId, Received, Transmit};
@@ -12,8 +13,9 @@ use aoe_wire::{Command, ConfigReply, Header, TargetAddr};
 #[derive(Copy, Clone, PartialEq, Eq, Debug)]
 #[must_use]
 pub enum Admission {
-    /// Make a target of it, and hand it the same frame.
-    Create(TargetAddr),
+    /// Make a target of it, tell it what it must wait for ([`crate::Target::inherit`]), and hand it the same
+    /// frame.
+    Create(TargetAddr, Quarantine),
     /// Nothing; count the frame.
     Ignore(DropReason),
 }
@@ -93,6 +95,7 @@ pub struct Initiator {
     due: u16,
     identified: u32,
     unidentified: u32,
+    quarantines: Quarantines,
 }
 
 impl Default for Initiator {
@@ -113,7 +116,29 @@ impl Initiator {
             due: 0,
             identified: 0,
             unidentified: 0,
+            quarantines: Quarantines::NONE,
         }
+    }
+
+    /// This machine was started, or the initiator before this one ended without waiting for its copies, at `at`:
+    /// copies to any target may have left until then, and count for so long after it.
+    pub fn note_restart(&mut self, at: Instant, quarantine_secs: u32) {
+        self.quarantines.note_all(at, quarantine_secs);
+    }
+
+    /// Copies of writes that targets left behind may still be in the network. An initiator that ends now must
+    /// say so to its successor ([`Initiator::note_restart`]), or wait until this is over.
+    #[must_use]
+    pub fn is_quarantined(&self, now: Instant) -> bool {
+        self.quarantines.any(now, |_| true)
+    }
+
+    /// A copy of a write that a target left behind may be in the queues of this interface
+    /// ([`crate::Target::may_hold_writes`] speaks of targets that are there).
+    #[must_use]
+    pub fn may_hold_writes(&self, now: Instant, id: NetifId) -> bool {
+        let bit = bit(id).unwrap_or(0);
+        self.quarantines.any(now, |one| one.went_by(bit))
     }
 
     /// Sets the seconds between two beacons; 0 sends them on demand only.
@@ -129,6 +154,7 @@ impl Initiator {
 
     /// An interface changed. One that comes up gets a beacon at once.
     pub fn handle_interface(&mut self, now: Instant, id: NetifId, change: InterfaceChange) {
+        self.quarantines.handle_interface(now, id, change);
         let follow_ups = self.follow_ups.get_mut(usize::from(id.0));
         let (Some(bit), Some(follow_ups)) = (bit(id), follow_ups) else {
             return;
@@ -139,11 +165,13 @@ impl Initiator {
                 self.due |= bit;
                 *follow_ups = FollowUps::came_up(now);
             }
-            InterfaceChange::Down | InterfaceChange::Gone => {
+            InterfaceChange::Down(_) | InterfaceChange::Gone => {
                 self.usable &= !bit;
                 self.due &= !bit;
                 *follow_ups = FollowUps::NONE;
             }
+            // By another port others may be heard.
+            InterfaceChange::Rewired(_) => self.due |= self.usable & bit,
             InterfaceChange::Changed => {}
         }
         if self.next_beacon.is_none() || self.usable == 0 {
@@ -212,7 +240,7 @@ impl Initiator {
         match self.judge(rx) {
             Ok(addr) => {
                 self.unidentified += 1;
-                Admission::Create(addr)
+                Admission::Create(addr, self.quarantines.of(addr))
             }
             Err(reason) => Admission::Ignore(reason),
         }
@@ -248,8 +276,16 @@ impl Initiator {
         self.identified = self.identified.saturating_add(1);
     }
 
-    /// A target that was admitted has been removed.
-    pub fn target_removed(&mut self, was_identified: bool) {
+    /// A target that was admitted has been removed, and left copies of writes behind
+    /// ([`crate::Target::left_behind`]).
+    pub fn target_removed(
+        &mut self,
+        now: Instant,
+        addr: TargetAddr,
+        was_identified: bool,
+        left: Quarantine,
+    ) {
+        self.quarantines.note(now, addr, left);
         if was_identified {
             self.identified = self.identified.saturating_sub(1);
         } else {
@@ -258,15 +294,11 @@ impl Initiator {
     }
 }
 
-fn bit(id: NetifId) -> Option<u16> {
-    (usize::from(id.0) < MAX_NETIFS).then(|| 1 << id.0)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::Link;
     use crate::time::US;
+    use crate::{Link, Rings};
     use aoe_wire::MacAddr;
     use std::vec::Vec;
 
@@ -277,6 +309,7 @@ mod tests {
             Some(Link {
                 mtu: 1500,
                 mac: MacAddr([2, 0, 0, 0, 0, 1]),
+                in_order: true,
             })
         }
     }
@@ -372,7 +405,11 @@ mod tests {
 
     #[test]
     fn an_interface_that_goes_is_not_asked_and_one_that_returns_is_asked_anew() {
-        for change in [InterfaceChange::Down, InterfaceChange::Gone] {
+        for change in [
+            InterfaceChange::Down(Rings::Empty),
+            InterfaceChange::Down(Rings::Held),
+            InterfaceChange::Gone,
+        ] {
             let mut initiator = up(0, &[FIRST]);
             beacons(&mut initiator, 0, SEC);
             initiator.note_answer(at(SEC), FIRST);
@@ -391,6 +428,18 @@ mod tests {
         assert!(!initiator.note_answer(at(0), NetifId(16)));
         assert!(!initiator.note_answer(at(0), NetifId(255)));
         assert_eq!(beacons(&mut initiator, 0, SEC), []);
+    }
+
+    #[test]
+    fn an_interface_that_goes_on_by_another_port_is_asked_at_once() {
+        let mut initiator = up(0, &[FIRST]);
+        initiator.note_answer(at(MS), FIRST);
+        beacons(&mut initiator, MS, 100 * SEC);
+        let rewired = InterfaceChange::Rewired(Rings::Empty);
+        initiator.handle_interface(at(100 * SEC), FIRST, rewired);
+        initiator.handle_interface(at(100 * SEC), SECOND, rewired);
+        let sent = beacons(&mut initiator, 100 * SEC, 1000 * SEC);
+        assert_eq!(sent, [(100_000, 0)]);
     }
 
     #[test]

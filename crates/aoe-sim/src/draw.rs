@@ -191,6 +191,7 @@ fn draw_host(rng: &mut Rng) -> HostOptions {
         short: 0,
         close: 0,
         notice_delay: if rng.chance(500_000) { 20 * MS } else { 0 },
+        follow: true,
         init_delay: 0,
         join: false,
     }

@@ -52,6 +52,12 @@ impl World<'_> {
                     self.tell_interface(netif, InterfaceChange::Changed);
                 }
             }
+            Fault::Remove(server) => {
+                if let Some(server) = self.options.servers.get(server) {
+                    let addr = server.addr;
+                    self.remove(addr);
+                }
+            }
             Fault::FailHeld => self.for_each_target(aoe_core::Target::fail_held),
             Fault::Revalidate => self.for_each_target(aoe_core::Target::revalidate),
             Fault::Discover => {

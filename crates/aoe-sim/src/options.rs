@@ -178,6 +178,9 @@ pub struct HostOptions {
     /// Longest time from the loss of a link until the caller has noticed, emptied the interface, and told
     /// the engine. Until then the interface keeps what it is given, and sends it when the link is back.
     pub notice_delay: u64,
+    /// The caller knows the ports below an interface, and follows them. Otherwise a stack of interfaces is one
+    /// into which it cannot look.
+    pub follow: bool,
     /// Longest time that it takes to initialise a driver again.
     pub init_delay: u64,
     /// Whether it joins requests.
@@ -217,6 +220,20 @@ pub enum Plant {
     EagerTimer,
     /// What the engine offers back is not taken.
     KeepMemory,
+    /// The engine is told that a ring was emptied, though the driver's flush did nothing.
+    BelieveFlush,
+    /// The engine is not told when a lagg or a bridge goes on by another port.
+    IgnorePorts,
+    /// An interface is used while the links of its ports are other than the engine was told.
+    LookLate,
+    /// The engine is not told when one of several ports has its link again.
+    IgnoreReturn,
+    /// The engine is told that all interfaces send in order.
+    ClaimOrder,
+    /// A target that is found again is not told what the one before it left behind.
+    ForgetRemoved,
+    /// The module is unloaded though copies of its writes may be in the network.
+    HastyUnload,
 }
 
 /// Something that happens to the world.
@@ -272,6 +289,8 @@ pub enum Fault {
     Config(usize, Vec<u8>),
     /// A disk has another size.
     Resize(usize, u64),
+    /// The operator takes the target of a server away.
+    Remove(usize),
     /// The operator ends all waiting.
     FailHeld,
     /// A beacon is asked for.
@@ -360,6 +379,7 @@ impl Options {
                 short: 0,
                 close: 0,
                 notice_delay: 0,
+                follow: true,
                 init_delay: 0,
                 join: false,
             },

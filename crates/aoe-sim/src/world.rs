@@ -156,6 +156,8 @@ pub struct World<'p> {
     pub(crate) disturbed: bool,
     /// No more targets are made.
     pub(crate) ending: bool,
+    /// Drivers that were initialised again.
+    pub inits: u64,
     /// The module is there.
     pub(crate) loaded: bool,
     /// For how long requests wait that are submitted from now on; 0: as the options say.
@@ -258,6 +260,7 @@ impl<'p> World<'p> {
             buried: crate::Counted::default(),
             disturbed: false,
             ending: false,
+            inits: 0,
             loaded: true,
             wait_secs: 0,
             log: options.log.then(Vec::new),
