@@ -13,7 +13,7 @@ use core::ptr::NonNull;
 use core::sync::atomic::AtomicPtr;
 
 use aoe_core::eventlog::{EventLog, EventSet, Report};
-use aoe_core::{Instant, State, Target, Tunables};
+use aoe_core::{Instant, Quarantine, State, Target, Tunables};
 use aoe_wire::TargetAddr;
 
 use crate::batch::{BATCH, Batch};
@@ -176,11 +176,16 @@ unsafe impl Sync for Cell {}
 
 impl Cell {
     /// Makes a target, without sleeping.
-    pub(crate) fn try_new(addr: TargetAddr, tunables: Tunables) -> Option<Unlisted> {
+    pub(crate) fn try_new(
+        addr: TargetAddr,
+        tunables: Tunables,
+        left: Quarantine,
+    ) -> Option<Unlisted> {
         let info = take(1, false)?.first_mut()?;
         // SAFETY: allocates without sleeping.
         let memory = unsafe { raw::aoe_shim_mem_alloc(size_of::<Self>(), 0) };
-        let target = Target::new(addr, ffi::random(), tunables, info);
+        let mut target = Target::new(addr, ffi::random(), tunables, info);
+        target.inherit(left);
         let Some(place) = NonNull::new(memory).map(NonNull::cast::<Self>) else {
             give_target_back(target);
             return None;

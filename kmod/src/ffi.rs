@@ -321,6 +321,7 @@ pub(crate) fn netif_link(id: NetifId) -> Option<Link> {
     (link.al_usable != 0).then_some(Link {
         mtu: link.al_mtu,
         mac: MacAddr(link.al_mac),
+        in_order: true,
     })
 }
 

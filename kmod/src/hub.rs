@@ -104,7 +104,7 @@ impl Hub {
         }
     }
 
-    fn now(&mut self) -> Instant {
+    pub(crate) fn now(&mut self) -> Instant {
         self.clock = self.clock.max(ffi::now());
         self.clock
     }
@@ -189,6 +189,13 @@ pub(crate) fn handle_interface(id: NetifId, change: InterfaceChange) {
     guard.take_answers(now);
     guard.initiator.handle_interface(now, id, change);
     drive(guard);
+}
+
+/// A target that is no more left writes behind that may be in this interface.
+pub(crate) fn may_hold_writes(id: NetifId) -> bool {
+    let mut guard = HUB.lock();
+    let now = guard.now();
+    guard.initiator.may_hold_writes(now, id)
 }
 
 /// Sends a beacon everywhere.

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSD-2-Clause
 //! A received frame on its way to its target.
 
-use aoe_core::{Admission, Claim, DropReason, Handled, NetifId, Received};
+use aoe_core::{Admission, Claim, DropReason, Handled, NetifId, Quarantine, Received};
 use aoe_wire::{ATA_HEADER_LEN, CONFIG_HEADER_LEN, CONFIG_STRING_MAX, Command, HEADER_LEN, Header};
 
 use crate::cell::{self, Buffer, Cell, CellGuard, Epoch, HUB};
@@ -187,10 +187,12 @@ fn admit<'e>(rx: &Received<'_>, epoch: &'e Epoch) -> Result<Option<&'e Cell>, Dr
             }
             Err(reason)
         }
-        Admission::Create(addr) => match Cell::try_new(addr, hub.tunables) {
+        Admission::Create(addr, left) => match Cell::try_new(addr, hub.tunables, left) {
             Some(cell) => Ok(Some(cell::list(cell, &hub, epoch))),
             None => {
-                hub.initiator.target_removed(false);
+                let now = hub.now();
+                hub.initiator
+                    .target_removed(now, addr, false, Quarantine::NONE);
                 ffi::count(AOE_COUNT_NO_MEMORY);
                 Ok(None)
             }

@@ -5,7 +5,7 @@ use core::fmt::{self, Display, Write};
 
 use aoe_core::iflist::IfList;
 use aoe_core::limits::{BEACON_SECS, MAX_NETIFS};
-use aoe_core::{Instant, InterfaceChange, Link, NetifId, iflist};
+use aoe_core::{Instant, InterfaceChange, Link, NetifId, Rings, iflist};
 
 use crate::boot::{self, Boot};
 use crate::cell::{self, Guard, NETIFS};
@@ -328,6 +328,9 @@ fn refresh(netifs: &mut Guard<Netifs>, id: NetifId) {
     }
 }
 
+/// An interface lost its link, and was emptied as far as its driver lets us.
+const LOST: InterfaceChange = InterfaceChange::Down(Rings::Empty);
+
 fn follow_link(netifs: &mut Guard<Netifs>, id: NetifId) {
     let Some(netif) = netifs.get_mut(id) else {
         return;
@@ -335,11 +338,11 @@ fn follow_link(netifs: &mut Guard<Netifs>, id: NetifId) {
     let link = ffi::netif_link(id);
     let change = match (netif.told, link) {
         (None, Some(_)) => Some(InterfaceChange::Up),
-        (Some(_), None) => Some(InterfaceChange::Down),
+        (Some(_), None) => Some(LOST),
         (Some(old), Some(new)) if old != new => Some(InterfaceChange::Changed),
         _ => None,
     };
-    if change == Some(InterfaceChange::Down) && !is_emptied(netif, id) {
+    if change == Some(LOST) && !is_emptied(netif, id) {
         return;
     }
     netif.emptying = false;
@@ -360,6 +363,7 @@ fn is_emptied(netif: &mut Netif, id: NetifId) -> bool {
     ffi::flush_netif(id);
     let mut may_hold = false;
     cell::for_each_in_epoch(|cell| may_hold |= cell.lock().target.may_hold_writes(id));
+    may_hold |= hub::may_hold_writes(id);
     netif.emptying = may_hold && ffi::reinit_netif(id);
     !netif.emptying
 }

@@ -185,12 +185,15 @@ fn withdraw(cell: &Cell, config: &Guard<Config>, here: &WorkThread) -> Option<Un
 
 /// Takes a target out of the table and off the initiator's books.
 fn leave(cell: &Cell, config: &Guard<Config>) -> Unlisted {
-    let had_disk = {
+    let (had_disk, addr, left) = {
         let mut guard = cell.lock();
         guard.closing = true;
-        guard.disk != Disk::None
+        let now = guard.now();
+        let had_disk = guard.disk != Disk::None;
+        (had_disk, guard.target.addr(), guard.target.left_behind(now))
     };
     let mut hub = HUB.lock();
-    hub.initiator.target_removed(had_disk);
+    let now = hub.now();
+    hub.initiator.target_removed(now, addr, had_disk, left);
     cell::unlist(cell, config, &hub)
 }

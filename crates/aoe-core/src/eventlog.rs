@@ -403,7 +403,11 @@ mod tests {
 
     impl Links for Wire {
         fn link(&self, _: NetifId) -> Option<Link> {
-            Some(Link { mtu: 1500, mac: US })
+            Some(Link {
+                mtu: 1500,
+                mac: US,
+                in_order: true,
+            })
         }
     }
 

@@ -3,6 +3,7 @@
 use crate::limits::{
     BEACON_SECS, DEFAULT_TARGETS, MAX_NETIFS, MAX_UNIDENTIFIED, SILENT_BEACON_NS, SILENT_NS,
 };
+use crate::quarantine::{Quarantine, Quarantines, bit};
 use crate::target::config_transmit;
 use crate::targetlist::TargetList;
 use crate::time::{MS, SEC};
@@ -13,8 +14,9 @@ use aoe_wire::{Command, ConfigReply, Header, TargetAddr};
 #[derive(Copy, Clone, PartialEq, Eq, Debug)]
 #[must_use]
 pub enum Admission {
-    /// Make a target of it, and hand it the same frame.
-    Create(TargetAddr),
+    /// Make a target of it, tell it what it must wait for ([`crate::Target::inherit`]), and hand it the same
+    /// frame.
+    Create(TargetAddr, Quarantine),
     /// Nothing; count the frame.
     Ignore(DropReason),
 }
@@ -97,6 +99,7 @@ pub struct Initiator {
     /// What may become a target, and how many there may be.
     allowed: TargetList,
     max_targets: u32,
+    quarantines: Quarantines,
 }
 
 impl Default for Initiator {
@@ -119,6 +122,7 @@ impl Initiator {
             unidentified: 0,
             allowed: TargetList::ALL,
             max_targets: DEFAULT_TARGETS,
+            quarantines: Quarantines::NONE,
         }
     }
 
@@ -144,6 +148,27 @@ impl Initiator {
         self.max_targets = most;
     }
 
+    /// This machine was started, or the initiator before this one ended without waiting for its copies, at `at`:
+    /// copies to any target may have left until then, and count for so long after it.
+    pub fn note_restart(&mut self, at: Instant, quarantine_secs: u32) {
+        self.quarantines.note_all(at, quarantine_secs);
+    }
+
+    /// Copies of writes that targets left behind may still be in the network. An initiator that ends now must
+    /// say so to its successor ([`Initiator::note_restart`]), or wait until this is over.
+    #[must_use]
+    pub fn is_quarantined(&self, now: Instant) -> bool {
+        self.quarantines.any(now, |_| true)
+    }
+
+    /// A copy of a write that a target left behind may be in the queues of this interface
+    /// ([`crate::Target::may_hold_writes`] speaks of targets that are there).
+    #[must_use]
+    pub fn may_hold_writes(&self, now: Instant, id: NetifId) -> bool {
+        let bit = bit(id).unwrap_or(0);
+        self.quarantines.any(now, |one| one.went_by(bit))
+    }
+
     /// Sets the seconds between two beacons; 0 sends them on demand only.
     pub fn set_beacon_secs(&mut self, now: Instant, secs: u32) {
         self.beacon_secs = secs;
@@ -157,6 +182,7 @@ impl Initiator {
 
     /// An interface changed. One that comes up gets a beacon at once.
     pub fn handle_interface(&mut self, now: Instant, id: NetifId, change: InterfaceChange) {
+        self.quarantines.handle_interface(now, id, change);
         let follow_ups = self.follow_ups.get_mut(usize::from(id.0));
         let (Some(bit), Some(follow_ups)) = (bit(id), follow_ups) else {
             return;
@@ -167,11 +193,13 @@ impl Initiator {
                 self.due |= bit;
                 *follow_ups = FollowUps::came_up(now);
             }
-            InterfaceChange::Down | InterfaceChange::Gone => {
+            InterfaceChange::Down(_) | InterfaceChange::Gone => {
                 self.usable &= !bit;
                 self.due &= !bit;
                 *follow_ups = FollowUps::NONE;
             }
+            // By another port others may be heard.
+            InterfaceChange::Rewired(_) => self.due |= self.usable & bit,
             InterfaceChange::Changed => {}
         }
         if self.next_beacon.is_none() || self.usable == 0 {
@@ -246,7 +274,7 @@ impl Initiator {
         match self.judge(rx) {
             Ok(addr) => {
                 self.unidentified += 1;
-                Admission::Create(addr)
+                Admission::Create(addr, self.quarantines.of(addr))
             }
             Err(reason) => Admission::Ignore(reason),
         }
@@ -284,8 +312,16 @@ impl Initiator {
         self.identified = self.identified.saturating_add(1);
     }
 
-    /// A target that was admitted has been removed.
-    pub fn target_removed(&mut self, was_identified: bool) {
+    /// A target that was admitted has been removed, and left copies of writes behind
+    /// ([`crate::Target::left_behind`]).
+    pub fn target_removed(
+        &mut self,
+        now: Instant,
+        addr: TargetAddr,
+        was_identified: bool,
+        left: Quarantine,
+    ) {
+        self.quarantines.note(now, addr, left);
         if was_identified {
             self.identified = self.identified.saturating_sub(1);
         } else {
@@ -294,15 +330,11 @@ impl Initiator {
     }
 }
 
-fn bit(id: NetifId) -> Option<u16> {
-    (usize::from(id.0) < MAX_NETIFS).then(|| 1 << id.0)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::Link;
     use crate::time::US;
+    use crate::{Link, Rings};
     use aoe_wire::MacAddr;
     use std::vec::Vec;
 
@@ -313,6 +345,7 @@ mod tests {
             Some(Link {
                 mtu: 1500,
                 mac: MacAddr([2, 0, 0, 0, 0, 1]),
+                in_order: true,
             })
         }
     }
@@ -408,7 +441,11 @@ mod tests {
 
     #[test]
     fn an_interface_that_goes_is_not_asked_and_one_that_returns_is_asked_anew() {
-        for change in [InterfaceChange::Down, InterfaceChange::Gone] {
+        for change in [
+            InterfaceChange::Down(Rings::Empty),
+            InterfaceChange::Down(Rings::Held),
+            InterfaceChange::Gone,
+        ] {
             let mut initiator = up(0, &[FIRST]);
             beacons(&mut initiator, 0, SEC);
             initiator.note_answer(at(SEC), FIRST);
@@ -427,6 +464,18 @@ mod tests {
         assert!(!initiator.note_answer(at(0), NetifId(16)));
         assert!(!initiator.note_answer(at(0), NetifId(255)));
         assert_eq!(beacons(&mut initiator, 0, SEC), []);
+    }
+
+    #[test]
+    fn an_interface_that_goes_on_by_another_port_is_asked_at_once() {
+        let mut initiator = up(0, &[FIRST]);
+        initiator.note_answer(at(MS), FIRST);
+        beacons(&mut initiator, MS, 100 * SEC);
+        let rewired = InterfaceChange::Rewired(Rings::Empty);
+        initiator.handle_interface(at(100 * SEC), FIRST, rewired);
+        initiator.handle_interface(at(100 * SEC), SECOND, rewired);
+        let sent = beacons(&mut initiator, 100 * SEC, 1000 * SEC);
+        assert_eq!(sent, [(100_000, 0)]);
     }
 
     #[test]
@@ -461,7 +510,7 @@ mod tests {
             len: 60,
         };
         match initiator.admit(&rx) {
-            Admission::Create(_) => Ok(()),
+            Admission::Create(..) => Ok(()),
             Admission::Ignore(reason) => Err(reason),
         }
     }
@@ -490,11 +539,15 @@ mod tests {
         assert_eq!(announce(&mut initiator, "7.1"), Ok(()));
         assert!(initiator.is_full());
         assert_eq!(announce(&mut initiator, "7.2"), Err(DropReason::Full));
+        let removed = |initiator: &mut Initiator, addr: &str, was_identified| {
+            let addr = addr.parse().unwrap();
+            initiator.target_removed(at(0), addr, was_identified, Quarantine::NONE);
+        };
         // A lower number takes nothing away.
         initiator.set_max_targets(1);
-        initiator.target_removed(true);
+        removed(&mut initiator, "7.0", true);
         assert_eq!(announce(&mut initiator, "7.2"), Err(DropReason::Full));
-        initiator.target_removed(false);
+        removed(&mut initiator, "7.1", false);
         assert_eq!(announce(&mut initiator, "7.2"), Ok(()));
         initiator.set_max_targets(0);
         assert_eq!(announce(&mut initiator, "7.3"), Err(DropReason::Full));

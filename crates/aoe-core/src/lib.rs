@@ -52,6 +52,7 @@ mod initiator;
 pub mod limits;
 mod link;
 pub mod lookup;
+mod quarantine;
 mod request;
 pub mod settings;
 mod target;
@@ -60,7 +61,8 @@ mod time;
 
 pub use failed::{BadAnswer, FailedCommand};
 pub use initiator::{Admission, Initiator};
-pub use link::{InterfaceChange, Link, Links, NetifId};
+pub use link::{InterfaceChange, Link, Links, NetifId, Rings};
+pub use quarantine::Quarantine;
 pub use request::{
     Claim, Completion, DropReason, Event, Full, Handled, IoError, Op, Payload, Received, Request,
     Ticket, Transmit,

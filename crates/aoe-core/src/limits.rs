@@ -147,6 +147,9 @@ pub const MAX_SETTING_SECS: u32 = 1_000_000_000;
 pub const MIN_QUARANTINE_SECS: u32 = 1;
 /// Longest such time. Nothing between two hosts holds a frame for longer than minutes.
 pub const MAX_QUARANTINE_SECS: u32 = 600;
+/// Addresses whose quarantine is remembered apart after their targets were taken away. More than that at once, all of
+/// them in the middle of their writes, is one event that concerns every target: then all share it.
+pub const MAX_QUARANTINES: usize = 32;
 /// Time between two beacons, unless the operator says otherwise, in seconds.
 pub const BEACON_SECS: u32 = 60;
 /// Longest time between two beacons: a day. What is to be found later than that is found on demand.

@@ -3,6 +3,7 @@
 //! by spaces, tabs or commas.
 
 use core::fmt;
+use core::str::FromStr;
 
 use aoe_wire::{SHELF_ANY, SLOT_ANY, TargetAddr};
 
@@ -11,25 +12,31 @@ use crate::limits::MAX_TARGET_PATTERNS;
 
 /// The first and the last of the numbers that a pattern allows.
 #[derive(Copy, Clone, PartialEq, Eq, Debug)]
-struct Range {
-    first: u16,
-    last: u16,
+struct Range<T> {
+    first: T,
+    last: T,
 }
 
 /// Addresses: a range of shelves, and in each of them a range of slots.
 #[derive(Copy, Clone, PartialEq, Eq, Debug)]
 struct Pattern {
-    shelves: Range,
-    slots: Range,
+    shelves: Range<u16>,
+    slots: Range<u8>,
 }
 
 const LAST_SHELF: u16 = SHELF_ANY - 1;
-const LAST_SLOT: u16 = SLOT_ANY as u16 - 1;
+const LAST_SLOT: u8 = SLOT_ANY - 1;
 
 impl Pattern {
     const ALL: Self = Self {
-        shelves: Range::up_to(LAST_SHELF),
-        slots: Range::up_to(LAST_SLOT),
+        shelves: Range {
+            first: 0,
+            last: LAST_SHELF,
+        },
+        slots: Range {
+            first: 0,
+            last: LAST_SLOT,
+        },
     };
 
     fn parse(word: &str) -> Option<Self> {
@@ -44,30 +51,27 @@ impl Pattern {
     }
 
     fn allows(self, addr: TargetAddr) -> bool {
-        self.shelves.holds(addr.shelf()) && self.slots.holds(u16::from(addr.slot()))
+        self.shelves.holds(addr.shelf()) && self.slots.holds(addr.slot())
     }
 }
 
-impl Range {
-    const fn up_to(last: u16) -> Self {
-        Self { first: 0, last }
-    }
-
-    fn parse(text: &str, most: u16) -> Option<Self> {
+impl<T: Copy + Default + PartialOrd + FromStr + fmt::Display> Range<T> {
+    fn parse(text: &str, most: T) -> Option<Self> {
         if text == "*" {
-            return Some(Self::up_to(most));
+            let first = T::default();
+            return Some(Self { first, last: most });
         }
         let (first, last) = text.split_once('-').unwrap_or((text, text));
         let (first, last) = (number(first)?, number(last)?);
         (first <= last && last <= most).then_some(Self { first, last })
     }
 
-    const fn holds(self, value: u16) -> bool {
+    fn holds(self, value: T) -> bool {
         self.first <= value && value <= self.last
     }
 
-    fn write(self, f: &mut fmt::Formatter<'_>, most: u16) -> fmt::Result {
-        if self == Self::up_to(most) {
+    fn write(self, f: &mut fmt::Formatter<'_>, most: T) -> fmt::Result {
+        if self.first == T::default() && self.last == most {
             return f.write_str("*");
         }
         write!(f, "{}", self.first)?;
@@ -79,7 +83,7 @@ impl Range {
 }
 
 /// A decimal number without a sign.
-fn number(text: &str) -> Option<u16> {
+fn number<T: FromStr>(text: &str) -> Option<T> {
     let digits = text.bytes().all(|byte| byte.is_ascii_digit());
     text.parse().ok().filter(|_| digits)
 }
@@ -98,8 +102,10 @@ impl fmt::Display for Pattern {
 /// A list of at most [`MAX_TARGET_PATTERNS`] patterns. What none of them names may not become a target.
 #[derive(Copy, Clone, PartialEq, Eq, Debug)]
 pub struct TargetList {
-    patterns: [Option<Pattern>; MAX_TARGET_PATTERNS],
+    patterns: [Pattern; MAX_TARGET_PATTERNS],
+    len: u8,
 }
+const _: () = assert!(MAX_TARGET_PATTERNS <= u8::MAX as usize);
 
 /// Why a list was refused.
 #[derive(Copy, Clone, PartialEq, Eq, Debug)]
@@ -116,41 +122,43 @@ pub enum TargetListError {
 /// The first fault found, in the order of the text.
 pub fn parse(text: &str) -> Result<TargetList, TargetListError> {
     let mut list = TargetList::NONE;
-    let mut places = list.patterns.iter_mut();
     for word in text.split(is_separator).filter(|word| !word.is_empty()) {
         let pattern = Pattern::parse(word).ok_or(TargetListError::BadPattern)?;
-        *places.next().ok_or(TargetListError::TooMany)? = Some(pattern);
+        let place = list.patterns.get_mut(usize::from(list.len));
+        *place.ok_or(TargetListError::TooMany)? = pattern;
+        list.len += 1;
     }
     Ok(list)
 }
 
 impl TargetList {
     /// Every address.
-    pub const ALL: Self = {
-        let mut list = Self::NONE;
-        list.patterns[0] = Some(Pattern::ALL);
-        list
+    pub const ALL: Self = Self {
+        patterns: [Pattern::ALL; MAX_TARGET_PATTERNS],
+        len: 1,
     };
 
     /// No address.
     pub const NONE: Self = Self {
-        patterns: [None; MAX_TARGET_PATTERNS],
+        patterns: [Pattern::ALL; MAX_TARGET_PATTERNS],
+        len: 0,
     };
+
+    fn iter(&self) -> impl Iterator<Item = &Pattern> {
+        self.patterns.iter().take(usize::from(self.len))
+    }
 
     /// Whether this address may become a target.
     #[must_use]
     pub fn allows(&self, addr: TargetAddr) -> bool {
-        self.patterns
-            .iter()
-            .flatten()
-            .any(|pattern| pattern.allows(addr))
+        self.iter().any(|pattern| pattern.allows(addr))
     }
 }
 
 impl fmt::Display for TargetList {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut separator = "";
-        for pattern in self.patterns.iter().flatten() {
+        for pattern in self.iter() {
             write!(f, "{separator}{pattern}")?;
             separator = " ";
         }

@@ -52,6 +52,7 @@ impl Links for Cables {
         Some(Link {
             mtu: self.mtu,
             mac: MacAddr([2, 0, 0, 0, 1, id.0]),
+            in_order: true,
         })
     }
 }

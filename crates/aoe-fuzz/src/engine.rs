@@ -2,8 +2,8 @@
 //! Bytes as a sequence of everything that can happen to the engine.
 
 use aoe_core::{
-    Admission, Initiator, Instant, InterfaceChange, Link, Links, NetifId, Op, Received, Target,
-    Tunables,
+    Admission, Initiator, Instant, InterfaceChange, Link, Links, NetifId, Op, Received, Rings,
+    Target, Tunables,
 };
 use aoe_wire::{Command, ConfigReply, ETHERTYPE, Header, MacAddr, opcode};
 
@@ -49,11 +49,15 @@ impl<'a> Bytes<'a> {
     }
 }
 
-const CHANGES: [InterfaceChange; 4] = [
+const CHANGES: [InterfaceChange; 8] = [
     InterfaceChange::Up,
-    InterfaceChange::Down,
+    InterfaceChange::Down(Rings::Empty),
     InterfaceChange::Gone,
     InterfaceChange::Changed,
+    InterfaceChange::Rewired(Rings::Empty),
+    InterfaceChange::Rewired(Rings::Held),
+    InterfaceChange::Rewired(Rings::Unknown),
+    InterfaceChange::Down(Rings::Held),
 ];
 const OPS: [Op; 4] = [Op::Write, Op::Read, Op::Flush, Op::Trim];
 const BUFFERS: [u16; 8] = [16, 0, 1, 2, 7, 128, 1024, 65535];
@@ -115,7 +119,7 @@ fn thing(hostile: &mut Hostile<'_>, initiator: &mut Initiator, bytes: &mut Bytes
         }
         12..=14 => time(hostile, initiator, bytes),
         15 => {
-            let (id, change) = (bytes.byte(), CHANGES[usize::from(bytes.byte() % 4)]);
+            let (id, change) = (bytes.byte(), CHANGES[usize::from(bytes.byte() % 8)]);
             hostile.interface(id % 5, change);
             initiator.handle_interface(Instant::from_nanos(hostile.now), NetifId(id), change);
         }
@@ -320,13 +324,13 @@ fn admit(hostile: &Hostile<'_>, initiator: &mut Initiator, netif: u8, frame: &[u
     if initiator.note_answer(now, NetifId(netif)) {
         assert!(!initiator.note_answer(now, NetifId(netif)), "no news");
     }
-    if let Admission::Create(addr) = initiator.admit(&received) {
+    if let Admission::Create(addr, left) = initiator.admit(&received) {
         assert_eq!(header.addr(), Some(addr));
         assert!(header.is_response() && header.command == Command::CONFIG);
         if hostile.now.is_multiple_of(2) {
             initiator.target_identified();
         }
-        initiator.target_removed(hostile.now.is_multiple_of(2));
+        initiator.target_removed(now, addr, hostile.now.is_multiple_of(2), left);
     }
 }
 
@@ -337,6 +341,7 @@ impl Links for AnyLink {
         (id.0 < 16).then_some(Link {
             mtu: 1500,
             mac: MacAddr([2, 0, 0, 0, 1, id.0]),
+            in_order: true,
         })
     }
 }

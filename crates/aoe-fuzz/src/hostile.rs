@@ -58,6 +58,7 @@ impl Links for Nets {
         Some(Link {
             mtu: u32::from(net.mtu),
             mac: host(id.0),
+            in_order: true,
         })
     }
 }

@@ -5,8 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use aoe_core::{
     Completion, Event, Frame, Handled, Info, Instant, InterfaceChange, Io, IoError, IoStorage,
-    Link, Links, NetifId, Op, Path, PathState, Payload, Received, Request, State, Target, Transmit,
-    Tunables,
+    Link, Links, NetifId, Op, Path, PathState, Payload, Received, Request, Rings, State, Target,
+    Transmit, Tunables,
 };
 use aoe_wire::{ATA_HEADER_LEN, Command, FrameText, Header, MIN_FRAME_LEN, MacAddr, TargetAddr};
 
@@ -102,6 +102,7 @@ impl Nets {
         Some(Link {
             mtu: u32::from(net.mtu),
             mac: host_mac(id.0),
+            in_order: true,
         })
     }
 }
@@ -114,6 +115,7 @@ impl Links for Nets {
                 link = link.or(Some(Link {
                     mtu: 1500,
                     mac: host_mac(id.0),
+                    in_order: true,
                 }));
             }
             Some(Mistake::WideMtu) => {

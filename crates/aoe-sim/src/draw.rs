@@ -8,8 +8,8 @@ use aoe_target::{Profile, SectorLimit, Timing};
 
 use crate::net::Condition;
 use crate::options::{
-    DiskOptions, Fault, HostOptions, MS, NetifOptions, Options, PortOptions, SEC, ServerOptions,
-    US, WorkOptions,
+    DiskOptions, Fault, HostOptions, MS, NetPortOptions, NetifOptions, Options, PortOptions, SEC,
+    ServerOptions, Sharing, US, WorkOptions,
 };
 
 /// Faults happen within this time.
@@ -65,6 +65,9 @@ fn draw_network(options: &mut Options, rng: &mut Rng) {
             },
             segment: usize::try_from(number).unwrap_or(0) % options.segments,
             listed: number == 0 || !rng.chance(100_000),
+            ports: vec![NetPortOptions::PLAIN],
+            sharing: Sharing::Failover,
+            vlan: false,
         })
         .collect();
 }
@@ -188,6 +191,8 @@ fn draw_host(rng: &mut Rng) -> HostOptions {
         short: 0,
         close: 0,
         notice_delay: if rng.chance(500_000) { 20 * MS } else { 0 },
+        follow: true,
+        init_delay: 0,
         join: false,
     }
 }

@@ -4,8 +4,8 @@
 use aoe_core::{InterfaceChange, NetifId};
 
 use crate::net::Condition;
-use crate::options::{Fault, Plant};
-use crate::world::{What, World};
+use crate::options::Fault;
+use crate::world::World;
 
 impl World<'_> {
     /// Makes a fault happen now.
@@ -26,13 +26,14 @@ impl World<'_> {
                 }
             }
             Fault::NetifPause(netif, nanos) => {
-                if let Some(one) = self.netifs.get_mut(netif) {
-                    one.paused_until = one.paused_until.max(self.now + nanos);
-                    let until = one.paused_until;
-                    self.schedule(until, What::Unpause(netif));
+                for port in self.ports_of(netif) {
+                    self.pause(netif, port, self.now + nanos);
                 }
             }
             Fault::NetifDown(netif) => self.netif_down(netif),
+            Fault::PortDown(netif, port) => self.port_down(netif, port),
+            Fault::PortPause(netif, port, nanos) => self.pause(netif, port, self.now + nanos),
+            Fault::PortUp(netif, port) => self.port_up(netif, port),
             Fault::NetifUp(netif) => self.netif_up(netif),
             Fault::NetifGone(netif) => self.netif_gone(netif),
             Fault::NetifMtu(netif, mtu) => {
@@ -49,6 +50,12 @@ impl World<'_> {
                 }
                 if self.is_usable(netif) {
                     self.tell_interface(netif, InterfaceChange::Changed);
+                }
+            }
+            Fault::Remove(server) => {
+                if let Some(server) = self.options.servers.get(server) {
+                    let addr = server.addr;
+                    self.remove(addr);
                 }
             }
             Fault::FailHeld => self.for_each_target(aoe_core::Target::fail_held),
@@ -141,10 +148,7 @@ impl World<'_> {
         }
         for netif in 0..self.netifs.len() {
             self.netif_up(netif);
-            if let Some(one) = self.netifs.get_mut(netif) {
-                one.paused_until = 0;
-            }
-            self.unpause(netif);
+            self.end_pauses(netif);
         }
         for server in 0..self.servers.len() {
             let planned = self
@@ -165,73 +169,6 @@ impl World<'_> {
             }
             self.poll_server(server);
         }
-    }
-
-    fn netif_down(&mut self, netif: usize) {
-        let Some(one) = self.netifs.get_mut(netif).filter(|one| one.up) else {
-            return;
-        };
-        one.up = false;
-        let delay = self.rng.below(self.options.host.notice_delay + 1);
-        if delay == 0 {
-            self.notice_down(netif);
-        } else {
-            self.schedule(self.now + delay, What::NoticeDown(netif));
-        }
-    }
-
-    /// The caller has noticed that a link is gone: the interface is emptied, then the engine is told.
-    pub(crate) fn notice_down(&mut self, netif: usize) {
-        let lie = self.options.plant == Some(Plant::IgnoreDown);
-        let Some(one) = self.netifs.get_mut(netif) else {
-            return;
-        };
-        if one.up || !one.listed || one.told_down || lie {
-            return;
-        }
-        one.told_down = true;
-        one.pausing.clear();
-        one.held.clear();
-        let mac = one.mac;
-        self.empty_wire(mac);
-        self.tell_interface(netif, InterfaceChange::Down);
-    }
-
-    fn netif_up(&mut self, netif: usize) {
-        let planned = self
-            .options
-            .netifs
-            .get(netif)
-            .is_some_and(|netif| netif.listed);
-        let Some(one) = self.netifs.get_mut(netif) else {
-            return;
-        };
-        if one.up && one.listed == planned {
-            return;
-        }
-        let news = one.told_down || !one.listed;
-        one.up = true;
-        one.told_down = false;
-        one.listed = planned;
-        let held = std::mem::take(&mut one.held);
-        for frame in held {
-            self.wire_from_host(netif, &frame);
-        }
-        if planned && news {
-            self.tell_interface(netif, InterfaceChange::Up);
-        }
-    }
-
-    fn netif_gone(&mut self, netif: usize) {
-        let Some(one) = self.netifs.get_mut(netif).filter(|one| one.listed) else {
-            return;
-        };
-        one.listed = false;
-        one.up = false;
-        one.told_down = false;
-        one.pausing.clear();
-        one.held.clear();
-        self.tell_interface(netif, InterfaceChange::Gone);
     }
 
     pub(crate) fn tell_interface(&mut self, netif: usize, change: InterfaceChange) {

@@ -6,7 +6,7 @@ use std::rc::Rc;
 
 use aoe_core::{
     Admission, Claim, Event, Handled, Instant, IoError, Link, Links, NetifId, Op, Payload,
-    Received, Target, Transmit,
+    Quarantine, Received, Target, Transmit,
 };
 use aoe_wire::{ATA_HEADER_LEN, HEADER_LEN, Header, MIN_FRAME_LEN, MacAddr, TargetAddr};
 
@@ -82,15 +82,21 @@ impl<'p> Slot<'p> {
 
 struct HostLinks<'a> {
     netifs: &'a [Netif],
+    /// Interfaces whose frames leave in order, a bit each.
+    in_order: u32,
+    /// Interfaces that may be used as far as their ports are concerned.
+    settled: u32,
     lie: bool,
 }
 
 impl Links for HostLinks<'_> {
     fn link(&self, id: NetifId) -> Option<Link> {
         let netif = self.netifs.get(usize::from(id.0))?;
-        (self.lie || netif.listed && netif.up).then_some(Link {
+        let usable = netif.listed && netif.up && self.settled & 1 << id.0 != 0;
+        (self.lie || usable).then_some(Link {
             mtu: netif.mtu,
             mac: MacAddr(netif.mac),
+            in_order: self.in_order & 1 << id.0 != 0,
         })
     }
 }
@@ -104,6 +110,13 @@ impl<'p> World<'p> {
     #[must_use]
     pub fn instant(&self) -> Instant {
         Instant::from_nanos(self.now)
+    }
+
+    /// Interfaces of which this is true, a bit each.
+    fn those(&self, test: impl Fn(&Self, usize) -> bool) -> u32 {
+        let all = 0..self.netifs.len();
+        all.filter(|netif| test(self, *netif))
+            .fold(0, |set, netif| set | 1 << netif)
     }
 
     pub(crate) fn planted(&self, plant: Plant) -> bool {
@@ -134,7 +147,7 @@ impl<'p> World<'p> {
 
     /// A frame comes in by an interface.
     pub fn frame_in(&mut self, netif: usize, frame: &Rc<[u8]>) {
-        if !self.is_usable(netif) {
+        if !self.is_usable(netif) || !self.is_settled(netif) || !self.loaded {
             return;
         }
         let Ok((header, arg)) = Header::split(frame) else {
@@ -163,6 +176,7 @@ impl<'p> World<'p> {
             len: frame.len(),
         };
         self.watch_in(addr, &header, frame);
+        self.learn(netif, header.src.0);
         let now = self.instant();
         if self.initiator.note_answer(now, id) {
             self.drain_initiator();
@@ -199,7 +213,7 @@ impl<'p> World<'p> {
                 *self.drops.entry(reason.name()).or_default() += 1;
                 false
             }
-            Admission::Create(created) => {
+            Admission::Create(created, quarantine) => {
                 if Some(created) != wire_addr(addr) {
                     self.trouble
                         .note(self.now, format!("{addr:?} was admitted as {created}"));
@@ -208,11 +222,16 @@ impl<'p> World<'p> {
                     let info = memory.info()?;
                     Some((info, memory))
                 }) else {
-                    self.initiator.target_removed(false);
+                    let now = self.instant();
+                    self.initiator
+                        .target_removed(now, created, false, Quarantine::NONE);
                     return false;
                 };
                 let seed = self.rng.bits();
-                let target = Target::new(created, seed, self.options.tunables, info);
+                let mut target = Target::new(created, seed, self.options.tunables, info);
+                if !self.planted(Plant::ForgetRemoved) {
+                    target.inherit(quarantine);
+                }
                 self.slots.insert(
                     addr,
                     Slot {
@@ -353,6 +372,8 @@ impl<'p> World<'p> {
             let now = self.instant();
             let links = HostLinks {
                 netifs: &self.netifs,
+                in_order: self.those(Self::is_in_order),
+                settled: self.those(Self::is_settled),
                 lie: self.options.plant == Some(Plant::IgnoreDown),
             };
             let Some(slot) = self.slots.get_mut(&addr) else {
@@ -469,6 +490,8 @@ impl<'p> World<'p> {
         let now = self.instant();
         let links = HostLinks {
             netifs: &self.netifs,
+            in_order: self.those(Self::is_in_order),
+            settled: self.those(Self::is_settled),
             lie: self.planted(Plant::IgnoreDown),
         };
         let mut frames = Vec::new();
@@ -571,18 +594,6 @@ impl<'p> World<'p> {
                 }
                 data
             }
-        }
-    }
-
-    /// A frame goes to its interface, which may have gone down since it was polled.
-    fn send(&mut self, netif: usize, frame: &Rc<[u8]>) {
-        let Some(one) = self.netifs.get_mut(netif) else {
-            return;
-        };
-        if one.up && one.listed {
-            self.wire_from_host(netif, frame);
-        } else if one.listed && !one.told_down {
-            one.held.push(frame.clone());
         }
     }
 }

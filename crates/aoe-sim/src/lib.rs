@@ -16,6 +16,7 @@ mod more;
 pub mod net;
 pub mod options;
 pub mod pcap;
+pub mod ports;
 pub mod reports;
 mod requests;
 mod watch;

@@ -11,8 +11,8 @@ const LONGEST_REPLAY: u64 = 20_000_000_000;
 /// One end of a wire.
 #[derive(Copy, Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub enum End {
-    /// An interface of the initiator.
-    Host(usize),
+    /// A port of an interface of the initiator.
+    Host(usize, usize),
     /// A port of a server.
     Server(usize, usize),
 }

@@ -22,6 +22,54 @@ pub struct NetifOptions {
     pub segment: usize,
     /// It is on the list of interfaces to use.
     pub listed: bool,
+    /// The ports below it, at least one.
+    pub ports: Vec<NetPortOptions>,
+    /// How these share its frames.
+    pub sharing: Sharing,
+    /// It is a vlan(4) on top of that: its own flush does nothing.
+    pub vlan: bool,
+}
+
+/// A port of an interface of the initiator: one driver with one transmit ring.
+#[derive(Copy, Clone, PartialEq, Eq, Debug)]
+pub struct NetPortOptions {
+    /// The ring keeps what it is given while there is no link, and sends it when the link is back, as those of
+    /// iflib(9) and vtnet(4) do. Otherwise that is lost.
+    pub keeps: bool,
+    /// What empties the ring while there is no link.
+    pub flush: Flush,
+}
+
+impl NetPortOptions {
+    /// A ring that keeps frames, and that a flush empties.
+    pub const PLAIN: Self = Self {
+        keeps: true,
+        flush: Flush::Works,
+    };
+}
+
+/// What empties the transmit ring of a port without link.
+#[derive(Copy, Clone, PartialEq, Eq, Debug)]
+pub enum Flush {
+    /// The driver's `if_qflush`.
+    Works,
+    /// Only its `if_init`, as with iflib(9).
+    AfterInit,
+    /// Nothing.
+    Nothing,
+}
+
+/// How the ports of an interface share its frames.
+#[derive(Copy, Clone, PartialEq, Eq, Debug)]
+pub enum Sharing {
+    /// The first one with link has all of them: lagg(4) failover. An interface with one port is like that.
+    Failover,
+    /// They take turns: lagg(4) roundrobin.
+    RoundRobin,
+    /// The addresses decide among those with link: lagg(4) loadbalance, lacp.
+    Hash,
+    /// The one by which the other side was heard last, with link or without: if_bridge(4).
+    Bridge,
 }
 
 /// A port of a server.
@@ -130,6 +178,11 @@ pub struct HostOptions {
     /// Longest time from the loss of a link until the caller has noticed, emptied the interface, and told
     /// the engine. Until then the interface keeps what it is given, and sends it when the link is back.
     pub notice_delay: u64,
+    /// The caller knows the ports below an interface, and follows them. Otherwise a stack of interfaces is one
+    /// into which it cannot look.
+    pub follow: bool,
+    /// Longest time that it takes to initialise a driver again.
+    pub init_delay: u64,
     /// Whether it joins requests.
     pub join: bool,
 }
@@ -167,6 +220,20 @@ pub enum Plant {
     EagerTimer,
     /// What the engine offers back is not taken.
     KeepMemory,
+    /// The engine is told that a ring was emptied, though the driver's flush did nothing.
+    BelieveFlush,
+    /// The engine is not told when a lagg or a bridge goes on by another port.
+    IgnorePorts,
+    /// An interface is used while the links of its ports are other than the engine was told.
+    LookLate,
+    /// The engine is not told when one of several ports has its link again.
+    IgnoreReturn,
+    /// The engine is told that all interfaces send in order.
+    ClaimOrder,
+    /// A target that is found again is not told what the one before it left behind.
+    ForgetRemoved,
+    /// The module is unloaded though copies of its writes may be in the network.
+    HastyUnload,
 }
 
 /// Something that happens to the world.
@@ -182,6 +249,12 @@ pub enum Fault {
     NetifUp(usize),
     /// An interface passes nothing on for so long (its peer says pause), and then everything.
     NetifPause(usize, u64),
+    /// One port of an interface passes nothing on for so long, and then everything.
+    PortPause(usize, usize, u64),
+    /// One port of an interface loses its link.
+    PortDown(usize, usize),
+    /// One port of an interface has its link (again).
+    PortUp(usize, usize),
     /// An interface is taken off the list.
     NetifGone(usize),
     /// An interface has another MTU.
@@ -216,6 +289,8 @@ pub enum Fault {
     Config(usize, Vec<u8>),
     /// A disk has another size.
     Resize(usize, u64),
+    /// The operator takes the target of a server away.
+    Remove(usize),
     /// The operator ends all waiting.
     FailHeld,
     /// A beacon is asked for.
@@ -271,6 +346,9 @@ impl Options {
                 mtu: 1500,
                 segment: 0,
                 listed: true,
+                ports: vec![NetPortOptions::PLAIN],
+                sharing: Sharing::Failover,
+                vlan: false,
             }],
             servers: vec![ServerOptions {
                 addr: (7, 0),
@@ -301,6 +379,8 @@ impl Options {
                 short: 0,
                 close: 0,
                 notice_delay: 0,
+                follow: true,
+                init_delay: 0,
                 join: false,
             },
             tunables: Tunables::default(),

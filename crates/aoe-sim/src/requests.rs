@@ -137,6 +137,24 @@ impl World<'_> {
         self.drain(addr);
     }
 
+    /// The module is unloaded: all targets are taken away. False while it refuses, since copies of writes may be
+    /// in the network of which nobody would know then.
+    pub fn unload_module(&mut self) -> bool {
+        let addrs: Vec<Addr> = self.slots.keys().copied().collect();
+        for addr in addrs {
+            self.remove(addr);
+        }
+        self.loaded = false;
+        let waits = self.initiator.is_quarantined(self.instant());
+        self.slots.is_empty() && (!waits || self.planted(Plant::HastyUnload))
+    }
+
+    /// The module is loaded.
+    pub fn load_module(&mut self) {
+        self.loaded = true;
+        self.start_initiator();
+    }
+
     pub(crate) fn bury(&mut self, addr: Addr) {
         let ready = self.slots.get(&addr).is_some_and(|slot| {
             slot.closing && slot.borrowed == 0 && slot.target.is_idle() && slot.waiting.is_empty()
@@ -144,10 +162,15 @@ impl World<'_> {
         if !ready {
             return;
         }
-        let Some(slot) = self.slots.remove(&addr) else {
+        let Some(mut slot) = self.slots.remove(&addr) else {
             return;
         };
-        self.initiator.target_removed(slot.identified);
+        let now = self.instant();
+        let left = slot.target.left_behind(now);
+        let of = slot.target.addr();
+        self.initiator
+            .target_removed(now, of, slot.identified, left);
+        self.watch.forget(addr);
         self.buried.add(&crate::Counted::of(slot.target.counters()));
         self.bury_memory(slot.memory, slot.target.reclaim());
         if let Some(ledger) = self.ledgers.get(&addr)

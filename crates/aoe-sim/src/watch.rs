@@ -44,6 +44,15 @@ pub(crate) struct Watch {
     suspects: BTreeMap<Addr, Vec<Suspect>>,
 }
 
+impl Watch {
+    /// A target is gone: nobody waits for its answers.
+    pub(crate) fn forget(&mut self, addr: Addr) {
+        self.units.remove(&addr);
+        self.suspects.remove(&addr);
+        self.tags.retain(|(of, _), _| *of != addr);
+    }
+}
+
 /// A request of the engine, taken apart.
 struct Command48 {
     class: Op,

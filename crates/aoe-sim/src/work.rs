@@ -53,6 +53,10 @@ impl World<'_> {
         let burst = work.runs > 0;
         if let Some(slot) = self.slots.get_mut(&addr) {
             slot.work_pending = false;
+            if slot.closing {
+                // Nobody gives a disk that leaves anything to do.
+                return;
+            }
         }
         if burst && self.load(addr) > work.depth / 2 {
             return;

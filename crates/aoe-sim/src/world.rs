@@ -16,8 +16,9 @@ use crate::host::Slot;
 use crate::ledger::{Ledger, Trouble};
 use crate::memory::Loan;
 use crate::net::{End, Segment};
-use crate::options::{Fault, Options};
+use crate::options::{Fault, Options, Sharing};
 use crate::pcap::Pcap;
+use crate::ports::NetPort;
 use crate::watch::Watch;
 use crate::work::Run;
 
@@ -44,8 +45,9 @@ pub(crate) enum What {
     Server(usize),
     Work(Addr),
     Fault(Fault),
-    NoticeDown(usize),
-    Unpause(usize),
+    Notice(usize, usize),
+    Initialised(usize, usize),
+    Unpause(usize, usize),
     Repeat(usize, Rc<[u8]>),
 }
 
@@ -88,16 +90,18 @@ pub struct Netif {
     pub segment: usize,
     /// It is on the list.
     pub listed: bool,
-    /// It has link.
+    /// It has link, as far as the kernel has noticed: with several ports, one of them has.
     pub up: bool,
-    /// The engine knows that it has no link; it has been emptied, and nobody gives it anything more.
+    /// The engine knows that it has no link, and nobody gives it anything more.
     pub(crate) told_down: bool,
-    /// It passes nothing on before then.
-    pub(crate) paused_until: u64,
-    /// Frames that wait for the end of the pause.
-    pub(crate) pausing: Vec<Rc<[u8]>>,
-    /// Frames that wait for the link.
-    pub(crate) held: Vec<Rc<[u8]>>,
+    /// The ports below it.
+    pub ports: Vec<NetPort>,
+    pub(crate) sharing: Sharing,
+    pub(crate) vlan: bool,
+    /// Whose turn it is.
+    pub(crate) turn: usize,
+    /// By which port an address was heard last.
+    pub(crate) learned: BTreeMap<Mac, usize>,
 }
 
 /// A frame that left the initiator.
@@ -107,6 +111,8 @@ pub struct Sent {
     pub at: u64,
     /// By which interface.
     pub netif: usize,
+    /// By which of its ports.
+    pub port: usize,
     /// The frame.
     pub frame: Rc<[u8]>,
 }
@@ -150,6 +156,10 @@ pub struct World<'p> {
     pub(crate) disturbed: bool,
     /// No more targets are made.
     pub(crate) ending: bool,
+    /// Drivers that were initialised again.
+    pub inits: u64,
+    /// The module is there.
+    pub(crate) loaded: bool,
     /// For how long requests wait that are submitted from now on; 0: as the options say.
     pub wait_secs: u8,
     /// Frames that the initiator sent, when asked for.
@@ -215,9 +225,11 @@ impl<'p> World<'p> {
                 listed: netif.listed,
                 up: true,
                 told_down: false,
-                paused_until: 0,
-                pausing: Vec::new(),
-                held: Vec::new(),
+                ports: netif.ports.iter().map(NetPort::new).collect(),
+                sharing: netif.sharing,
+                vlan: netif.vlan,
+                turn: 0,
+                learned: BTreeMap::new(),
             })
             .collect();
         let segments = (0..options.segments).map(|_| Segment::default()).collect();
@@ -248,6 +260,8 @@ impl<'p> World<'p> {
             buried: crate::Counted::default(),
             disturbed: false,
             ending: false,
+            inits: 0,
+            loaded: true,
             wait_secs: 0,
             log: options.log.then(Vec::new),
             pcap: None,
@@ -299,6 +313,12 @@ impl<'p> World<'p> {
         for server in 0..self.servers.len() {
             self.poll_server(server);
         }
+        self.start_initiator();
+    }
+
+    /// An initiator that knows nothing but its interfaces.
+    pub(crate) fn start_initiator(&mut self) {
+        self.initiator = Initiator::new();
         let now = self.instant();
         self.initiator
             .set_beacon_secs(now, self.options.beacon_secs);
@@ -426,9 +446,10 @@ impl<'p> World<'p> {
             }
             What::Work(addr) => self.work(addr),
             What::Fault(fault) => self.apply(&fault),
-            What::Unpause(netif) => self.unpause(netif),
-            What::NoticeDown(netif) => self.notice_down(netif),
-            What::Repeat(netif, frame) => self.wire_from_host(netif, &frame),
+            What::Unpause(netif, port) => self.unpause(netif, port),
+            What::Notice(netif, port) => self.notice(netif, port),
+            What::Initialised(netif, port) => self.initialised(netif, port),
+            What::Repeat(netif, frame) => self.send(netif, &frame),
         }
     }
 
@@ -464,19 +485,14 @@ impl<'p> World<'p> {
         }
     }
 
-    /// A frame leaves an interface of the initiator.
-    pub(crate) fn wire_from_host(&mut self, netif: usize, frame: &Rc<[u8]>) {
-        let now = self.now;
-        let paused = |one: &&mut Netif| one.paused_until > now;
-        if let Some(one) = self.netifs.get_mut(netif).filter(paused) {
-            one.pausing.push(frame.clone());
-            return;
-        }
+    /// A frame leaves a port of an interface of the initiator.
+    pub(crate) fn wire_from_host(&mut self, netif: usize, port: usize, frame: &Rc<[u8]>) {
         self.capture(frame);
         if let Some(log) = self.log.as_mut() {
             log.push(Sent {
                 at: self.now,
                 netif,
+                port,
                 frame: frame.clone(),
             });
         }
@@ -486,6 +502,7 @@ impl<'p> World<'p> {
         let Some(dst) = frame.first_chunk::<6>().copied() else {
             return;
         };
+        let from = End::Host(netif, port);
         for server in 0..self.servers.len() {
             for port in 0..self.server_ports.get(server).map_or(0, Vec::len) {
                 let here = self
@@ -500,24 +517,11 @@ impl<'p> World<'p> {
                 if here != Some(&segment) || (Some(dst) != mac && dst[0] & 1 == 0) {
                     continue;
                 }
-                let (from, to) = (End::Host(netif), End::Server(server, port));
+                let to = End::Server(server, port);
                 for (at, frame) in self.pass(segment, from, to, frame) {
                     self.schedule(at, What::ToServer(server, port, frame));
                 }
             }
-        }
-    }
-
-    pub(crate) fn unpause(&mut self, netif: usize) {
-        let now = self.now;
-        let over = |one: &&mut Netif| one.paused_until <= now;
-        let waiting = self
-            .netifs
-            .get_mut(netif)
-            .filter(over)
-            .map(|one| std::mem::take(&mut one.pausing));
-        for frame in waiting.unwrap_or_default() {
-            self.wire_from_host(netif, &frame);
         }
     }
 
@@ -599,7 +603,7 @@ impl<'p> World<'p> {
             if one.segment != segment || (one.mac != dst && dst[0] & 1 == 0) {
                 continue;
             }
-            let (from, to) = (End::Server(server, port), End::Host(netif));
+            let (from, to) = (End::Server(server, port), End::Host(netif, 0));
             for (at, frame) in self.pass(segment, from, to, frame) {
                 self.schedule(at, What::ToHost(netif, frame));
             }

@@ -59,7 +59,7 @@ impl Target<'_> {
         if !src.is_unicast() {
             return Handled::Dropped(DropReason::BadAddress);
         }
-        let candidate = self.path_or_candidate(netif, src);
+        let candidate = self.path_or_candidate(now, netif, src);
         self.note_config(src, &config);
         let index = match candidate {
             Room::Slot(index) => index,
@@ -109,13 +109,15 @@ impl Target<'_> {
         }
     }
 
-    fn path_or_candidate(&mut self, netif: NetifId, mac: MacAddr) -> Room {
+    fn path_or_candidate(&mut self, now: Instant, netif: NetifId, mac: MacAddr) -> Room {
         if let Some(index) = self.paths.find(netif, mac) {
             return Room::Slot(index);
         }
         let room = self.paths.room();
         let Room::Slot(index) = room else { return room };
-        // The number may have belonged to a path before: its old questions must not be answered.
+        // The number may have belonged to a path before: its old questions must not be answered, and answers on
+        // the new one prove nothing of copies that went by it.
+        self.restart_quarantine(now, index, true);
         let generation = self.paths.get(index).probe.generation;
         let path = self.paths.at(index);
         *path = Path {
@@ -301,8 +303,8 @@ impl Target<'_> {
             self.events.add(Event::Resized);
         }
         let path = self.paths.at(index);
-        if path.quarrels != 0 {
-            path.quarrels -= 1;
+        if path.probe.quarrels != 0 {
+            path.probe.quarrels -= 1;
             path.probe.ask(ProbeKind::Identify, now.after(MAX_PROBE_NS));
             return;
         }
@@ -323,7 +325,7 @@ impl Target<'_> {
         if second.digest() != self.paths.get(index).probe.disk {
             self.note_conflict(now, index);
             let path = self.paths.at(index);
-            path.quarrels = QUARREL_ROUNDS;
+            path.probe.quarrels = QUARREL_ROUNDS;
             path.probe.ask(ProbeKind::Identify, now.after(MAX_PROBE_NS));
         }
     }

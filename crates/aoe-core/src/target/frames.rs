@@ -43,6 +43,7 @@ impl Marks {
     const ORPHANED: u8 = 2;
     const DOUBTED: u8 = 4;
     const SPLIT: u8 = 8;
+    const HELD: u8 = 16;
 
     const fn has(self, mark: u8) -> bool {
         self.0 & mark != 0
@@ -134,10 +135,29 @@ impl Frame {
     /// A path that a copy went by is gone.
     pub(crate) const fn orphan(&mut self, path: u8) {
         self.paths_used &= !(1 << path);
+        self.set_orphaned();
+    }
+
+    /// From now on no later answer proves all copies dead.
+    pub(crate) const fn set_orphaned(&mut self) {
         self.marks.0 |= Marks::ORPHANED;
     }
 
-    /// No later answer can prove all copies dead, because a path is gone.
+    /// A ring without link may keep a copy, or does so no more.
+    pub(crate) const fn set_held(&mut self, held: bool) {
+        if held {
+            self.marks.0 |= Marks::HELD;
+        } else {
+            self.marks.0 &= !Marks::HELD;
+        }
+    }
+
+    /// A ring without link may keep a copy.
+    pub(crate) const fn is_held(&self) -> bool {
+        self.marks.has(Marks::HELD)
+    }
+
+    /// No later answer can prove all copies dead: a path is gone, or what is sent by it now goes another way.
     pub(crate) const fn is_orphaned(&self) -> bool {
         self.marks.has(Marks::ORPHANED)
     }

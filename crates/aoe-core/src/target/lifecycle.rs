@@ -11,7 +11,7 @@ use crate::limits::{
     REIDENTIFY_NS, REPORT_LOST_NS,
 };
 use crate::time::SEC;
-use crate::{Event, Instant, InterfaceChange, IoError, NetifId};
+use crate::{Event, Instant, InterfaceChange, IoError, NetifId, Rings};
 
 impl Target<'_> {
     /// An interface changed.
@@ -23,12 +23,14 @@ impl Target<'_> {
             }
             match change {
                 InterfaceChange::Up => self.link_up(now, index),
-                InterfaceChange::Down => self.link_down(now, index),
+                InterfaceChange::Down(rings) => self.link_down(now, index, rings),
+                InterfaceChange::Rewired(rings) => self.rewire(now, index, rings),
                 InterfaceChange::Gone => self.drop_path(now, index),
                 // The MTU is asked for whenever a frame is cut, the address whenever one is sent.
                 InterfaceChange::Changed => {}
             }
         }
+        self.info.inherited.handle_interface(now, id, change);
     }
 
     fn link_up(&mut self, now: Instant, index: u8) {
@@ -37,14 +39,14 @@ impl Target<'_> {
             return;
         }
         path.link_up = true;
-        // What the interface kept in its queue leaves now.
-        self.restart_quarantine(now, index, false);
+        // What the interface kept in its ring leaves now, before what is sent from now on.
+        self.note_rings(now, index, Rings::Empty);
         self.ask(index, ProbeKind::Identify, now);
     }
 
-    fn link_down(&mut self, now: Instant, index: u8) {
+    fn link_down(&mut self, now: Instant, index: u8, rings: Rings) {
         self.paths.at(index).link_up = false;
-        self.restart_quarantine(now, index, false);
+        self.note_rings(now, index, rings);
         if matches!(
             self.paths.get(index).state,
             PathState::Up | PathState::Checking
@@ -53,6 +55,25 @@ impl Target<'_> {
         }
         self.paths.at(index).probe.settle();
         // What was asked to prove old copies dead was asked too early.
+        self.wake_waiting(now);
+    }
+
+    /// The ports below the interface changed. Who is there must be seen, and what was asked to prove old copies
+    /// dead was asked too early.
+    fn rewire(&mut self, now: Instant, index: u8, rings: Rings) {
+        let held = self.paths.get(index).rings == Rings::Held;
+        if rings != Rings::Unknown && !held {
+            // What is in flight is sent again, so that each newest copy is sent after the change.
+            self.requeue_all(now, index);
+            self.end_order_elsewhere(index);
+        }
+        self.note_rings(now, index, rings);
+        if rings == Rings::Unknown {
+            self.end_order(index);
+        }
+        if self.paths.get(index).link_up {
+            self.ask(index, ProbeKind::Identify, now);
+        }
         self.wake_waiting(now);
     }
 
@@ -201,7 +222,8 @@ impl Target<'_> {
                 PathState::Up => self.time_path_in_use(now, index),
                 PathState::Lost => self.time_lost_path(now, index),
                 PathState::Conflict => {
-                    if now.since(self.paths.get(index).heard_at) >= CONFLICT_FORGET_NS {
+                    let path = self.paths.get(index);
+                    if path.is_spare() && now.since(path.heard_at) >= CONFLICT_FORGET_NS {
                         self.drop_path(now, index);
                     }
                 }
@@ -211,6 +233,7 @@ impl Target<'_> {
         self.resume_delayed(now);
         if self.quarantine_deadline().is_some_and(|at| at <= now) {
             self.release_ghosts(now);
+            self.end_inherited(now);
             self.wake_waiting(now);
         }
         self.time_silence(now);
@@ -370,7 +393,9 @@ impl Target<'_> {
             PathState::Lost if !path.reported => {
                 next.note(Some(path.lost_since.after(REPORT_LOST_NS)));
             }
-            PathState::Conflict => next.note(Some(path.heard_at.after(CONFLICT_FORGET_NS))),
+            PathState::Conflict if path.is_spare() => {
+                next.note(Some(path.heard_at.after(CONFLICT_FORGET_NS)));
+            }
             _ => {}
         }
     }

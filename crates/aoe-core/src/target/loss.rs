@@ -156,7 +156,7 @@ impl Target<'_> {
         if spare && path.probe.is_idle() {
             path.probe.ask(ProbeKind::Config, now);
         }
-        path.ask_behind = !spare && rounds > 1;
+        path.probe.ask_behind = !spare && rounds > 1;
         while let Some(index) = self.paths.get(path_index).in_flight.head() {
             self.take_for_lost(now, index, Sign::Silence);
             let next = self.paths.get(path_index).in_flight.head();

@@ -28,7 +28,8 @@ mod writes;
 
 use crate::limits::{self, TRIM_BLOCK_SECTORS};
 use crate::{
-    Completion, Event, FailedCommand, Full, Instant, IoError, NetifId, Op, Request, Ticket,
+    Completion, Event, FailedCommand, Full, Instant, IoError, NetifId, Op, Quarantine, Request,
+    Ticket,
 };
 use aoe_wire::{ConfigReply, Identify, MacAddr, TargetAddr, opcode};
 
@@ -98,6 +99,8 @@ pub struct Info {
     identity: Option<Identify>,
     conflict: Option<(NetifId, MacAddr)>,
     failed: Option<FailedCommand>,
+    /// Copies of writes of an earlier target of this address: nothing is written before they are too old.
+    inherited: Quarantine,
     counters: Counters,
 }
 
@@ -107,6 +110,7 @@ impl Info {
         identity: None,
         conflict: None,
         failed: None,
+        inherited: Quarantine::NONE,
         counters: Counters {
             reads: 0,
             writes: 0,

@@ -13,7 +13,7 @@ use crate::limits::{
     MIN_RTO_NS, MIN_TAIL_NS,
 };
 use crate::time::US;
-use crate::{Instant, Link, NetifId, Op};
+use crate::{Instant, Link, NetifId, Op, Rings};
 use aoe_wire::{ATA_HEADER_LEN, MacAddr, SECTOR_SIZE, sectors_per_frame};
 
 /// The state of a path.
@@ -62,10 +62,12 @@ pub struct Path {
     pub(crate) state: PathState,
     /// The interface has link, as far as was heard.
     pub(crate) link_up: bool,
+    /// Its frames leave in the order in which they are sent.
+    pub(crate) in_order: bool,
+    /// What the rings of the interface keep, as far as was heard.
+    pub(crate) rings: Rings,
     /// The disk that we know was seen on it.
     pub(crate) shown: bool,
-    /// IDENTIFYs in a row that must be answered by one disk only, after two disks had answered one.
-    pub(crate) quarrels: u8,
     /// It is lost and that was reported.
     pub(crate) reported: bool,
     /// Sector Count of the last config answer; 0 means 2.
@@ -79,8 +81,6 @@ pub struct Path {
     pub(crate) tail_probed: bool,
     /// The window was full, and not enough of it is free again for new frames to leave together.
     pub(crate) resting: bool,
-    /// The next frame on it is followed by a question.
-    pub(crate) ask_behind: bool,
     /// How far answers may overtake each other, in quarters of the shortest round trip.
     pub(crate) reordering: Reordering,
     /// How long it may be silent, in units of [`MIN_TAIL_NS`].
@@ -130,15 +130,15 @@ impl Path {
         mac: MacAddr([0; 6]),
         state: PathState::Unused,
         link_up: false,
+        in_order: false,
+        rings: Rings::Empty,
         shown: false,
-        quarrels: 0,
         reported: false,
         sector_count: 0,
         timeouts: 0,
         backoff: 0,
         tail_probed: false,
         resting: false,
-        ask_behind: false,
         reordering: Reordering::EMPTY,
         silence: Silence::EMPTY,
         buffer_count: 0,
@@ -189,6 +189,12 @@ impl Path {
     /// It is more than a candidate: something is known of the disk behind it.
     pub(crate) const fn is_known(&self) -> bool {
         !matches!(self.state, PathState::Unused | PathState::New)
+    }
+
+    /// It is of no use, and no ring that it is known by keeps anything.
+    pub(crate) const fn is_spare(&self) -> bool {
+        matches!(self.state, PathState::New | PathState::Conflict)
+            && !matches!(self.rings, Rings::Held)
     }
 
     /// It carries I/O, or fell silent too short a time ago for that to be reported.
@@ -613,7 +619,7 @@ impl<'s> Paths<'s> {
             return Room::Wanted((2 * slots).min(MAX_PATHS) - 1);
         }
         self.indices()
-            .filter(|&index| matches!(self.get(index).state, PathState::New | PathState::Conflict))
+            .filter(|&index| self.get(index).is_spare())
             .min_by_key(|&index| self.get(index).heard_at)
             .map_or(Room::None, Room::Slot)
     }
@@ -662,7 +668,7 @@ impl<'s> Paths<'s> {
     pub(crate) fn note_questions(&mut self) {
         let asking = self
             .in_use()
-            .any(|path| !path.probe.is_idle() || path.ask_behind);
+            .any(|path| !path.probe.is_idle() || path.probe.ask_behind);
         self.asking = asking;
     }
 

@@ -34,6 +34,10 @@ pub(crate) struct Probe {
     pub(crate) disk: u64,
     /// Its place in the order of sending.
     pub(crate) seq: u64,
+    /// IDENTIFYs in a row that must be answered by one disk only, after two disks had answered one.
+    pub(crate) quarrels: u8,
+    /// The next frame on the path is followed by a question.
+    pub(crate) ask_behind: bool,
     /// When to ask for the config after this one: its answer alone proves too little.
     again: Option<Instant>,
 }
@@ -49,6 +53,8 @@ impl Probe {
         identified: 0,
         disk: 0,
         seq: 0,
+        quarrels: 0,
+        ask_behind: false,
         again: None,
     };
 

@@ -12,19 +12,33 @@
 //! * a long time has passed since the copy could last leave this host; how long, the operator may say. It
 //!   does not count while the target answers questions and no requests, since it may keep the copy then.
 //!
-//! An interface that goes down may keep frames and send them when it is up again. The caller empties
-//! it before it says so, as far as the driver lets it; what a driver does not give away is the
-//! residue of risk, and time runs anew from the day the interface is up.
+//! All of these say something of the target and of the wire, and nothing of this host: a port that loses its link
+//! keeps in its ring what it was given, and sends it when the link is back. So the caller says what the rings below
+//! an interface keep ([`Rings`]), and that decides first:
+//!
+//! * nothing, since they were emptied for sure: the proofs hold. Where the interface has no link, an answer by
+//!   another one to the same address proves as much, and where it goes on by another port, an answer by that;
+//! * perhaps something, in a port without link: nothing proves a copy dead that was sent before, and no time;
+//! * it leaves now, but by another way than what is sent from now on, or nobody can know: time alone decides.
+//!
+//! Only copies that were sent before the change are concerned. What is sent after it goes by ports with link.
+//!
+//! An earlier target of the same address may have left copies behind ([`Quarantine`]). Where they went nobody knows
+//! any more, so nothing at all is written before they are too old.
 
 use super::frames::{Frame, FrameState};
 use super::paths::{Path, PathState};
-use super::{Instant, NetifId, Target};
+use super::{Instant, NetifId, Quarantine, Target};
+use crate::Rings;
 use crate::limits::QUESTION_ROUNDS;
+use crate::quarantine::bit;
 use crate::time::{MS, SEC};
 use aoe_wire::MacAddr;
 
 /// By how much the network may let a later frame overtake an earlier one.
 pub(super) const NETWORK_REORDER_NS: u64 = 50 * MS;
+
+const NEVER: Instant = Instant::from_nanos(u64::MAX);
 
 /// When to look again whether ghosts are dead: at the first answer for which one of these holds. Else an
 /// answer proves nothing new, and is not made to wait while hundreds of ghosts are looked at.
@@ -47,9 +61,9 @@ impl Vigil {
     };
     /// Without ghosts: never.
     const OVER: Self = Self {
-        proof: Instant::from_nanos(u64::MAX),
+        proof: NEVER,
         awaited: 0,
-        expiry: Instant::from_nanos(u64::MAX),
+        expiry: NEVER,
     };
 
     fn ends(&self, now: Instant, index: u8, path: &Path) -> bool {
@@ -61,6 +75,16 @@ impl Path {
     /// Something that was sent at `sent_at` on this path was answered.
     pub(super) fn note_alive_until(&mut self, sent_at: Instant) {
         self.answered_sent = self.answered_sent.max(sent_at);
+    }
+
+    /// Something sent at `proof` or later was answered, and what was sent before it left before it.
+    fn is_alive_since(&self, proof: Instant) -> bool {
+        self.in_order && self.answered_sent >= proof
+    }
+
+    /// It has no link and its ring is empty: other paths to the same address are as good.
+    fn is_emptied(&self) -> bool {
+        !self.link_up && self.rings == Rings::Empty
     }
 }
 
@@ -86,8 +110,11 @@ impl Target<'_> {
     /// Whether a write must wait for copies of an earlier one. If so, their death is asked after.
     pub(super) fn is_quarantined(&mut self, now: Instant, io_index: u16) -> bool {
         let io = *self.ios.get(io_index);
-        if !io.modifies() || self.ghosts.head().is_none() {
+        if !io.modifies() || (self.ghosts.is_empty() && self.info.inherited.is_none()) {
             return false;
+        }
+        if !self.info.inherited.is_none() && !self.end_inherited(now) {
+            return true;
         }
         let mut next = self.ghosts.head();
         while let Some(index) = next {
@@ -158,13 +185,17 @@ impl Target<'_> {
     fn vigil_for(&self, index: u16, mut vigil: Vigil) -> Vigil {
         let ghost = self.frames.get(index);
         vigil.expiry = vigil.expiry.min(self.expiry(ghost));
-        if self.unordered || ghost.is_orphaned() {
+        if self.unordered || ghost.is_orphaned() || ghost.is_held() {
             return vigil;
         }
         let proof = ghost.last_sent.after(NETWORK_REORDER_NS);
         let mut silent = 0;
         for (index, path) in self.paths.numbered() {
-            if ghost.paths_used & (1 << index) != 0 && !self.is_alive_since(index, proof) {
+            if ghost.paths_used & (1 << index) != 0 && !self.is_proven_by(index, proof) {
+                if !path.in_order && !path.is_emptied() {
+                    // Time alone can tell.
+                    return vigil;
+                }
                 silent |= 1 << index;
                 // What is proven by another interface in place of one without link.
                 if !path.link_up {
@@ -188,6 +219,9 @@ impl Target<'_> {
 
     /// From when on a ghost is too old to strike.
     fn expiry(&self, ghost: &Frame) -> Instant {
+        if ghost.is_held() {
+            return NEVER;
+        }
         let wait = u64::from(self.tunables.quarantine_secs) * SEC;
         ghost.last_sent.after(wait)
     }
@@ -197,13 +231,16 @@ impl Target<'_> {
         if ghost.is_answered() {
             return true;
         }
+        if ghost.is_held() {
+            return false;
+        }
         if !self.unordered && !ghost.is_orphaned() {
             let proof = ghost.last_sent.after(NETWORK_REORDER_NS);
             let mut paths = self
                 .paths
                 .indices()
                 .filter(|path| ghost.paths_used & (1 << path) != 0);
-            if paths.all(|path| self.is_alive_since(path, proof)) {
+            if paths.all(|path| self.is_proven_by(path, proof)) {
                 return true;
             }
         }
@@ -214,18 +251,82 @@ impl Target<'_> {
     /// Something sent at `proof` or later was answered on this very path: what had left by it before
     /// has gone by. Another interface proves as much only when this one has no link and was emptied:
     /// a paused or clogged one may hold the copy while answers come in by others.
-    fn is_alive_since(&self, index: u8, proof: Instant) -> bool {
+    fn is_proven_by(&self, index: u8, proof: Instant) -> bool {
         let used = self.paths.get(index);
-        used.answered_sent >= proof
-            || (!used.link_up
+        used.is_alive_since(proof)
+            || (used.is_emptied()
                 && self
                     .paths
-                    .any(|other| other.mac == used.mac && other.answered_sent >= proof))
+                    .any(|other| other.mac == used.mac && other.is_alive_since(proof)))
+    }
+
+    /// Takes over what an earlier target of this address left behind ([`crate::Admission::Create`]).
+    pub fn inherit(&mut self, quarantine: Quarantine) {
+        self.info.inherited = quarantine;
+        if quarantine.is_stalled() {
+            // Until it answers a request.
+            self.silent_rounds = QUESTION_ROUNDS + 1;
+        }
+    }
+
+    /// What an earlier target left behind ends when it is too old. True when there is nothing of that.
+    #[cold]
+    pub(super) fn end_inherited(&mut self, now: Instant) -> bool {
+        if self.info.inherited.is_over(now) {
+            self.info.inherited = Quarantine::NONE;
+        }
+        self.info.inherited.is_none()
+    }
+
+    /// What the next target of this address must wait for when this one is taken away.
+    pub fn left_behind(&mut self, now: Instant) -> Quarantine {
+        let mut left = Quarantine::NONE;
+        if !self.end_inherited(now) {
+            left = self.info.inherited;
+        }
+        for index in self.frames.indices() {
+            let frame = self.frames.get(index);
+            let sent = frame.state != FrameState::Free && frame.modifies() && frame.copies() > 0;
+            if !sent || self.is_dead(now, index) {
+                continue;
+            }
+            let (mut by, mut held) = (0, 0);
+            for (number, path) in self.paths.numbered() {
+                if frame.paths_used & (1 << number) == 0 {
+                    continue;
+                }
+                let bit = bit(path.netif).unwrap_or(0);
+                by |= bit;
+                if path.rings == Rings::Held && frame.is_held() {
+                    held |= bit;
+                }
+            }
+            left.add(frame.last_sent, self.tunables.quarantine_secs, by, held);
+        }
+        if self.silent_rounds > QUESTION_ROUNDS || self.stall.dead {
+            left.set_stalled();
+        }
+        left
     }
 
     /// When to look again whether time alone has proven a ghost dead.
     pub(super) fn quarantine_deadline(&self) -> Option<Instant> {
-        self.ghosts.head().map(|_| self.ghosts_checked.after(SEC))
+        if !self.info.inherited.is_none() {
+            return self.inherited_deadline();
+        }
+        self.ghosts_deadline()
+    }
+
+    fn ghosts_deadline(&self) -> Option<Instant> {
+        // No time proves what rings keep.
+        let ages = !self.ghosts.is_empty() && self.vigil.expiry != NEVER;
+        ages.then(|| self.ghosts_checked.after(SEC))
+    }
+
+    #[cold]
+    fn inherited_deadline(&self) -> Option<Instant> {
+        let own = self.info.inherited.expiry();
+        [own, self.ghosts_deadline()].into_iter().flatten().min()
     }
 
     /// A copy of a write may be in the queues of this interface: one that was sent by it was not answered, or
@@ -256,11 +357,67 @@ impl Target<'_> {
             if frame.state == FrameState::Free || frame.paths_used & bit == 0 {
                 continue;
             }
-            if frame.state == FrameState::Ghost {
+            // Of one in flight the time that its answer takes is to be known.
+            if frame.state != FrameState::InFlight {
                 frame.last_sent = now;
             }
             if orphan {
                 frame.orphan(path_index);
+            }
+        }
+        if orphan {
+            self.end_hold(path_index);
+        }
+    }
+
+    /// What the rings of a path's interface keep from now on of all that was sent by it.
+    pub(super) fn note_rings(&mut self, now: Instant, path_index: u8, rings: Rings) {
+        self.paths.at(path_index).rings = rings;
+        if rings != Rings::Held {
+            self.restart_quarantine(now, path_index, false);
+            self.end_hold(path_index);
+            return;
+        }
+        self.vigil = Vigil::NOW;
+        let bit = 1 << path_index;
+        for index in self.frames.indices() {
+            let frame = self.frames.at(index);
+            if frame.state != FrameState::Free && frame.paths_used & bit != 0 {
+                frame.set_held(true);
+            }
+        }
+    }
+
+    /// The rings of a path's interface keep nothing any more; those of others may.
+    fn end_hold(&mut self, path_index: u8) {
+        let held = |(_, path): &(u8, &Path)| path.rings == Rings::Held;
+        let others = self.paths.numbered().filter(held);
+        let others = others.fold(0, |set, (index, _)| set | 1 << index) & !(1_u8 << path_index);
+        for index in self.frames.indices() {
+            let frame = self.frames.at(index);
+            if frame.is_held() && frame.paths_used & others == 0 {
+                frame.set_held(false);
+            }
+        }
+    }
+
+    /// Frames in flight on other paths of which older copies went by this one: no answer proves anything of those.
+    pub(super) fn end_order_elsewhere(&mut self, path_index: u8) {
+        for index in self.frames.indices() {
+            let frame = self.frames.at(index);
+            let elsewhere = frame.state == FrameState::InFlight && frame.path != path_index;
+            if elsewhere && frame.paths_used & (1 << path_index) != 0 {
+                frame.set_orphaned();
+            }
+        }
+    }
+
+    /// What was sent on a path until now leaves by another way than what is sent from now on.
+    pub(super) fn end_order(&mut self, path_index: u8) {
+        for index in self.frames.indices() {
+            let frame = self.frames.at(index);
+            if frame.state != FrameState::Free && frame.paths_used & (1 << path_index) != 0 {
+                frame.set_orphaned();
             }
         }
     }

@@ -322,6 +322,7 @@ impl Target<'_> {
         for index in self.paths.indices() {
             self.restart_quarantine(now, index, false);
         }
+        self.info.inherited.end_stall(now);
     }
 
     /// Paths in use count only while the target carries out requests.

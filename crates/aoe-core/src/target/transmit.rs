@@ -76,6 +76,7 @@ impl Target<'_> {
         let seq = self.next_seq;
         self.next_seq += 1;
         let path = self.paths.at(index);
+        path.in_order = link.in_order;
         let wait = (path.rto_ns().max(20 * MS) << path.probe.tries.min(6)).min(MAX_PROBE_NS);
         let probe = &mut path.probe;
         probe.generation = probe.generation.wrapping_add(1);
@@ -337,7 +338,7 @@ impl Target<'_> {
             path.retransmitted += 1;
             self.info.counters.retransmits += 1;
         }
-        if core::mem::take(&mut path.ask_behind) && path.probe.is_idle() {
+        if core::mem::take(&mut path.probe.ask_behind) && path.probe.is_idle() {
             // That questions are to be looked for is noted while one is to be asked behind a frame.
             path.probe.ask(ProbeKind::Config, now);
         }

@@ -10,6 +10,7 @@ mod loss;
 mod memory;
 mod paths;
 mod payload;
+mod ports;
 mod reports;
 mod stall;
 mod transfer;

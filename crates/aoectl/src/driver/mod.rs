@@ -345,12 +345,14 @@ impl Driver {
                 self.count_drop(reason);
                 false
             }
-            Admission::Create(addr) => {
+            Admission::Create(addr, quarantine) => {
                 let seed = aoe_os::random_seed().unwrap_or_else(|_| aoe_os::monotonic_nanos());
+                let mut target = Target::new(addr, seed, self.tunables, self.memory.info());
+                target.inherit(quarantine);
                 self.targets.insert(
                     addr,
                     Entry {
-                        target: Target::new(addr, seed, self.tunables, self.memory.info()),
+                        target,
                         identified: false,
                     },
                 );
@@ -439,8 +441,11 @@ impl Driver {
                 ended: now,
             });
         }
+        let left = entry.target.left_behind(now);
+        let addr = entry.target.addr();
         self.memory.put(entry.target.reclaim());
-        self.initiator.target_removed(entry.identified);
+        self.initiator
+            .target_removed(now, addr, entry.identified, left);
     }
 }
 

@@ -3,7 +3,7 @@
 
 use anyhow::{Context, Result, bail};
 use aoe_core::limits::MAX_NETIFS;
-use aoe_core::{InterfaceChange, Link, Links, NetifId};
+use aoe_core::{InterfaceChange, Link, Links, NetifId, Rings};
 use aoe_os::{Interface, RawSocket};
 use std::io;
 
@@ -167,10 +167,14 @@ impl Port {
         let Interface {
             mac, mtu, is_up, ..
         } = found;
-        self.link = is_up.then_some(Link { mtu, mac });
+        self.link = is_up.then_some(Link {
+            mtu,
+            mac,
+            in_order: true,
+        });
         match (before, self.link) {
             (None, Some(_)) => Some(InterfaceChange::Up),
-            (Some(_), None) => Some(InterfaceChange::Down),
+            (Some(_), None) => Some(InterfaceChange::Down(Rings::Empty)),
             (Some(a), Some(b)) if a != b => Some(InterfaceChange::Changed),
             _ => None,
         }
