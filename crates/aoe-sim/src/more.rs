@@ -7,7 +7,7 @@ use aoe_target::{AoeFault, AtaFault, Which};
 
 use crate::draw::FAULTY;
 use crate::net::Condition;
-use crate::options::{Fault, MS, Options, SEC};
+use crate::options::{Fault, Flush, MS, NetPortOptions, Options, SEC, Sharing};
 
 const EVERY_ERROR: [IoError; 5] = [
     IoError::Failed,
@@ -48,6 +48,83 @@ pub(crate) fn draw_pauses(options: &mut Options, rng: &mut Rng) {
     for netif in 0..options.netifs.len() {
         let pause = Fault::NetifPause(netif, rng.between(MS, 2 * SEC));
         options.faults.push((rng.below(FAULTY), pause));
+    }
+    options.faults.sort_by_key(|(at, _)| *at);
+}
+
+/// What is below the interfaces, in most of the runs: a driver that is emptied in this or that way, a vlan, a lagg, a
+/// bridge; and ports that come and go by themselves.
+pub(crate) fn draw_ports(options: &mut Options, rng: &mut Rng) {
+    if !rng.chance(700_000) {
+        return;
+    }
+    options.host.init_delay = *rng.pick(&[0, MS, 30 * MS]).unwrap_or(&0);
+    let reorders = options
+        .faults
+        .iter()
+        .any(|(_, fault)| matches!(fault, Fault::Conditions(_, to_target, _) if !to_target.fifo));
+    let mut faults = Vec::new();
+    for (number, netif) in options.netifs.iter_mut().enumerate() {
+        let count = *rng.pick(&[1, 1, 2, 2, 3]).unwrap_or(&1);
+        netif.ports = (0..count)
+            .map(|_| NetPortOptions {
+                keeps: !rng.chance(200_000),
+                flush: *rng
+                    .pick(&[
+                        Flush::Works,
+                        Flush::AfterInit,
+                        Flush::AfterInit,
+                        Flush::Nothing,
+                    ])
+                    .unwrap_or(&Flush::Works),
+            })
+            .collect();
+        let kinds = [
+            Sharing::Failover,
+            Sharing::Failover,
+            Sharing::RoundRobin,
+            Sharing::Hash,
+            Sharing::Bridge,
+        ];
+        netif.sharing = *rng.pick(&kinds).unwrap_or(&Sharing::Failover);
+        netif.vlan = rng.chance(300_000);
+        for port in 0..count {
+            for _ in 0..rng.below(3) {
+                let at = rng.below(FAULTY);
+                // What is paused leaves together, and must not be overtaken on its way.
+                if !reorders && rng.chance(500_000) {
+                    let pause = Fault::PortPause(number, port, rng.between(MS, 500 * MS));
+                    faults.push((at.saturating_sub(20 * MS), pause));
+                }
+                // For longer than anything is waited for, now and then.
+                let longest = *rng.pick(&[4 * SEC, 4 * SEC, 30 * SEC]).unwrap_or(&SEC);
+                faults.push((at, Fault::PortDown(number, port)));
+                // No link is back before the kernel has noticed that it was gone.
+                let end = at + rng.between(50 * MS, longest);
+                faults.push((end, Fault::PortUp(number, port)));
+            }
+        }
+    }
+    options.faults.append(&mut faults);
+    options.faults.sort_by_key(|(at, _)| *at);
+}
+
+/// Targets that the operator takes away, and that are found again, in some of the runs. Where another disk has
+/// the same address that one might be found.
+pub(crate) fn draw_removals(options: &mut Options, rng: &mut Rng) {
+    let alone = options.disks.iter().all(|disk| !disk.foreign);
+    if !alone || !rng.chance(150_000) {
+        return;
+    }
+    options.allowed.push(IoError::Gone);
+    // What is lost of this is made good by the next beacon.
+    options.patience = options.patience.max(70 * SEC);
+    for _ in 0..rng.between(1, 3) {
+        let server = usize::try_from(rng.below(options.servers.len() as u64)).unwrap_or(0);
+        let at = rng.between(SEC, FAULTY);
+        options.faults.push((at, Fault::Remove(server)));
+        let again = at + rng.between(MS, SEC);
+        options.faults.push((again, Fault::Discover));
     }
     options.faults.sort_by_key(|(at, _)| *at);
 }

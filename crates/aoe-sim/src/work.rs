@@ -260,6 +260,8 @@ impl World<'_> {
         self.check_idle_memory();
         self.ending = true;
         let loans = self.loans.len() + self.slots.len();
+        // A damaged answer may have made one more.
+        let addrs: Vec<Addr> = self.slots.keys().copied().collect();
         for addr in addrs {
             self.remove(addr);
         }

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: BSD-2-Clause
 //! Every checker can fail: a mistake is planted for each, and must be found, in the words of that checker.
 
-use aoe_core::Op;
+use aoe_core::{IoError, Op};
 use aoe_sim::net::Condition;
-use aoe_sim::options::{DiskOptions, MS, SEC, WorkOptions};
+use aoe_sim::options::{DiskOptions, Flush, MS, NetPortOptions, SEC, Sharing, WorkOptions};
 use aoe_sim::{Fault, Options, Plant, World, loans, pools, report};
 use aoe_target::{Profile, Timing};
 
@@ -50,6 +50,148 @@ fn found(mut options: Options, plant: Plant, words: &[&str]) {
         words.iter().any(|words| first.contains(words)),
         "{plant:?} was found as: {first}"
     );
+}
+
+/// Writes to few sectors, over and over again, by two interfaces; the first has one port, or two that share its
+/// frames.
+fn rewriting(sharing: Option<Sharing>, flush: Flush) -> Options {
+    let mut options = Options::simple(20);
+    options.work = WorkOptions {
+        requests: 2000,
+        depth: 16,
+        region: 16,
+        longest: 2,
+        reads: 10,
+        writes: 90,
+        trims: 0,
+        ordered: 0,
+        aligned: false,
+        think: 30 * MS,
+        runs: 0,
+    };
+    let port = NetPortOptions { keeps: true, flush };
+    options.netifs[0].ports = vec![port];
+    let second = options.netifs[0].clone();
+    options.netifs.push(second);
+    if let Some(sharing) = sharing {
+        options.netifs[0].ports.push(port);
+        options.netifs[0].sharing = sharing;
+    }
+    options
+}
+
+/// The same by the first interface only.
+fn by_one(sharing: Sharing, flush: Flush) -> Options {
+    let mut options = rewriting(Some(sharing), flush);
+    options.netifs.truncate(1);
+    options
+}
+
+/// A port fills its ring for so long, loses its link, and gets it back, several times.
+fn pulled(port: usize, times: u64, span: u64) -> Vec<(u64, Fault)> {
+    let mut faults = Vec::new();
+    for round in 0..times {
+        let at = 100 * MS + round * (span + 300 * MS);
+        faults.push((at, Fault::PortPause(0, port, 3600 * SEC)));
+        faults.push((at + span, Fault::PortDown(0, port)));
+        faults.push((at + span + 200 * MS, Fault::PortUp(0, port)));
+    }
+    faults
+}
+
+const OLD: &[&str] = &["which newer data have replaced", "possible:"];
+
+#[test]
+fn a_flush_that_did_nothing_is_found() {
+    let mut options = rewriting(None, Flush::AfterInit);
+    options.faults = pulled(0, 10, 50 * MS);
+    found(options, Plant::BelieveFlush, OLD);
+    // The address of the server leads to the second port.
+    for (sharing, port) in [(Sharing::Failover, 0), (Sharing::Hash, 1)] {
+        let mut options = by_one(sharing, Flush::AfterInit);
+        options.faults = pulled(port, 3, 50 * MS);
+        found(options, Plant::BelieveFlush, OLD);
+    }
+}
+
+#[test]
+fn a_lagg_whose_ports_nobody_follows_is_found() {
+    let mut options = by_one(Sharing::Failover, Flush::Nothing);
+    options.faults = pulled(0, 3, 50 * MS);
+    found(options, Plant::IgnorePorts, OLD);
+}
+
+#[test]
+fn a_lagg_that_is_used_before_its_change_was_told_is_found() {
+    let mut options = rewriting(Some(Sharing::Failover), Flush::Nothing);
+    options.host.notice_delay = 20 * MS;
+    options.work.requests = 6000;
+    options.faults = pulled(0, 12, 150 * MS);
+    found(options, Plant::LookLate, OLD);
+}
+
+#[test]
+fn a_port_that_is_back_and_nobody_said_so_is_found() {
+    let mut options = by_one(Sharing::Failover, Flush::Nothing);
+    for port in &mut options.netifs[0].ports {
+        // What nobody can know: there is nothing in the ring that would be answered.
+        port.keeps = false;
+    }
+    options.faults = pulled(0, 3, 50 * MS);
+    found(options, Plant::IgnoreReturn, &["is stuck"]);
+}
+
+#[test]
+fn an_order_that_ports_in_turns_do_not_keep_is_found() {
+    let mut options = by_one(Sharing::RoundRobin, Flush::AfterInit);
+    options.faults = vec![(100 * MS, Fault::PortPause(0, 0, 2 * SEC))];
+    found(options, Plant::ClaimOrder, OLD);
+}
+
+fn removed() -> Options {
+    let mut options = rewriting(None, Flush::AfterInit);
+    options.allowed.push(IoError::Gone);
+    options.faults = vec![
+        (100 * MS, Fault::PortPause(0, 0, 2 * SEC)),
+        (130 * MS, Fault::Remove(0)),
+        (150 * MS, Fault::Discover),
+    ];
+    options
+}
+
+#[test]
+fn a_target_that_knows_nothing_of_the_one_before_it_is_found() {
+    found(removed(), Plant::ForgetRemoved, OLD);
+}
+
+#[test]
+fn a_module_that_does_not_wait_for_its_copies_is_found() {
+    for plant in [None, Some(Plant::HastyUnload)] {
+        let mut options = removed();
+        options.work.requests = 0;
+        options.faults.truncate(1);
+        options.plant = plant;
+        let mut pools = pools(&options);
+        let mut world = World::new(options, loans(&mut pools));
+        world.run_for(120 * MS);
+        for lba in 0..8 {
+            world.submit((7, 0), Op::Write, lba, 1, false);
+        }
+        world.run_for(5 * MS);
+        while !world.unload_module() {
+            world.run_for(SEC);
+        }
+        world.load_module();
+        world.run_for(500 * MS);
+        for lba in 0..8 {
+            world.submit((7, 0), Op::Write, lba, 1, false);
+        }
+        world.run_for(30 * SEC);
+        let trouble = world.trouble.list();
+        let found = |line: &String| OLD.iter().any(|words| line.contains(words));
+        assert_eq!(trouble.iter().any(found), plant.is_some(), "{trouble:#?}");
+        assert_eq!(trouble.is_empty(), plant.is_none(), "{trouble:#?}");
+    }
 }
 
 #[test]

@@ -52,9 +52,9 @@ fn clean(seed: u64) -> bool {
     is_clean(seed, Options::draw(seed))
 }
 
-/// As it was when the named seeds were found: calls of the engine take no time.
+/// As it was when the named seeds were found: calls of the engine take no time, and interfaces have one port.
 fn still(seed: u64) -> Options {
-    let mut options = Options::draw(seed);
+    let mut options = Options::draw_plain(seed);
     options.host.call_time = 0;
     options.host.join = false;
     options.work.runs = 0;
