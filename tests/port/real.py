@@ -117,6 +117,28 @@ def stub_is_like_the_framework(place):
             assert re.search(r"Error: Missing: .*sbin/nonesuch", said) and re.search(r"Error: Orphaned: .*sbin/aoecfg", said), said
 
 
+def scripts_and_messages_are_in_the_package(place):
+    """What create-manifest hands to pkg(8): pkg-install whole, as the script for both ends of the installation, and every
+    pkg-message whole. That pkg(8) calls the script with PRE-INSTALL and POST-INSTALL, as the stub does, is not shown here."""
+    for number, folder in enumerate(trees()):
+        real = Real(place / str(number), folder, place / "dist")
+        for name in PORTS:
+            # No package is there to depend on.
+            succeed(real, name, "create-manifest", PKG_BIN="/bin/true")
+            # Newer trees name it after the package.
+            metadir, = pathlib.Path(real.value(name, "WRKDIR")).glob(".metadir*")
+            port = real.port(name)
+            scripts = sorted(path.name for path in metadir.iterdir() if path.name not in ("+DESC", "+DISPLAY", "+MANIFEST"))
+            assert scripts == (["+INSTALL"] if (port / "pkg-install").exists() else []), f"{folder.name}: {name}: {scripts}"
+            if scripts:
+                assert (metadir / "+INSTALL").read_bytes() == (port / "pkg-install").read_bytes()
+            display = (metadir / "+DISPLAY").read_text(encoding="utf-8")
+            message = (port / "pkg-message").read_text(encoding="ascii").splitlines()
+            assert message[0] == "[" and message[-1] == "]", message
+            assert "\n".join(message[1:-1]) in display, f"{folder.name}: {name}: {display}"
+            assert (metadir / "+DESC").read_text(encoding="utf-8").startswith((port / "pkg-descr").read_text(encoding="ascii"))
+
+
 def reasons_are_told_by_the_framework(place):
     """Each reason not to build is IGNORE for the framework too, and ends `make install` before anything is fetched; and a
     make that is asked for another variable reads no file."""

@@ -214,10 +214,15 @@ run-depends:
 	    (cd ${.CURDIR}/../${depend:C/.*://:T} && ${MAKE} install)
 .endfor
 
+# pkg-install is the package's +INSTALL, which pkg(8) runs before and after the
+# files are there, and tells where the root is.
+_AOE_STUB_SCRIPT=	if [ -f ${PKGINSTALL} ]; then PKG_ROOTDIR="${"${DESTDIR}" == "":?/:${DESTDIR}}" sh ${PKGINSTALL} ${PKGNAME}
+
 # The list and, as pkg(8) remembers too, the directories that were not there.  A
 # sample becomes a file, unless there is one.
 install: check-plist run-depends
 	@${ECHO_MSG} "===>  Installing for ${PKGNAME}"
+	@${_AOE_STUB_SCRIPT} PRE-INSTALL; fi
 	@(cd ${STAGEDIR} && ${FIND} . -type d | ${SED} -e 1d -e 's,^\.,,' | sort -r) | while read dir; do \
 	    [ -d ${DESTDIR}$$dir ] || echo "@dir $$dir"; done > ${WRKDIR}/.newdirs
 	@${MKDIR} ${DESTDIR}/ ${_AOE_STUB_DB:H}
@@ -229,7 +234,7 @@ install: check-plist run-depends
 	    [ -e $$file ] || cp -p $$file.sample $$file; done
 	@for dir in $$(${SED} -n 's/^@kld //p' ${TMPPLIST}); do \
 	    if [ -z "${DESTDIR}" ]; then ${ECHO_MSG} "kldxref $$dir"; /usr/sbin/kldxref $$dir; fi; done
-	@if [ -f ${PKGINSTALL} ]; then PKG_ROOTDIR="${DESTDIR}" sh ${PKGINSTALL} ${PKGNAME} POST-INSTALL; fi
+	@${_AOE_STUB_SCRIPT} POST-INSTALL; fi
 
 # A file that is still its sample goes with it.
 deinstall:
