@@ -212,7 +212,7 @@ pub(crate) fn allows(addr: TargetAddr) -> bool {
 }
 
 /// Sets which addresses may.
-pub(crate) fn set_allowed(list: TargetList) {
+pub(crate) fn set_allowed(list: &TargetList) {
     let mut guard = HUB.lock();
     guard.initiator.set_allowed(list);
     guard.refused = Refused::NONE;

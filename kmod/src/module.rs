@@ -113,16 +113,20 @@ pub(crate) fn load(lists: &Lists<'_>, set: &aoe_tunables) -> Result<(), Errno> {
     Ok(())
 }
 
-/// What may become a target. A list that is not valid allows nothing: whoever wrote it wanted a limit.
+/// What may become a target. A list that is not valid allows nothing: whoever wrote it wanted a limit. Not inlined:
+/// the list does not belong on the stack of all that follows.
+#[inline(never)]
 fn allow(targets: &str, most: i64) {
-    let list = targetlist::parse(targets).unwrap_or_else(|_| {
-        report::tunable(format_args!(
-            "net.aoe.targets=\"{targets}\" is not valid; no target is used until it is set"
-        ));
-        TargetList::NONE
-    });
+    match targetlist::parse(targets) {
+        Ok(list) => hub::set_allowed(&list),
+        Err(_) => {
+            report::tunable(format_args!(
+                "net.aoe.targets=\"{targets}\" is not valid; no target is used until it is set"
+            ));
+            hub::set_allowed(&TargetList::NONE);
+        }
+    }
     let most = tunable("max_targets", most, settings::max_targets, DEFAULT_TARGETS);
-    hub::set_allowed(list);
     hub::set_max_targets(most);
 }
 

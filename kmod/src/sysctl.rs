@@ -586,7 +586,7 @@ fn set_targets(text: &str) -> Result<(), Errno> {
     let list = targetlist::parse(text).map_err(|_| errno::EINVAL)?;
     {
         let config = CONFIG.lock();
-        hub::set_allowed(list);
+        hub::set_allowed(&list);
         cell::for_each(&config, |cell| {
             if !list.allows(cell.addr()) && module::remove_unused(cell).is_err() {
                 report::stays(cell.addr());

@@ -133,8 +133,8 @@ impl Initiator {
     }
 
     /// Sets them.
-    pub const fn set_allowed(&mut self, allowed: TargetList) {
-        self.allowed = allowed;
+    pub const fn set_allowed(&mut self, allowed: &TargetList) {
+        self.allowed = *allowed;
     }
 
     /// How many targets there may be.
@@ -519,7 +519,7 @@ mod tests {
     fn only_what_is_allowed_becomes_a_target() {
         let mut initiator = Initiator::new();
         assert_eq!(announce(&mut initiator, "9.3"), Ok(()));
-        initiator.set_allowed(crate::targetlist::parse("7.* 8.0-15").unwrap());
+        initiator.set_allowed(&crate::targetlist::parse("7.* 8.0-15").unwrap());
         for (addr, result) in [
             ("7.0", Ok(())),
             ("8.15", Ok(())),
