@@ -18,6 +18,8 @@ use std::time::Duration;
 /// How often all stations are asked to tell of themselves. Each time they have 150 ms, and one that was busy or whose
 /// answer was lost is heard the next time.
 const ROUNDS: usize = 4;
+/// How long a station is waited for that has just told of itself, in nanoseconds. One that falls silent is left out.
+const PATIENCE_NS: u64 = 1_000_000_000;
 /// Longest sleep while a sector is read or written, in nanoseconds.
 const NAP_NS: u64 = 100_000_000;
 
@@ -38,7 +40,11 @@ pub(crate) fn find_for_writing(
     start: u64,
 ) -> Result<Driver, Failure> {
     let found = find::find(reach, dead_secs)?;
-    let (mut exchange, stations) = look(reach, start, ROUNDS)?;
+    let Seen {
+        mut exchange,
+        stations,
+        limited,
+    } = look(reach, start, ROUNDS)?;
     let Some((first, others)) = stations.split_first() else {
         return Ok(found);
     };
@@ -49,13 +55,14 @@ pub(crate) fn find_for_writing(
         )));
     }
     if others.is_empty() {
-        return restricted(reach, dead_secs, found, &stations);
+        return restricted(reach, dead_secs, found, limited.then_some(&stations));
     }
     let alone = BTreeSet::from([first.key()]);
     let mut driver = find::find_by(reach, dead_secs, Some(alone))?;
     let (addr, lba) = (reach.target, start / size::SECTOR);
-    prove(&mut driver, &mut exchange, addr, lba, first, others)?;
-    driver.hear(chosen(reach, &stations));
+    let proven = prove(&mut driver, &mut exchange, addr, lba, first, others)?;
+    let all = !limited && proven.len() == stations.len();
+    driver.hear((!all).then_some(proven));
     find::wait_for_paths(&mut driver, reach)?;
     Ok(driver)
 }
@@ -63,14 +70,16 @@ pub(crate) fn find_for_writing(
 /// Finds the target for reading, and says so if different disks answer at its address.
 pub(crate) fn find_for_reading(reach: &Reach, dead_secs: u32) -> Result<Driver, Failure> {
     let found = find::find(reach, dead_secs)?;
-    let (_, stations) = look(reach, 0, 1)?;
+    let Seen {
+        stations, limited, ..
+    } = look(reach, 0, 1)?;
     if let Some((first, others)) = stations.split_first()
         && let Some(other) = others.iter().find(|other| !first.is_like(other))
     {
         let what = different(reach.target, first, other);
         eprintln!("aoectl: {what} (--mac or --serial chooses one)");
     }
-    restricted(reach, dead_secs, found, &stations)
+    restricted(reach, dead_secs, found, limited.then_some(&stations))
 }
 
 fn different(addr: TargetAddr, first: &Station, other: &Station) -> String {
@@ -81,27 +90,32 @@ fn different(addr: TargetAddr, first: &Station, other: &Station) -> String {
     )
 }
 
-/// The stations that may be heard, if the operator has chosen; `None` if all.
-fn chosen(reach: &Reach, stations: &[Station]) -> Option<BTreeSet<(NetifId, MacAddr)>> {
-    let limited = reach.choice.mac.is_some() || reach.choice.serial.is_some();
-    limited.then(|| stations.iter().map(Station::key).collect())
-}
-
-/// The target by the stations that the operator has chosen; as it was found, if he has not.
+/// The target by these stations; as it was found, if there is no choice to be made.
 fn restricted(
     reach: &Reach,
     dead_secs: u32,
     found: Driver,
-    stations: &[Station],
+    stations: Option<&Vec<Station>>,
 ) -> Result<Driver, Failure> {
-    match chosen(reach, stations) {
-        Some(stations) => find::find_by(reach, dead_secs, Some(stations)),
-        None => Ok(found),
+    match stations {
+        Some(stations) if !stations.is_empty() => {
+            let stations = stations.iter().map(Station::key).collect();
+            find::find_by(reach, dead_secs, Some(stations))
+        }
+        _ => Ok(found),
     }
 }
 
+/// What was seen of a target.
+struct Seen {
+    exchange: Exchange,
+    stations: Vec<Station>,
+    /// There are others, which the operator has ruled out, or which fell silent before they were compared.
+    limited: bool,
+}
+
 /// The stations of the target that the operator has not ruled out.
-fn look(reach: &Reach, start: u64, rounds: usize) -> Result<(Exchange, Vec<Station>), Failure> {
+fn look(reach: &Reach, start: u64, rounds: usize) -> Result<Seen, Failure> {
     let mut exchange = Exchange::open(&exchange::Reach {
         interfaces: reach.interfaces.clone(),
         mac: reach.choice.mac,
@@ -134,6 +148,7 @@ fn look(reach: &Reach, start: u64, rounds: usize) -> Result<(Exchange, Vec<Stati
     }
     // One station needs no comparison, but its serial may be asked for.
     let alone = peers.len() < 2;
+    let mut limited = reach.choice.mac.is_some() || reach.choice.serial.is_some();
     let mut stations = Vec::new();
     for peer in peers {
         let mut station = Station {
@@ -142,13 +157,18 @@ fn look(reach: &Reach, start: u64, rounds: usize) -> Result<(Exchange, Vec<Stati
             samples: Vec::new(),
             peer,
         };
+        let mut answers = true;
         if !alone || reach.choice.serial.is_some() {
-            station.identify(&mut exchange)?;
+            answers = station.identify(&mut exchange)?;
         }
-        if !alone {
-            station.sample(&mut exchange, start / size::SECTOR)?;
+        if answers && !alone {
+            answers = station.sample(&mut exchange, start / size::SECTOR)?;
         }
-        stations.push(station);
+        if answers {
+            stations.push(station);
+        } else {
+            limited = true;
+        }
     }
     if let Some(serial) = &reach.choice.serial {
         let had: Vec<String> = stations.iter().map(Station::words).collect();
@@ -161,7 +181,11 @@ fn look(reach: &Reach, start: u64, rounds: usize) -> Result<(Exchange, Vec<Stati
             )));
         }
     }
-    Ok((exchange, stations))
+    Ok(Seen {
+        exchange,
+        stations,
+        limited,
+    })
 }
 
 impl Station {
@@ -169,19 +193,22 @@ impl Station {
         (self.peer.netif, self.peer.mac)
     }
 
-    fn identify(&mut self, exchange: &mut Exchange) -> Result<(), Failure> {
-        let table = sector(exchange, &self.peer, AtaRequest::identify())?;
+    /// Asks it what it is. False if it is silent.
+    fn identify(&mut self, exchange: &mut Exchange) -> Result<bool, Failure> {
+        let Some(table) = sector(exchange, &self.peer, AtaRequest::identify())? else {
+            return Ok(false);
+        };
         self.disk = table
             .and_then(|table| table.first_chunk::<SECTOR_SIZE>().copied())
             .and_then(|table| Identify::parse(&table).ok());
-        Ok(())
+        Ok(true)
     }
 
     /// Reads what differs first from disk to disk: boot sector, tables, labels, the superblock; the end, where GEOM and
-    /// ZFS write; the middle; and where it will be written.
-    fn sample(&mut self, exchange: &mut Exchange, start: u64) -> Result<(), Failure> {
+    /// ZFS write; the middle; and where it will be written. False if it is silent.
+    fn sample(&mut self, exchange: &mut Exchange, start: u64) -> Result<bool, Failure> {
         let Some(disk) = self.disk else {
-            return Ok(());
+            return Ok(true);
         };
         let end = disk.sectors;
         let places = [
@@ -203,9 +230,12 @@ impl Station {
         ];
         for lba in places.into_iter().map(|lba| lba.min(end.saturating_sub(1))) {
             let read = AtaRequest::read(lba, 1, disk.lba48);
-            self.samples.push(sector(exchange, &self.peer, read)?);
+            match sector(exchange, &self.peer, read)? {
+                Some(sample) => self.samples.push(sample),
+                None => return Ok(false),
+            }
         }
-        Ok(())
+        Ok(true)
     }
 
     fn serial(&self) -> Option<String> {
@@ -247,22 +277,24 @@ impl Station {
     }
 }
 
-/// One sector that a station answers with; `None` if it refuses.
+/// One sector that a station answers with, or its refusal (`Some(None)`); `None` if it is silent.
 fn sector(
     exchange: &mut Exchange,
     peer: &Peer,
     request: AtaRequest,
-) -> Result<Option<Vec<u8>>, Failure> {
-    match exchange.ask(peer, &Question::Ata(request, &[]))? {
+) -> Result<Option<Option<Vec<u8>>>, Failure> {
+    let reply = exchange.try_ask(peer, &Question::Ata(request, &[]), PATIENCE_NS)?;
+    Ok(reply.map(|reply| match reply {
         Reply::Ata(reply, data) if reply.fault() == AtaFault::None => {
-            Ok(data.get(..SECTOR_SIZE).map(<[u8]>::to_vec))
+            data.get(..SECTOR_SIZE).map(<[u8]>::to_vec)
         }
-        _ => Ok(None),
-    }
+        _ => None,
+    }))
 }
 
 /// Changes a sector by the first station, looks whether it is changed by the others, and puts back what was there. The
-/// engine does it, which hears only the first station meanwhile: it knows what may still be on its way.
+/// engine does it, which hears only the first station meanwhile: it knows what may still be on its way. The stations
+/// with one disk behind them come back; one that fell silent is not among them.
 fn prove(
     driver: &mut Driver,
     exchange: &mut Exchange,
@@ -270,7 +302,7 @@ fn prove(
     lba: u64,
     first: &Station,
     others: &[Station],
-) -> Result<(), Failure> {
+) -> Result<BTreeSet<(NetifId, MacAddr)>, Failure> {
     driver.use_disk(addr);
     let old = transfer(driver, addr, Op::Read, lba, vec![0; SECTOR_SIZE])?;
     let seed = aoe_os::random_seed().context("no random numbers")?;
@@ -280,11 +312,15 @@ fn prove(
     }
     transfer(driver, addr, Op::Write, lba, new.clone())?;
     let lba48 = first.disk.is_some_and(|disk| disk.lba48);
+    let mut proven = BTreeSet::from([first.key()]);
     let mut twin = Ok(None);
     for other in others {
         match sector(exchange, &other.peer, AtaRequest::read(lba, 1, lba48)) {
-            Ok(Some(data)) if data == new => {}
-            Ok(_) => twin = Ok(Some(other)),
+            Ok(Some(Some(data))) if data == new => {
+                proven.insert(other.key());
+            }
+            Ok(None) => {}
+            Ok(Some(_)) => twin = Ok(Some(other)),
             Err(failure) => twin = Err(failure),
         }
         if !matches!(twin, Ok(None)) {
@@ -293,7 +329,7 @@ fn prove(
     }
     transfer(driver, addr, Op::Write, lba, old)?;
     match twin? {
-        None => Ok(()),
+        None => Ok(proven),
         Some(other) => Err(Failure::Failed(anyhow!(
             "target {addr}: two disks that look alike answer at this address: {}, and one at {}; what is written to the \
              first is not on the second; nothing was changed (--mac chooses one)",
