@@ -143,25 +143,29 @@ class Lab:
     def wire(self, mtu=1500, switch=False):
         """A wire from i<N> at the initiator to t<N> at the target; N is returned. With a switch in it, the target
         keeps its link while the initiator has none: a vblade ends when its interface does not take an answer."""
-        number = self.wires
-        self.wires += 1
         if not switch:
+            number = self.wires
+            self.wires += 1
             self.pair("i", f"i{number}", "t", f"t{number}", mtu)
             return number
-        self.pair("i", f"i{number}", "w", f"wi{number}", mtu)
-        self.pair("w", f"wt{number}", "t", f"t{number}", mtu)
+        number = self.cut_wire(mtu)
         sh("ip", "-n", self.ns("w"), "link", "add", f"br{number}", "type", "bridge")
         for port in (f"wi{number}", f"wt{number}"):
             self.link("w", port, "master", f"br{number}")
         self.link("w", f"br{number}", "mtu", mtu, "up")
         return number
 
-    def bad_wire(self, mtu=1500, **trouble):
-        """The same, with a process in the middle that loses, duplicates and reorders frames."""
+    def cut_wire(self, mtu):
+        """A wire with its two ends apart, wi<N> and wt<N>, for what is to be between them; N is returned."""
         number = self.wires
         self.wires += 1
         self.pair("i", f"i{number}", "w", f"wi{number}", mtu)
         self.pair("w", f"wt{number}", "t", f"t{number}", mtu)
+        return number
+
+    def bad_wire(self, mtu=1500, **trouble):
+        """The same, with a process in the middle that loses, duplicates and reorders frames."""
+        number = self.cut_wire(mtu)
         options = [f"--{key}={value}" for key, value in trouble.items()]
         child = self.start("w", ETHER, "wire", f"wi{number}", f"wt{number}", *options,
                            stdout=subprocess.PIPE)
