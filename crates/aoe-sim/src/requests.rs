@@ -9,6 +9,11 @@ use crate::options::Plant;
 use crate::world::{Addr, World};
 
 impl World<'_> {
+    /// Sets how many targets there may be.
+    pub const fn set_max_targets(&mut self, most: u32) {
+        self.initiator.set_max_targets(most);
+    }
+
     /// Submits what found the engine full; true when something was accepted.
     pub(crate) fn refill(&mut self, addr: Addr) -> bool {
         let mut any = false;

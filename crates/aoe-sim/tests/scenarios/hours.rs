@@ -5,8 +5,8 @@
 use std::rc::Rc;
 
 use aoe_core::limits::{
-    DEFAULT_TARGETS, FORGET_NS, IDENTIFY_TRIES, KEEPALIVE_NS, MAX_CONFIG_STRING, MAX_IDLE_BYTES,
-    MAX_PATHS, MAX_PROBE_NS, MAX_UNIDENTIFIED, MIN_RECHECK_NS, REIDENTIFY_NS,
+    FORGET_NS, IDENTIFY_TRIES, KEEPALIVE_NS, MAX_CONFIG_STRING, MAX_IDLE_BYTES, MAX_PATHS,
+    MAX_PROBE_NS, MAX_TARGETS, MAX_UNIDENTIFIED, MIN_RECHECK_NS, REIDENTIFY_NS,
 };
 use aoe_core::{Frame, Io, Path};
 use aoe_sim::{Counts, Pool};
@@ -334,6 +334,8 @@ fn crowded(mut options: Options, test: impl FnOnce(&mut World<'_>)) {
         .map(|_| Pool::new(options.host.frames, options.host.ios))
         .collect();
     let mut world = World::new(options, loans(&mut pools));
+    // Those without a disk have a bound of their own.
+    world.set_max_targets(MAX_TARGETS as u32);
     test(&mut world);
     let trouble = world.trouble.list();
     assert!(trouble.is_empty(), "{trouble:#?}");
@@ -385,7 +387,7 @@ fn ever_new_targets_are_announced() {
         let (activity, all) = (world.activity().clone(), world.activity().of_all());
         assert_eq!(
             activity.most_targets,
-            (MAX_UNIDENTIFIED + 1).min(DEFAULT_TARGETS as usize),
+            MAX_UNIDENTIFIED + 1,
             "the table was never full"
         );
         assert!(world.dropped("full") > 0, "none was refused");
