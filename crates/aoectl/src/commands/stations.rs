@@ -39,14 +39,24 @@ pub(crate) fn find_for_writing(
     dead_secs: u32,
     start: u64,
 ) -> Result<Driver, Failure> {
-    let found = find::find(reach, dead_secs)?;
+    let end = now().after(exchange::nanos(reach.timeout));
+    let (found, seen) = loop {
+        let found = find::find(reach, dead_secs)?;
+        let seen = look(reach, start, ROUNDS)?;
+        if !seen.stations.is_empty() || now() >= end {
+            break (found, seen);
+        }
+    };
     let Seen {
         mut exchange,
         stations,
         limited,
-    } = look(reach, start, ROUNDS)?;
+    } = seen;
     let Some((first, others)) = stations.split_first() else {
-        return Ok(found);
+        return Err(Failure::NoAnswer(format!(
+            "target {}: several stations answer at this address, and fell silent before they were compared; nothing was written",
+            reach.target
+        )));
     };
     if let Some(other) = others.iter().find(|other| !first.is_like(other)) {
         return Err(Failure::Failed(anyhow!(
