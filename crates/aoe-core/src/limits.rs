@@ -166,7 +166,7 @@ pub const SILENT_BEACON_NS: u64 = 2 * SEC;
 pub const SILENT_NS: u64 = 60 * SEC;
 /// Targets one machine may have. The address space has 16 million; a forger could announce them all.
 pub const MAX_TARGETS: usize = 65_536;
-/// Targets one machine has, unless the operator says otherwise. Each takes up to 16 KiB of kernel memory with its nodes in
+/// Targets one machine has, unless the operator says otherwise. Each takes kernel memory for itself and for its nodes in
 /// the sysctl tree.
 pub const DEFAULT_TARGETS: u32 = 1024;
 /// Targets that announced themselves and were not identified yet.
