@@ -16,6 +16,7 @@ pub(crate) mod revalidate;
 pub(crate) mod sancheck;
 pub(crate) mod smart;
 pub(crate) mod stat;
+mod station;
 mod stations;
 mod transfer;
 mod verify;
