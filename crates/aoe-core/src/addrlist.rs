@@ -2,8 +2,8 @@
 
 use aoe_wire::TargetAddr;
 
-use crate::iflist::is_separator;
 use crate::limits::MAX_BOOT_TARGETS;
+use crate::list::{ListError, words};
 
 /// A list of at most [`MAX_BOOT_TARGETS`] different addresses.
 #[derive(Copy, Clone, PartialEq, Eq, Debug)]
@@ -11,25 +11,14 @@ pub struct AddrList {
     addrs: [Option<TargetAddr>; MAX_BOOT_TARGETS],
 }
 
-/// Why a list was refused.
-#[derive(Copy, Clone, PartialEq, Eq, Debug)]
-pub enum AddrListError {
-    /// A word is not the address of a target, as `7.0`.
-    BadAddress,
-    /// More addresses than [`MAX_BOOT_TARGETS`].
-    TooMany,
-}
-
 /// Reads a list. An address that stands twice counts once.
 ///
 /// # Errors
 /// The first fault found, in the order of the text.
-pub fn parse(text: &str) -> Result<AddrList, AddrListError> {
+pub fn parse(text: &str) -> Result<AddrList, ListError> {
     let mut list = AddrList::EMPTY;
-    for word in text.split(is_separator).filter(|word| !word.is_empty()) {
-        let addr = word
-            .parse::<TargetAddr>()
-            .map_err(|_| AddrListError::BadAddress)?;
+    for word in words(text) {
+        let addr = word.parse::<TargetAddr>().map_err(|_| ListError::BadWord)?;
         if list.iter().any(|earlier| earlier == addr) {
             continue;
         }
@@ -37,7 +26,7 @@ pub fn parse(text: &str) -> Result<AddrList, AddrListError> {
             .addrs
             .iter_mut()
             .find(|place| place.is_none())
-            .ok_or(AddrListError::TooMany)?;
+            .ok_or(ListError::TooMany)?;
         *free = Some(addr);
     }
     Ok(list)
@@ -67,7 +56,7 @@ mod tests {
     use std::string::{String, ToString};
     use std::vec::Vec;
 
-    fn names(text: &str) -> Result<Vec<String>, AddrListError> {
+    fn names(text: &str) -> Result<Vec<String>, ListError> {
         parse(text).map(|list| list.iter().map(|addr| addr.to_string()).collect())
     }
 
@@ -91,7 +80,7 @@ mod tests {
         for bad in [
             "7", "7.", "7.0.0", "65535.0", "7.255", "7.0;", "em0", "7.0 x",
         ] {
-            assert_eq!(names(bad), Err(AddrListError::BadAddress), "{bad}");
+            assert_eq!(names(bad), Err(ListError::BadWord), "{bad}");
         }
         let text = |count: usize| {
             (0..count)
@@ -103,9 +92,6 @@ mod tests {
             names(&text(MAX_BOOT_TARGETS)).map(|list| list.len()),
             Ok(MAX_BOOT_TARGETS)
         );
-        assert_eq!(
-            names(&text(MAX_BOOT_TARGETS + 1)),
-            Err(AddrListError::TooMany)
-        );
+        assert_eq!(names(&text(MAX_BOOT_TARGETS + 1)), Err(ListError::TooMany));
     }
 }

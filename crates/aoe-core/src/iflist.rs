@@ -1,6 +1,7 @@
 //! The syntax of `net.aoe.iflist`: interface names, separated by spaces, tabs or commas.
 
 use crate::limits::MAX_NETIFS;
+use crate::list::words;
 
 /// Longest interface name: `IFNAMSIZ` less its terminating zero.
 pub const MAX_NAME: usize = 15;
@@ -52,16 +53,10 @@ const fn is_name_byte(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-' | b':')
 }
 
-pub(crate) const fn is_separator(c: char) -> bool {
-    matches!(c, ' ' | '\t' | ',' | '\n')
-}
-
 impl<'a> IfList<'a> {
     /// The names, in the order of the text.
     pub fn iter(&self) -> impl Iterator<Item = &'a str> + use<'a> {
-        self.text
-            .split(is_separator)
-            .filter(|name| !name.is_empty())
+        words(self.text)
     }
 
     /// Whether it names nothing.

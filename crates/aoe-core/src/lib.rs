@@ -51,6 +51,7 @@ pub mod iflist;
 mod initiator;
 pub mod limits;
 mod link;
+pub mod list;
 pub mod lookup;
 mod quarantine;
 mod request;

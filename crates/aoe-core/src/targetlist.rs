@@ -3,12 +3,12 @@
 //! by spaces, tabs or commas.
 
 use core::fmt;
-use core::str::FromStr;
 
+use aoe_wire::address::decimal;
 use aoe_wire::{SHELF_ANY, SLOT_ANY, TargetAddr};
 
-use crate::iflist::is_separator;
 use crate::limits::MAX_TARGET_PATTERNS;
+use crate::list::{ListError, words};
 
 /// The first and the last of the numbers that a pattern allows.
 #[derive(Copy, Clone, PartialEq, Eq, Debug)]
@@ -55,13 +55,14 @@ impl Pattern {
     }
 }
 
-impl<T: Copy + Default + PartialOrd + FromStr + fmt::Display> Range<T> {
+impl<T: Copy + Default + PartialOrd + TryFrom<u16> + fmt::Display> Range<T> {
     fn parse(text: &str, most: T) -> Option<Self> {
         if text == "*" {
             let first = T::default();
             return Some(Self { first, last: most });
         }
         let (first, last) = text.split_once('-').unwrap_or((text, text));
+        let number = |text: &str| T::try_from(decimal(text.as_bytes())?).ok();
         let (first, last) = (number(first)?, number(last)?);
         (first <= last && last <= most).then_some(Self { first, last })
     }
@@ -80,12 +81,6 @@ impl<T: Copy + Default + PartialOrd + FromStr + fmt::Display> Range<T> {
         }
         write!(f, "-{}", self.last)
     }
-}
-
-/// A decimal number without a sign.
-fn number<T: FromStr>(text: &str) -> Option<T> {
-    let digits = text.bytes().all(|byte| byte.is_ascii_digit());
-    text.parse().ok().filter(|_| digits)
 }
 
 impl fmt::Display for Pattern {
@@ -107,25 +102,16 @@ pub struct TargetList {
 }
 const _: () = assert!(MAX_TARGET_PATTERNS <= u8::MAX as usize);
 
-/// Why a list was refused.
-#[derive(Copy, Clone, PartialEq, Eq, Debug)]
-pub enum TargetListError {
-    /// A word is not a pattern.
-    BadPattern,
-    /// More patterns than [`MAX_TARGET_PATTERNS`].
-    TooMany,
-}
-
 /// Reads a list. A list of nothing allows nothing.
 ///
 /// # Errors
 /// The first fault found, in the order of the text.
-pub fn parse(text: &str) -> Result<TargetList, TargetListError> {
+pub fn parse(text: &str) -> Result<TargetList, ListError> {
     let mut list = TargetList::NONE;
-    for word in text.split(is_separator).filter(|word| !word.is_empty()) {
-        let pattern = Pattern::parse(word).ok_or(TargetListError::BadPattern)?;
+    for word in words(text) {
+        let pattern = Pattern::parse(word).ok_or(ListError::BadWord)?;
         let place = list.patterns.get_mut(usize::from(list.len));
-        *place.ok_or(TargetListError::TooMany)? = pattern;
+        *place.ok_or(ListError::TooMany)? = pattern;
         list.len += 1;
     }
     Ok(list)
@@ -218,12 +204,12 @@ mod tests {
             "7.3-2", "7.-1", "7.1-", "+7.0", "7.0-255", "**", "7.*-3", "e7.0", "7 .0", "70000.0",
             "é.0",
         ] {
-            assert_eq!(parse(bad), Err(TargetListError::BadPattern), "{bad}");
+            assert_eq!(parse(bad), Err(ListError::BadWord), "{bad}");
         }
         assert!(parse(&"7.0 ".repeat(MAX_TARGET_PATTERNS)).is_ok());
         assert_eq!(
             parse(&"7.0 ".repeat(MAX_TARGET_PATTERNS + 1)),
-            Err(TargetListError::TooMany)
+            Err(ListError::TooMany)
         );
     }
 }

@@ -54,7 +54,8 @@ impl fmt::Debug for TargetAddr {
 }
 
 /// A decimal number of at most 65535, without a sign.
-fn decimal(text: &[u8]) -> Option<u16> {
+#[must_use]
+pub fn decimal(text: &[u8]) -> Option<u16> {
     if text.is_empty() {
         return None;
     }
