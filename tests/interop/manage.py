@@ -174,7 +174,7 @@ def sancheck_finds_lost_frames(lab):
 
 @test
 def sancheck_gives_advice(lab):
-    """MTUs that do not fit, unequal numbers of interfaces, dead links, reservations, and two disks at one address."""
+    """MTUs that do not fit, unequal numbers of interfaces, dead links, and reservations."""
     lab.wire(9000)
     lab.wire(1500)
     lab.wire(1500)
@@ -194,8 +194,6 @@ def sancheck_gives_advice(lab):
     other.kill()
     other.wait()
     lab.vblade(lab.disk(2 * MIB, "other"), "t1", hostname="elsewhere")
-    _, _, advice = sancheck(lab)
-    assert "different disks answer at this address" in advice, advice
     one.kill()
     one.wait()
     lab.aoectl("reserve", "set", "--yes", "-i", "i1", "7.0", "02:00:00:00:00:09")
@@ -211,6 +209,7 @@ def sancheck_of_nothing(lab):
     refused(lab, 3, "no target answers on i0", "sancheck", "--wait", "0.2")
     lab.vblade(lab.disk(MIB))
     refused(lab, 3, "target 9.0 does not answer on i0; others do: 7.0", "sancheck", "-t", "9.0", "i0")
+    refused(lab, 3, "target 9.0 does not answer on i0; others do: 7.0", "sancheck", "-t", "7.0,9.0", "i0")
     refused(lab, 1, "nosuch0", "sancheck", "nosuch0")
     refused(lab, 2, "7.0.1", "sancheck", "--target", "7.0.1")
     refused(lab, 2, "--wait", "sancheck", "--wait", "long")

@@ -19,7 +19,7 @@ use std::time::Duration;
     name = "aoectl",
     version,
     max_term_width = 100,
-    after_help = "Exit status: 0 done, 1 failed, 2 wrong usage, 3 target not found or silent, 4 verify found a difference, or a config string does not fit."
+    after_help = "Exit status: 0 done, 1 failed, 2 wrong usage, 3 target not found or silent, 4 verify found a difference, a config string does not fit, or sancheck found a duplicate."
 )]
 pub(crate) struct Cli {
     /// How to print results: text, json, or json,pretty

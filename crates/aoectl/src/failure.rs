@@ -13,7 +13,7 @@ pub(crate) enum Failure {
     Usage(String),
     /// The target was not found, or fell silent: status 3.
     NoAnswer(String),
-    /// The target holds other data than the file: status 4.
+    /// It was compared, and is not the same: status 4.
     Mismatch(String),
 }
 

@@ -4,9 +4,11 @@
 //!
 //! Nothing is believed that was not tried: how much data a frame can carry is found by frames that come back. Towards
 //! us these are reads of a growing number of sectors from the start of the disk; towards the target, config questions
-//! that are as long as a write of so many sectors would be. Nothing is written.
+//! that are as long as a write of so many sectors would be. Nothing is written. Whether an address has two servers is
+//! looked for too ([`duplicates`]).
 
 mod advice;
+mod duplicates;
 
 use super::print_to;
 use crate::cli;
@@ -24,6 +26,7 @@ use aoe_wire::{
     TargetAddr, sectors_per_frame,
 };
 use clap::Args;
+use duplicates::Verdict;
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, Write};
@@ -110,6 +113,7 @@ struct Checked {
     addr: TargetAddr,
     config: Vec<u8>,
     routes: Vec<Route>,
+    verdict: Verdict,
 }
 
 impl Checked {
@@ -149,10 +153,29 @@ pub(crate) fn run(args: &Sancheck, format: Format) -> Result<(), Failure> {
         general.extend(advice::of_list(&module::interface_list()?, &targets));
     }
     print(args, &used, &targets, &general, format)?;
+    let duplicates: Vec<String> = targets
+        .iter()
+        .filter(|target| !target.verdict.findings.is_empty())
+        .map(|target| target.addr.to_string())
+        .collect();
+    let mut missing = None;
     for wanted in &args.targets {
         if targets.iter().all(|t| t.addr != *wanted) {
-            return Err(exchange.not_found((*wanted).into())?);
+            missing = Some(exchange.not_found((*wanted).into())?);
+            break;
         }
+    }
+    if !duplicates.is_empty() {
+        if let Some(missing) = missing {
+            eprintln!("aoectl: {missing}");
+        }
+        return Err(Failure::Mismatch(format!(
+            "duplicates were found at {}",
+            duplicates.join(", ")
+        )));
+    }
+    if let Some(missing) = missing {
+        return Err(missing);
     }
     if targets.is_empty() {
         return Err(Failure::NoAnswer(format!(
@@ -166,20 +189,20 @@ pub(crate) fn run(args: &Sancheck, format: Format) -> Result<(), Failure> {
 /// Finds the targets and tries the ways to them, one after the other.
 fn check(args: &Sancheck, exchange: &mut Exchange) -> Result<Vec<Checked>, Failure> {
     let all = Targets(AddrPattern::ANY);
-    let peers = exchange.gather_peers(all, ConfigRequest::READ, nanos(args.wait))?;
+    let mut peers = exchange.gather_peers(all, ConfigRequest::READ, nanos(args.wait))?;
+    peers.retain(|peer| args.targets.is_empty() || args.targets.contains(&peer.addr));
     let mut targets: BTreeMap<TargetAddr, Checked> = BTreeMap::new();
-    for peer in peers {
-        if !args.targets.is_empty() && !args.targets.contains(&peer.addr) {
-            continue;
-        }
-        let route = try_route(exchange, &peer)?;
+    for peer in &peers {
+        let route = try_route(exchange, peer)?;
         let target = targets.entry(peer.addr).or_insert_with(|| Checked {
             addr: peer.addr,
             config: peer.config.string.clone(),
             routes: Vec::new(),
+            verdict: Verdict::default(),
         });
         target.routes.push(route);
     }
+    duplicates::look(exchange, &peers, &mut targets)?;
     Ok(targets.into_values().collect())
 }
 
@@ -398,7 +421,15 @@ fn print_target(args: &Sancheck, target: &Checked, out: &mut dyn Write) -> io::R
             )?;
         }
     }
-    for line in advice::of_target(target) {
+    for finding in &target.verdict.findings {
+        writeln!(out, "  DUPLICATE: {}", finding.text)?;
+    }
+    for line in target
+        .verdict
+        .unknown
+        .iter()
+        .chain(&advice::of_target(target))
+    {
         writeln!(out, "  {line}")?;
     }
     Ok(())
@@ -434,8 +465,15 @@ fn target_json(target: &Checked) -> Value {
                 "firmware": route.firmware,
                 "model": route.disk.as_ref().map(|d| d.model.to_string()),
                 "serial": route.disk.as_ref().map(|d| d.serial.to_string()),
+                "size": route.disk.as_ref().map(|d| d.sectors.saturating_mul(size::SECTOR)),
             })
         })
+        .collect();
+    let findings: Vec<Value> = target
+        .verdict
+        .findings
+        .iter()
+        .map(|finding| json!({ "kind": finding.kind.name(), "text": finding.text }))
         .collect();
     json!({
         "address": target.addr.to_string(),
@@ -444,6 +482,8 @@ fn target_json(target: &Checked) -> Value {
         "interfaces": target.interfaces().len(),
         "payload": target.payload(),
         "path": paths,
+        "finding": findings,
+        "unknown": target.verdict.unknown,
         "advice": advice::of_target(target),
     })
 }

@@ -263,6 +263,35 @@ impl Exchange {
         Ok(None)
     }
 
+    /// Sends one copy of a question to each of these places, and no second one, and gathers all answers for `listen`
+    /// nanoseconds, those to each copy by themselves. On a hub an interface may hear what another one asked for, so an
+    /// answer counts where it was asked for.
+    pub(crate) fn ask_once(
+        &mut self,
+        places: &[(NetifId, MacAddr, AddrPattern)],
+        question: &Question<'_>,
+        listen: u64,
+    ) -> Result<Vec<Vec<Answer>>, Failure> {
+        let mut asked = Vec::new();
+        for (netif, mac, to) in places {
+            let tag = self.next_tag();
+            self.send(*netif, *mac, *to, question, tag)?;
+            asked.push((tag, *netif, *to, Vec::new()));
+        }
+        let end = monotonic_nanos().saturating_add(listen);
+        while let Some(answer) = self.next_answer(end)? {
+            let place = asked.iter_mut().find(|(tag, netif, to, _)| {
+                (answer.tag, answer.netif) == (*tag, *netif) && to.matches(answer.addr)
+            });
+            if let Some((.., answers)) = place
+                && answer.command == question.command()
+            {
+                answers.push(answer);
+            }
+        }
+        Ok(asked.into_iter().map(|(.., answers)| answers).collect())
+    }
+
     /// Asks one server. Silence is a failure.
     pub(crate) fn ask(&mut self, peer: &Peer, question: &Question<'_>) -> Result<Reply, Failure> {
         match self.try_ask(peer, question, self.timeout_ns)? {

@@ -69,15 +69,7 @@ pub(super) fn of_target(target: &Checked) -> Vec<String> {
             list.join(", ")
         ));
     }
-    let disks: Vec<_> = target.routes.iter().filter_map(|r| r.disk).collect();
-    if let Some((first, rest)) = disks.split_first()
-        && rest.iter().any(|disk| !disk.same_disk(first))
-    {
-        lines.push(
-            "different disks answer at this address: give one of the targets another shelf or slot"
-                .to_owned(),
-        );
-    }
+    lines.extend(target.verdict.advice.iter().cloned());
     lines
 }
 
@@ -134,6 +126,7 @@ fn is_small_disk(route: &Route, sectors: u8) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::commands::sancheck::duplicates::Verdict;
     use aoe_wire::{MacAddr, TargetAddr};
 
     fn route(mtu: u32, offered: u8, room: u8) -> Route {
@@ -156,6 +149,7 @@ mod tests {
             addr: TargetAddr::new(7, 0).unwrap(),
             config: Vec::new(),
             routes,
+            verdict: Verdict::default(),
         }
     }
 
