@@ -15,24 +15,29 @@ const MORE_PATHS_NS: u64 = 300_000_000;
 
 /// Opens the interfaces and waits until the target is identified, and for its further paths for a moment.
 pub(crate) fn find(reach: &Reach, dead_secs: u32) -> Result<Driver, Failure> {
-    find_by(reach, dead_secs, None)
+    let mut driver = Driver::open(&reach.interfaces, Some(reach.target), dead_secs)?;
+    wait_until_found(&mut driver, reach)?;
+    Ok(driver)
 }
 
-/// The same by these stations only, if some are given.
-pub(crate) fn find_by(
+/// The same again by the interfaces that are open, and by these stations only, if some are given. What was known of
+/// the target before is forgotten.
+pub(crate) fn find_again(
+    driver: &mut Driver,
     reach: &Reach,
-    dead_secs: u32,
     stations: Option<BTreeSet<(NetifId, MacAddr)>>,
-) -> Result<Driver, Failure> {
-    let addr = reach.target;
-    let mut driver = Driver::open(&reach.interfaces, Some(addr), dead_secs)?;
-    driver.hear(stations);
+) -> Result<(), Failure> {
+    driver.start_again(stations);
+    wait_until_found(driver, reach)
+}
+
+fn wait_until_found(driver: &mut Driver, reach: &Reach) -> Result<(), Failure> {
     let wait = u64::try_from(reach.timeout.as_nanos()).unwrap_or(u64::MAX);
     let end = now().after(wait);
     let mut next_beacon = now().after(BEACON_NS);
-    while !is_up(&driver, reach) {
+    while !is_up(driver, reach) {
         if now() >= end {
-            return Err(not_found(&driver, reach));
+            return Err(not_found(driver, reach));
         }
         if now() >= next_beacon {
             driver.discover();
@@ -41,8 +46,7 @@ pub(crate) fn find_by(
         driver.step(end.min(next_beacon))?;
         while driver.poll_news().is_some() {}
     }
-    wait_until_complete(&mut driver, reach, now().after(MORE_PATHS_NS).min(end))?;
-    Ok(driver)
+    wait_until_complete(driver, reach, now().after(MORE_PATHS_NS).min(end))
 }
 
 /// Waits for a moment for paths that were not heard before.

@@ -30,18 +30,15 @@ pub(crate) fn find_for_writing(
     start: u64,
 ) -> Result<Driver, Failure> {
     let end = now().after(exchange::nanos(reach.timeout));
-    let (found, seen) = loop {
-        let found = find::find(reach, dead_secs)?;
-        let seen = look(reach, start, ROUNDS)?;
+    let mut driver = find::find(reach, dead_secs)?;
+    let mut exchange = open(reach)?;
+    let Seen { stations, limited } = loop {
+        let seen = look(&mut exchange, reach, start, ROUNDS)?;
         if !seen.stations.is_empty() || now() >= end {
-            break (found, seen);
+            break seen;
         }
+        find::find_again(&mut driver, reach, None)?;
     };
-    let Seen {
-        mut exchange,
-        stations,
-        limited,
-    } = seen;
     let Some((first, others)) = stations.split_first() else {
         return Err(Failure::NoAnswer(format!(
             "target {}: several stations answer at this address, and fell silent before they were compared; nothing was written",
@@ -55,10 +52,11 @@ pub(crate) fn find_for_writing(
         )));
     }
     if others.is_empty() {
-        return restricted(reach, dead_secs, found, limited.then_some(&stations));
+        restrict(&mut driver, reach, limited.then_some(&stations))?;
+        return Ok(driver);
     }
     let alone = BTreeSet::from([first.key()]);
-    let mut driver = find::find_by(reach, dead_secs, Some(alone))?;
+    find::find_again(&mut driver, reach, Some(alone))?;
     let (addr, lba) = (reach.target, start / size::SECTOR);
     let proven = prove(&mut driver, &mut exchange, addr, lba, first, others)?;
     let all = !limited && proven.len() == stations.len();
@@ -69,17 +67,17 @@ pub(crate) fn find_for_writing(
 
 /// Finds the target for reading, and says so if different disks answer at its address.
 pub(crate) fn find_for_reading(reach: &Reach, dead_secs: u32) -> Result<Driver, Failure> {
-    let found = find::find(reach, dead_secs)?;
-    let Seen {
-        stations, limited, ..
-    } = look(reach, 0, 1)?;
+    let mut driver = find::find(reach, dead_secs)?;
+    let mut exchange = open(reach)?;
+    let Seen { stations, limited } = look(&mut exchange, reach, 0, 1)?;
     if let Some((first, others)) = stations.split_first()
         && let Some(other) = others.iter().find(|other| !first.is_like(other))
     {
         let what = different(reach.target, first, other);
         eprintln!("aoectl: {what} (--mac or --serial chooses one)");
     }
-    restricted(reach, dead_secs, found, limited.then_some(&stations))
+    restrict(&mut driver, reach, limited.then_some(&stations))?;
+    Ok(driver)
 }
 
 fn different(addr: TargetAddr, first: &Station, other: &Station) -> String {
@@ -90,37 +88,45 @@ fn different(addr: TargetAddr, first: &Station, other: &Station) -> String {
     )
 }
 
-/// The target by these stations; as it was found, if there is no choice to be made.
-fn restricted(
+/// Finds the target again by these stations; it stays as it was found if there is no choice to be made.
+fn restrict(
+    driver: &mut Driver,
     reach: &Reach,
-    dead_secs: u32,
-    found: Driver,
     stations: Option<&Vec<Station>>,
-) -> Result<Driver, Failure> {
+) -> Result<(), Failure> {
     match stations {
         Some(stations) if !stations.is_empty() => {
             let stations = stations.iter().map(Station::key).collect();
-            find::find_by(reach, dead_secs, Some(stations))
+            find::find_again(driver, reach, Some(stations))
         }
-        _ => Ok(found),
+        _ => Ok(()),
     }
+}
+
+/// Opens the interfaces for single questions. The engine has sockets of its own: what one of the two receives, the other
+/// one would miss.
+fn open(reach: &Reach) -> Result<Exchange, Failure> {
+    Exchange::open(&exchange::Reach {
+        interfaces: reach.interfaces.clone(),
+        mac: reach.choice.mac,
+        timeout: reach.timeout.max(Duration::from_millis(1)),
+    })
 }
 
 /// What was seen of a target.
 struct Seen {
-    exchange: Exchange,
     stations: Vec<Station>,
     /// There are others, which the operator has ruled out, or which fell silent before they were compared.
     limited: bool,
 }
 
 /// The stations of the target that the operator has not ruled out.
-fn look(reach: &Reach, start: u64, rounds: usize) -> Result<Seen, Failure> {
-    let mut exchange = Exchange::open(&exchange::Reach {
-        interfaces: reach.interfaces.clone(),
-        mac: reach.choice.mac,
-        timeout: reach.timeout.max(Duration::from_millis(1)),
-    })?;
+fn look(
+    exchange: &mut Exchange,
+    reach: &Reach,
+    start: u64,
+    rounds: usize,
+) -> Result<Seen, Failure> {
     let mut peers: Vec<Peer> = Vec::new();
     for _ in 0..rounds {
         let found = exchange.gather_peers(
@@ -159,10 +165,10 @@ fn look(reach: &Reach, start: u64, rounds: usize) -> Result<Seen, Failure> {
         };
         let mut answers = true;
         if !alone || reach.choice.serial.is_some() {
-            answers = station.identify(&mut exchange)?;
+            answers = station.identify(exchange)?;
         }
         if answers && !alone {
-            answers = station.sample(&mut exchange, start / size::SECTOR)?;
+            answers = station.sample(exchange, start / size::SECTOR)?;
         }
         if answers {
             stations.push(station);
@@ -181,11 +187,7 @@ fn look(reach: &Reach, start: u64, rounds: usize) -> Result<Seen, Failure> {
             )));
         }
     }
-    Ok(Seen {
-        exchange,
-        stations,
-        limited,
-    })
+    Ok(Seen { stations, limited })
 }
 
 /// Changes a sector by the first station, looks whether it is changed by the others, and puts back what was there. The

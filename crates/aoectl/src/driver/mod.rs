@@ -152,6 +152,20 @@ impl Driver {
         self.stations = stations;
     }
 
+    /// Forgets every target, and asks again who is there; from now on it hears these stations only, if some are given.
+    /// The interfaces stay open. What ended or happened meanwhile is of no interest any more.
+    pub(crate) fn start_again(&mut self, stations: Option<BTreeSet<(NetifId, MacAddr)>>) {
+        let now = now();
+        let known: Vec<TargetAddr> = self.targets.keys().copied().collect();
+        for addr in known {
+            self.forget(addr, now);
+        }
+        self.completed.clear();
+        self.news.clear();
+        self.hear(stations);
+        self.initiator.discover(now);
+    }
+
     /// Asks every target on every interface to announce itself.
     pub(crate) fn discover(&mut self) {
         self.initiator.discover(now());
