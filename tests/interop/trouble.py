@@ -266,6 +266,35 @@ def one_disk_by_two_stations_is_written_by_both(lab):
     assert (sha256(disk, 0, 8 * MIB), sha256(disk, 40 * MIB)) == before, "other parts of the disk were changed"
 
 
+@test
+def stations_silent_while_they_are_compared(lab):
+    """All of them: they are looked for again, and written when they answer; else the status is 3 and nothing is."""
+    wires = [lab.bad_wire(mute=seconds) for seconds in (2.5, 2.5, 60, 60)]
+    source = lab.random_file(MIB, "source")
+    disk = lab.disk(4 * MIB)
+    lab.vblade(disk, "t0")
+    lab.vblade(disk, "t1")
+    begin = time.monotonic()
+    lab.aoectl("write", "-i", "i0,i1", "7.0", source, "--yes", "--timeout", 10)
+    took = time.monotonic() - begin
+    assert took > 2, f"nobody was silent: {took:.1f} s"
+    assert sha256(disk, 0, MIB) == sha256(source)
+    lab.vblade(disk, "t2")
+    lab.vblade(disk, "t3")
+    before = sha256(disk)
+    begin = time.monotonic()
+    done = lab.aoectl("write", "-i", "i2,i3", "7.0", source, "--yes", "--offset", MIB, "--timeout", 4, status=3)
+    took = time.monotonic() - begin
+    assert "fell silent before they were compared; nothing was written" in done.err, done.err
+    assert 4 < took < 15, f"it took {took:.1f} s"
+    assert sha256(disk) == before, "something was written"
+    for wire in wires:
+        wire.terminate()
+        # Each of 15 sectors is asked for some times in a second; the first silence ends the comparison.
+        counts = wire.stdout.read().split()
+        assert int(counts[counts.index("swallowed") - 1]) > 1, counts
+
+
 def bad_wire(lab, mtu, size, **trouble):
     """Everything arrives over a wire that does this to frames."""
     child = lab.bad_wire(mtu, **trouble)
