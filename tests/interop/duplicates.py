@@ -226,6 +226,21 @@ def sancheck_one_server(lab):
 
 
 @test
+def sancheck_by_two_interfaces_on_one_hub(lab):
+    """Each interface hears the answers to the other one, which is not two answers."""
+    segment(lab, hub=True)
+    lab.pair("i", "i1", "w", "wi1", 1500)
+    lab.link("w", "wi1", "master", "br0")
+    for name in ("i0", "i1"):
+        lab.link("i", name, "promisc", "on")
+    time.sleep(0.2)
+    disk = lab.disk(4 * MIB, fill=True)
+    lab.vblade(disk)
+    kinds, _, unknown, advice = check(lab, "i0", "i1", disks=[disk])
+    assert kinds == [] and "cannot tell whether one disk" in unknown and "doubles" not in advice, (kinds, advice)
+
+
+@test
 def sancheck_one_disk_by_two_paths(lab):
     """One file by two interfaces, also while it is written, is no duplicate; that it may be copies is said."""
     lab.wire()

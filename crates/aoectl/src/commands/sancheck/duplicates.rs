@@ -75,34 +75,38 @@ impl Verdict {
     }
 }
 
-/// Looks at all targets, by these stations of theirs.
+/// Looks at all targets, by these stations of theirs, each of which has a route, in the same order.
 pub(super) fn look(
     exchange: &mut Exchange,
     peers: &[Peer],
     targets: &mut BTreeMap<TargetAddr, Checked>,
 ) -> Result<(), Failure> {
-    let census = Census::take(exchange)?;
+    let mut census = Census::take(exchange)?;
+    let mut counts: BTreeMap<TargetAddr, usize> = BTreeMap::new();
+    for peer in peers {
+        *counts.entry(peer.addr).or_default() += 1;
+    }
+    let several = peers
+        .iter()
+        .filter(|peer| counts.get(&peer.addr).is_some_and(|count| *count > 1));
+    census.watch(exchange, &several.collect::<Vec<_>>())?;
     for (addr, target) in targets {
-        let mut stations: Vec<Station> = Vec::new();
-        for peer in peers.iter().filter(|peer| peer.addr == *addr) {
-            let name = exchange.ports().name(peer.netif);
-            let route = target
-                .routes
-                .iter()
-                .find(|route| (route.interface.as_str(), route.mac) == (name, peer.mac));
-            stations.push(Station {
+        let peers = peers.iter().filter(|peer| peer.addr == *addr);
+        let mut stations: Vec<Station> = peers
+            .zip(&target.routes)
+            .map(|(peer, route)| Station {
                 place: exchange.place(peer.netif, peer.mac),
-                disk: route.and_then(|route| route.disk),
+                disk: route.disk,
                 samples: Vec::new(),
                 peer: peer.clone(),
-            });
-        }
+            })
+            .collect();
         let verdict = &mut target.verdict;
         for station in &stations {
             one_address(exchange, &census, station, verdict)?;
         }
         if stations.len() > 1 {
-            overheard(exchange, &stations, verdict)?;
+            overheard(&census, &stations, verdict);
             configs(exchange, &stations, verdict)?;
             disks(exchange, &mut stations, verdict)?;
         }
@@ -118,7 +122,7 @@ fn one_address(
     verdict: &mut Verdict,
 ) -> Result<(), Failure> {
     let place = &station.place;
-    let repeats = census.of(&station.peer);
+    let repeats = census.repeats(&station.peer);
     let counts = format!(
         "{} of {} questions that were sent once were answered more than once from {place}",
         repeats.doubled, repeats.answered
@@ -177,26 +181,18 @@ fn behind(
     }))
 }
 
-/// Whether a frame for one of these stations is taken by another too.
-fn overheard(
-    exchange: &mut Exchange,
-    stations: &[Station],
-    verdict: &mut Verdict,
-) -> Result<(), Failure> {
-    for station in stations {
-        if let Some(other) = census::second_answerer(exchange, &station.peer)? {
-            verdict.find(
-                Kind::Overheard,
-                format!(
-                    "questions to {} are answered by {other} too: what is written to one is written by both, and the \
-                     later of them may put older data over newer",
-                    station.place
-                ),
-            );
-            break;
-        }
+/// Whether a frame for one of these stations is taken by another too. Mostly it goes both ways; once is enough.
+fn overheard(census: &Census, stations: &[Station], verdict: &mut Verdict) {
+    let both = |station: &Station| Some((station.place.clone(), census.other(&station.peer)?));
+    if let Some((place, other)) = stations.iter().find_map(both) {
+        verdict.find(
+            Kind::Overheard,
+            format!(
+                "questions to {place} are answered by {other} too: what is written to one is written by both, and the \
+                 later of them may put older data over newer"
+            ),
+        );
     }
-    Ok(())
 }
 
 /// Whether the stations have different config strings.

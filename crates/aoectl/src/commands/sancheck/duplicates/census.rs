@@ -18,6 +18,8 @@ const WATCHED: usize = 3;
 const WATCHED_ENOUGH: usize = 2;
 /// How many questions must have been answered to speak of a rule.
 const ENOUGH: u32 = 3;
+/// How many stations are asked at a time.
+const AT_A_TIME: usize = 64;
 /// How long answers to one question are listened for, in nanoseconds.
 const LISTEN_NS: u64 = 80_000_000;
 /// How often a sector with two answers is asked for again.
@@ -50,9 +52,20 @@ impl Repeats {
     }
 }
 
-/// What all stations answered to a few questions to everybody.
+/// A station of a target.
+type Key = (TargetAddr, NetifId, MacAddr);
+
+const fn key(peer: &Peer) -> Key {
+    (peer.addr, peer.netif, peer.mac)
+}
+
+/// What all stations answered to a few questions that were sent once.
 #[derive(Debug, Default)]
-pub(super) struct Census(BTreeMap<(TargetAddr, NetifId, MacAddr), Repeats>);
+pub(super) struct Census {
+    repeats: BTreeMap<Key, Repeats>,
+    /// Who else answers the questions to a station.
+    others: BTreeMap<Key, MacAddr>,
+}
 
 impl Census {
     pub(super) fn take(exchange: &mut Exchange) -> Result<Self, Failure> {
@@ -81,13 +94,44 @@ impl Census {
             }
         }
         for (key, configs) in by_station {
-            self.0.entry(key).or_default().note(&configs);
+            self.repeats.entry(key).or_default().note(&configs);
         }
     }
 
-    pub(super) fn of(&self, peer: &Peer) -> Repeats {
-        let key = (peer.addr, peer.netif, peer.mac);
-        self.0.get(&key).copied().unwrap_or_default()
+    /// Watches whether questions to these stations are answered by others, too.
+    pub(super) fn watch(
+        &mut self,
+        exchange: &mut Exchange,
+        peers: &[&Peer],
+    ) -> Result<(), Failure> {
+        for some in peers.chunks(AT_A_TIME) {
+            let places: Vec<_> = some
+                .iter()
+                .map(|peer| (peer.netif, peer.mac, AddrPattern::from(peer.addr)))
+                .collect();
+            let mut seen: Vec<Vec<MacAddr>> = vec![Vec::new(); some.len()];
+            for _ in 0..WATCHED {
+                let question = Question::Config(ConfigRequest::READ);
+                let answers = exchange.ask_once(&places, &question, LISTEN_NS)?;
+                for ((peer, answers), macs) in some.iter().zip(&answers).zip(&mut seen) {
+                    macs.extend(second(answers, peer.mac));
+                }
+            }
+            for (peer, macs) in some.iter().zip(&seen) {
+                self.others.extend(often(macs).map(|mac| (key(peer), mac)));
+            }
+        }
+        Ok(())
+    }
+
+    /// How often the station answered questions to everybody.
+    pub(super) fn repeats(&self, peer: &Peer) -> Repeats {
+        self.repeats.get(&key(peer)).copied().unwrap_or_default()
+    }
+
+    /// Another station that answers the questions to this one, beside it.
+    pub(super) fn other(&self, peer: &Peer) -> Option<MacAddr> {
+        self.others.get(&key(peer)).copied()
     }
 }
 
@@ -102,18 +146,12 @@ fn ask(
     Ok(answers.into_iter().flatten().collect())
 }
 
-/// Another station that answers questions to this one, beside it.
-pub(super) fn second_answerer(
-    exchange: &mut Exchange,
-    peer: &Peer,
-) -> Result<Option<MacAddr>, Failure> {
-    let mut seen: Vec<MacAddr> = Vec::new();
-    for _ in 0..WATCHED {
-        let answers = ask(exchange, peer, &Question::Config(ConfigRequest::READ))?;
-        seen.extend(second(&answers, peer.mac));
-    }
-    let often = |mac: &&MacAddr| seen.iter().filter(|other| other == mac).count() >= WATCHED_ENOUGH;
-    Ok(seen.iter().find(often).copied())
+/// The station that was seen often enough.
+fn often(macs: &[MacAddr]) -> Option<MacAddr> {
+    let count = |mac| macs.iter().filter(|other| *other == mac).count();
+    macs.iter()
+        .find(|mac| count(*mac) >= WATCHED_ENOUGH)
+        .copied()
 }
 
 /// The second station in the answers to a question to `asked`. A server with several ports may answer by another than
@@ -213,7 +251,7 @@ mod tests {
             NetifId(0),
             MacAddr([2, 0, 0, 0, 0, 1]),
         );
-        census.0.get(&key).copied().unwrap_or_default()
+        census.repeats.get(&key).copied().unwrap_or_default()
     }
 
     #[test]
@@ -222,6 +260,17 @@ mod tests {
         assert_eq!((once.answered, once.doubled, once.differing), (2, 0, 0));
         let twice = counts(&[&[(1, b""), (2, b"x"), (1, b"")], &[(1, b"a"), (1, b"b")]]);
         assert_eq!((twice.answered, twice.doubled, twice.differing), (2, 2, 1));
+    }
+
+    #[test]
+    fn one_answer_of_another_may_be_chance() {
+        let macs = |list: &[u8]| {
+            let macs: Vec<MacAddr> = list.iter().map(|n| MacAddr([2, 0, 0, 0, 0, *n])).collect();
+            often(&macs).map(|mac| mac.0[5])
+        };
+        assert_eq!(macs(&[]), None);
+        assert_eq!(macs(&[2, 3]), None);
+        assert_eq!(macs(&[2, 3, 3]), Some(3));
     }
 
     #[test]
