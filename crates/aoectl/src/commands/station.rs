@@ -16,8 +16,10 @@ pub(crate) struct Station {
     pub(crate) place: String,
     pub(crate) disk: Option<Identify>,
     /// Some sectors by their numbers, the same of all disks of one size; `None` where one cannot be read.
-    pub(crate) samples: Vec<(u64, Option<Vec<u8>>)>,
+    pub(crate) samples: Vec<Sample>,
 }
+
+type Sample = (u64, Option<Vec<u8>>);
 
 /// What tells two disks apart.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -86,7 +88,7 @@ impl Station {
         if !is_same(mine, its) {
             return vec![Difference::Identity];
         }
-        let differ = |two: &(&(u64, Option<Vec<u8>>), &(u64, Option<Vec<u8>>))| match two {
+        let differ = |two: &(&Sample, &Sample)| match two {
             ((at, Some(a)), (its_at, Some(b))) => at == its_at && a != b,
             _ => false,
         };
