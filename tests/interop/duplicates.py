@@ -227,7 +227,7 @@ def sancheck_one_server(lab):
 
 @test
 def sancheck_by_two_interfaces_on_one_hub(lab):
-    """Each interface hears the answers to the other one, which is not two answers."""
+    """The answers to one interface are on the wire of the other one, too, which is not two answers."""
     segment(lab, hub=True)
     lab.pair("i", "i1", "w", "wi1", 1500)
     lab.link("w", "wi1", "master", "br0")

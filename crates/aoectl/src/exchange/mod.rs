@@ -264,8 +264,7 @@ impl Exchange {
     }
 
     /// Sends one copy of a question to each of these places, and no second one, and gathers all answers for `listen`
-    /// nanoseconds, those to each copy by themselves. On a hub an interface may hear what another one asked for, so an
-    /// answer counts where it was asked for.
+    /// nanoseconds, those to each copy by themselves.
     pub(crate) fn ask_once(
         &mut self,
         places: &[(NetifId, MacAddr, AddrPattern)],
@@ -276,13 +275,13 @@ impl Exchange {
         for (netif, mac, to) in places {
             let tag = self.next_tag();
             self.send(*netif, *mac, *to, question, tag)?;
-            asked.push((tag, *netif, *to, Vec::new()));
+            asked.push((tag, *to, Vec::new()));
         }
         let end = monotonic_nanos().saturating_add(listen);
         while let Some(answer) = self.next_answer(end)? {
-            let place = asked.iter_mut().find(|(tag, netif, to, _)| {
-                (answer.tag, answer.netif) == (*tag, *netif) && to.matches(answer.addr)
-            });
+            let place = asked
+                .iter_mut()
+                .find(|(tag, to, _)| answer.tag == *tag && to.matches(answer.addr));
             if let Some((.., answers)) = place
                 && answer.command == question.command()
             {
