@@ -6,7 +6,7 @@ use std::cmp::Ordering;
 use std::collections::{BTreeMap, BinaryHeap};
 use std::rc::Rc;
 
-use aoe_core::{Claim, Initiator, InterfaceChange, Transmit};
+use aoe_core::{Claim, Initiator, InterfaceChange, PortSet, Ports, Transmit};
 use aoe_target::rng::Rng;
 use aoe_target::{Address, Mac, Model, Port, Server};
 
@@ -47,6 +47,7 @@ pub(crate) enum What {
     Fault(Fault),
     Notice(usize, usize),
     Initialised(usize, usize),
+    Look(usize),
     Unpause(usize, usize),
     Repeat(usize, Rc<[u8]>),
 }
@@ -92,8 +93,12 @@ pub struct Netif {
     pub listed: bool,
     /// It has link, as far as the kernel has noticed: with several ports, one of them has.
     pub up: bool,
-    /// The engine knows that it has no link, and nobody gives it anything more.
-    pub(crate) told_down: bool,
+    /// Its ports, as the engine was told of them.
+    pub(crate) told: Ports,
+    /// Ports whose drivers are being initialised again.
+    pub(crate) in_init: PortSet,
+    /// It will be looked at once more within a second.
+    pub(crate) looks_again: bool,
     /// The ports below it.
     pub ports: Vec<NetPort>,
     pub(crate) sharing: Sharing,
@@ -224,7 +229,9 @@ impl<'p> World<'p> {
                 segment: netif.segment,
                 listed: netif.listed,
                 up: true,
-                told_down: false,
+                told: Ports::new(),
+                in_init: PortSet::NONE,
+                looks_again: false,
                 ports: netif.ports.iter().map(NetPort::new).collect(),
                 sharing: netif.sharing,
                 vlan: netif.vlan,
@@ -312,6 +319,10 @@ impl<'p> World<'p> {
         }
         for server in 0..self.servers.len() {
             self.poll_server(server);
+        }
+        for netif in 0..self.netifs.len() {
+            // The engine is told below that it is up.
+            let _ = self.update_ports(netif);
         }
         self.start_initiator();
     }
@@ -449,6 +460,7 @@ impl<'p> World<'p> {
             What::Unpause(netif, port) => self.unpause(netif, port),
             What::Notice(netif, port) => self.notice(netif, port),
             What::Initialised(netif, port) => self.initialised(netif, port),
+            What::Look(netif) => self.look_regularly(netif),
             What::Repeat(netif, frame) => self.send(netif, &frame),
         }
     }
