@@ -17,7 +17,7 @@
 //! wrong copies dead.
 
 use crate::limits::MAX_PORTS;
-use crate::{InterfaceChange, Rings};
+use crate::{Instant, InterfaceChange, Rings};
 
 /// A port, by the number its owner gave it (below 32).
 #[derive(Copy, Clone, PartialEq, Eq, Debug)]
@@ -30,6 +30,8 @@ pub struct PortSet(pub u32);
 impl PortSet {
     /// No port.
     pub const NONE: Self = Self(0);
+    /// Ports that there may be, of all interfaces together.
+    pub const BITS: usize = u32::BITS as usize;
 
     /// One more.
     pub const fn add(&mut self, id: PortId) {
@@ -45,6 +47,18 @@ impl PortSet {
     #[must_use]
     pub const fn has(self, id: PortId) -> bool {
         self.0 & Self::bit(id) != 0
+    }
+
+    /// All of both.
+    #[must_use]
+    pub const fn union(self, other: Self) -> Self {
+        Self(self.0 | other.0)
+    }
+
+    /// Those that are not of the others.
+    #[must_use]
+    pub const fn without(self, others: Self) -> Self {
+        Self(self.0 & !others.0)
     }
 
     /// There is none.
@@ -117,6 +131,8 @@ pub enum Sharing {
 /// What is seen at a look.
 #[derive(Copy, Clone, Debug)]
 pub struct Look<'a> {
+    /// When that is.
+    pub now: Instant,
     /// The interface itself could send.
     pub ready: bool,
     /// How its ports share its frames.
@@ -145,6 +161,8 @@ struct Slot {
     id: PortId,
     /// It had link when the engine was last told.
     up: bool,
+    /// It was first seen with the link that it has, or had last. What was handed over before is not in its ring.
+    up_since: Instant,
     /// It has no link, and nothing is in its ring.
     emptied: bool,
     /// Its driver was asked to initialise again since it lost its link.
@@ -172,6 +190,25 @@ struct Seen {
     /// overtaken.
     mixed: bool,
     init: PortSet,
+    /// What this look is about was handed over since then.
+    since: Option<Instant>,
+}
+
+impl Slot {
+    /// It may keep frames until its link is back.
+    const fn holds(&self) -> bool {
+        !self.up && !self.emptied
+    }
+}
+
+impl Seen {
+    /// What such a port had in its ring is gone, leaves now, or is kept.
+    fn concern(&mut self, slot: &Slot) {
+        let since = self
+            .since
+            .map_or(slot.up_since, |since| since.min(slot.up_since));
+        self.since = Some(since);
+    }
 }
 
 impl Default for Ports {
@@ -225,7 +262,7 @@ impl Ports {
     /// Ports that may keep frames of it until their links are back.
     #[must_use]
     pub fn holding(&self) -> PortSet {
-        self.those(|slot| !slot.up && !slot.emptied)
+        self.those(Slot::holds)
     }
 
     /// Ports whose software queues are to be emptied before the engine is told of a look: they lost their link, or
@@ -263,11 +300,18 @@ impl Ports {
         }
         let usable = look.ready && self.can_send(look);
         let rings = self.rings(&seen);
+        let since = self.since(look, &seen);
         let changes = match (self.usable, usable) {
-            (false, true) => [Some(InterfaceChange::Up), self.rewired_by_up(rings, &seen)],
-            (true, false) => [Some(InterfaceChange::Down(rings)), None],
+            (false, true) => {
+                let changed = self.was_usable && seen.mixed;
+                let rewired = InterfaceChange::Rewired(rings, since);
+                // A single port sends first what it kept; of several nobody knows the order.
+                let told = rings == Rings::Held || changed;
+                [Some(InterfaceChange::Up), told.then_some(rewired)]
+            }
+            (true, false) => [Some(InterfaceChange::Down(rings, since)), None],
             _ if self.was_usable && (seen.changed || seen.mixed) => {
-                [Some(InterfaceChange::Rewired(rings)), None]
+                [Some(InterfaceChange::Rewired(rings, since)), None]
             }
             _ => [None, None],
         };
@@ -279,10 +323,19 @@ impl Ports {
         }
     }
 
-    /// The interface is there again. A single port sends first what it kept; of several nobody knows the order.
-    fn rewired_by_up(&self, rings: Rings, seen: &Seen) -> Option<InterfaceChange> {
-        let changed = self.was_usable && seen.mixed;
-        (rings == Rings::Held || changed).then_some(InterfaceChange::Rewired(rings))
+    /// What was handed over before then is in no ring that a look is about: the ports that lost their link, were emptied
+    /// or have their link again had it since then at the earliest, and those that still keep something.
+    fn since(&self, look: &Look<'_>, seen: &Seen) -> Instant {
+        if look.sharing == Sharing::Opaque {
+            return Instant::default();
+        }
+        let holding = self.slots.iter().flatten().filter(|slot| slot.holds());
+        let held = holding.map(|slot| slot.up_since).min();
+        [seen.since, held]
+            .into_iter()
+            .flatten()
+            .min()
+            .unwrap_or(look.now)
     }
 
     /// Ports that the owner sees no more: their drivers were detached, and have freed their rings.
@@ -304,6 +357,7 @@ impl Ports {
         let slot = place.get_or_insert(Slot {
             id: port.id,
             up: port.state == PortState::Up,
+            up_since: look.now,
             // Nothing was sent by it for this interface.
             emptied: port.state != PortState::Up,
             asked: false,
@@ -313,7 +367,13 @@ impl Ports {
         slot.below = port.below;
         match port.state {
             PortState::Up => {
-                seen.mixed |= !slot.up && !single;
+                if !slot.up {
+                    seen.mixed |= !single;
+                    if !slot.emptied {
+                        seen.concern(slot);
+                    }
+                    slot.up_since = look.now;
+                }
                 slot.up = true;
                 slot.emptied = false;
                 slot.asked = false;
@@ -333,6 +393,7 @@ impl Ports {
             slot.up = false;
             slot.asked = false;
             seen.changed = true;
+            seen.concern(slot);
         }
         let idle = !look.in_init.has(port.id);
         if !slot.emptied {
@@ -343,7 +404,10 @@ impl Ports {
                 Purge::Never => false,
             };
             slot.emptied = empty;
-            seen.changed |= empty;
+            if empty {
+                seen.changed = true;
+                seen.concern(slot);
+            }
             if empty || port.purge != Purge::Init || slot.asked {
                 return;
             }
@@ -413,6 +477,7 @@ mod tests {
 
     fn look(ports: &[Port]) -> Look<'_> {
         Look {
+            now: Instant::from_nanos(1000),
             ready: true,
             sharing: Sharing::Failover,
             ports,
@@ -428,15 +493,29 @@ mod tests {
         }
     }
 
-    fn told(update: Update) -> std::vec::Vec<InterfaceChange> {
-        update.changes.into_iter().flatten().collect()
+    /// A change without its time.
+    #[derive(PartialEq, Debug)]
+    enum Told {
+        Up,
+        Down(Rings),
+        Rewired(Rings),
+    }
+
+    fn told(update: Update) -> std::vec::Vec<Told> {
+        let told = |change| match change {
+            InterfaceChange::Up => Told::Up,
+            InterfaceChange::Down(rings, _) => Told::Down(rings),
+            InterfaceChange::Rewired(rings, _) => Told::Rewired(rings),
+            other => panic!("{other:?}"),
+        };
+        update.changes.into_iter().flatten().map(told).collect()
     }
 
     /// A lagg over two ports that both have link, and of which the engine knows.
     fn pair(purge: Purge) -> Ports {
         let mut ports = Ports::new();
         let both = [port(0, UP, purge), port(1, UP, purge)];
-        assert_eq!(told(ports.update(&look(&both))), [InterfaceChange::Up]);
+        assert_eq!(told(ports.update(&look(&both))), [Told::Up]);
         ports
     }
 
@@ -446,12 +525,12 @@ mod tests {
         let up = [port(3, UP, Purge::Init)];
         let down = [port(3, NO_LINK, Purge::Init)];
         assert_eq!(told(ports.update(&look(&down))), []);
-        assert_eq!(told(ports.update(&look(&up))), [InterfaceChange::Up]);
+        assert_eq!(told(ports.update(&look(&up))), [Told::Up]);
         assert_eq!(ports.with_link(), PortSet(8));
         assert_eq!(ports.lost(&down), PortSet(8));
         let update = ports.update(&look(&down));
         assert_eq!(update.init, PortSet(8));
-        assert_eq!(told(update), [InterfaceChange::Down(Rings::Held)]);
+        assert_eq!(told(update), [Told::Down(Rings::Held)]);
         assert!(ports.lost(&down).is_empty());
         // The driver is at it.
         let mut busy = look(&down);
@@ -460,10 +539,10 @@ mod tests {
         assert!(told(update).is_empty() && update.init.is_empty());
         assert_eq!(ports.holding(), PortSet(8));
         let update = ports.update(&look(&down));
-        assert_eq!(told(update), [InterfaceChange::Rewired(Rings::Empty)]);
+        assert_eq!(told(update), [Told::Rewired(Rings::Empty)]);
         assert!(update.init.is_empty());
         assert!(told(ports.update(&look(&down))).is_empty());
-        assert_eq!(told(ports.update(&look(&up))), [InterfaceChange::Up]);
+        assert_eq!(told(ports.update(&look(&up))), [Told::Up]);
     }
 
     #[test]
@@ -476,7 +555,7 @@ mod tests {
             look.may_hold = false;
             let update = ports.update(&look);
             assert!(update.init.is_empty());
-            assert_eq!(told(update), [InterfaceChange::Down(Rings::Empty)]);
+            assert_eq!(told(update), [Told::Down(Rings::Empty)]);
         }
     }
 
@@ -486,14 +565,14 @@ mod tests {
         let mut both = [port(0, NO_LINK, Purge::Never), port(1, UP, Purge::Never)];
         let update = ports.update(&look(&both));
         assert!(update.init.is_empty());
-        assert_eq!(told(update), [InterfaceChange::Rewired(Rings::Held)]);
+        assert_eq!(told(update), [Told::Rewired(Rings::Held)]);
         assert!(told(ports.update(&look(&both))).is_empty());
         both[0].state = STOPPED;
         let update = ports.update(&look(&both));
-        assert_eq!(told(update), [InterfaceChange::Rewired(Rings::Empty)]);
+        assert_eq!(told(update), [Told::Rewired(Rings::Empty)]);
         both[0].state = UP;
         let update = ports.update(&look(&both));
-        assert_eq!(told(update), [InterfaceChange::Rewired(Rings::Unknown)]);
+        assert_eq!(told(update), [Told::Rewired(Rings::Unknown)]);
     }
 
     #[test]
@@ -504,10 +583,10 @@ mod tests {
         assert_eq!(ports.lost(&first_lost), PortSet(1));
         assert_eq!(ports.with_link(), PortSet(3));
         let update = ports.update(&look(&first_lost));
-        assert_eq!(told(update), [InterfaceChange::Rewired(Rings::Empty)]);
+        assert_eq!(told(update), [Told::Rewired(Rings::Empty)]);
         assert_eq!(ports.with_link(), PortSet(2));
         let update = ports.update(&look(&both));
-        assert_eq!(told(update), [InterfaceChange::Rewired(Rings::Unknown)]);
+        assert_eq!(told(update), [Told::Rewired(Rings::Unknown)]);
         assert!(told(ports.update(&look(&both))).is_empty());
     }
 
@@ -517,15 +596,56 @@ mod tests {
         let none = [port(0, NO_LINK, Purge::Init), port(1, NO_LINK, Purge::Init)];
         let update = ports.update(&look(&none));
         assert_eq!(update.init, PortSet(3));
-        assert_eq!(told(update), [InterfaceChange::Down(Rings::Held)]);
+        assert_eq!(told(update), [Told::Down(Rings::Held)]);
         let one = [port(0, NO_LINK, Purge::Init), port(1, UP, Purge::Init)];
         let mut busy = look(&one);
         busy.in_init = PortSet(1);
         let update = ports.update(&busy);
-        let up = [InterfaceChange::Up, InterfaceChange::Rewired(Rings::Held)];
+        let up = [Told::Up, Told::Rewired(Rings::Held)];
         assert_eq!(told(update), up);
         let update = ports.update(&look(&one));
-        assert_eq!(told(update), [InterfaceChange::Rewired(Rings::Empty)]);
+        assert_eq!(told(update), [Told::Rewired(Rings::Empty)]);
+    }
+
+    /// Of each change: what was handed over before this is not concerned.
+    fn since(update: Update) -> Option<u64> {
+        match update.changes.into_iter().flatten().last()? {
+            InterfaceChange::Down(_, since) | InterfaceChange::Rewired(_, since) => {
+                Some(since.as_nanos())
+            }
+            _ => None,
+        }
+    }
+
+    #[test]
+    fn a_change_is_about_what_was_sent_while_the_port_had_its_link() {
+        let mut ports = Ports::new();
+        let both = [port(0, UP, Purge::Init), port(1, UP, Purge::Init)];
+        let first_lost = [port(0, NO_LINK, Purge::Init), port(1, UP, Purge::Init)];
+        let second_lost = [port(0, UP, Purge::Init), port(1, NO_LINK, Purge::Init)];
+        let at = |now, ports| Look {
+            now: Instant::from_nanos(now),
+            ..look(ports)
+        };
+        let _ = ports.update(&at(10, &both));
+        assert_eq!(since(ports.update(&at(20, &first_lost))), Some(10));
+        // It was emptied after that, and releases nothing when it is back.
+        assert_eq!(since(ports.update(&at(30, &first_lost))), Some(10));
+        assert_eq!(since(ports.update(&at(40, &both))), Some(40));
+        // From here on it has what was sent since 40; the other one what was sent since 10.
+        assert_eq!(since(ports.update(&at(50, &first_lost))), Some(40));
+        // Its link is back before it was emptied.
+        assert_eq!(since(ports.update(&at(60, &both))), Some(40));
+        assert_eq!(since(ports.update(&at(70, &second_lost))), Some(10));
+        assert_eq!(since(ports.update(&at(80, &second_lost))), Some(10));
+        // What one still keeps counts, whatever the other does.
+        let neither = [
+            port(0, NO_LINK, Purge::Never),
+            port(1, NO_LINK, Purge::Init),
+        ];
+        assert_eq!(since(ports.update(&at(90, &neither))), Some(60));
+        let again = [port(0, NO_LINK, Purge::Never), port(1, UP, Purge::Init)];
+        assert_eq!(since(ports.update(&at(100, &again))), Some(60));
     }
 
     #[test]
@@ -536,10 +656,10 @@ mod tests {
         assert!(ports.is_in_order());
         three[0].state = NO_LINK;
         let update = ports.update(&shared(&three, Sharing::Hash));
-        assert_eq!(told(update), [InterfaceChange::Rewired(Rings::Unknown)]);
+        assert_eq!(told(update), [Told::Rewired(Rings::Unknown)]);
         three[1].state = NO_LINK;
         let update = ports.update(&shared(&three, Sharing::Hash));
-        assert_eq!(told(update), [InterfaceChange::Rewired(Rings::Empty)]);
+        assert_eq!(told(update), [Told::Rewired(Rings::Empty)]);
     }
 
     #[test]
@@ -553,7 +673,7 @@ mod tests {
         let mut seen = shared(&both, Sharing::Mixed);
         assert_eq!(ports.update(&seen).init, PortSet(2));
         let emptied = ports.update(&seen);
-        assert_eq!(told(emptied), [InterfaceChange::Rewired(Rings::Empty)]);
+        assert_eq!(told(emptied), [Told::Rewired(Rings::Empty)]);
         assert_eq!(ports.lost(&both), PortSet(2));
         let again = ports.update(&seen);
         assert!(told(again).is_empty() && again.init == PortSet(2));
@@ -569,7 +689,7 @@ mod tests {
         let update = ports.update(&look(&both));
         assert!(told(update).is_empty() && !ports.is_usable());
         both[1].state = STOPPED;
-        assert_eq!(told(ports.update(&look(&both))), [InterfaceChange::Up]);
+        assert_eq!(told(ports.update(&look(&both))), [Told::Up]);
     }
 
     #[test]
@@ -579,22 +699,22 @@ mod tests {
         both[0].below = false;
         let update = ports.update(&look(&both));
         assert_eq!(update.init, PortSet(1));
-        assert_eq!(told(update), [InterfaceChange::Rewired(Rings::Held)]);
+        assert_eq!(told(update), [Told::Rewired(Rings::Held)]);
         assert_eq!(ports.left(), PortSet(1));
         assert_eq!((ports.below(), ports.with_link()), (PortSet(2), PortSet(2)));
         let update = ports.update(&look(&both));
-        assert_eq!(told(update), [InterfaceChange::Rewired(Rings::Empty)]);
+        assert_eq!(told(update), [Told::Rewired(Rings::Empty)]);
         assert!(ports.left().is_empty());
         // One with link sends what it has, but after what goes by the others.
         let mut ports = pair(Purge::Init);
         both[0].state = UP;
         let update = ports.update(&look(&both));
-        assert_eq!(told(update), [InterfaceChange::Rewired(Rings::Unknown)]);
+        assert_eq!(told(update), [Told::Rewired(Rings::Unknown)]);
         assert!(ports.left().is_empty());
         // One whose driver is detached has freed its ring.
         let mut ports = pair(Purge::Never);
         let update = ports.update(&look(&both[1..]));
-        assert_eq!(told(update), [InterfaceChange::Rewired(Rings::Unknown)]);
+        assert_eq!(told(update), [Told::Rewired(Rings::Unknown)]);
         assert_eq!(ports.below(), PortSet(2));
     }
 
@@ -603,11 +723,11 @@ mod tests {
         let mut ports = pair(Purge::Flush);
         let three = [0, 1, 2].map(|id| port(id, UP, Purge::Flush));
         let update = ports.update(&look(&three));
-        assert_eq!(told(update), [InterfaceChange::Rewired(Rings::Unknown)]);
+        assert_eq!(told(update), [Told::Rewired(Rings::Unknown)]);
         let mut seen = look(&three);
         seen.sharing = Sharing::Mixed;
         let update = ports.update(&seen);
-        assert_eq!(told(update), [InterfaceChange::Rewired(Rings::Unknown)]);
+        assert_eq!(told(update), [Told::Rewired(Rings::Unknown)]);
         assert!(!ports.is_in_order());
     }
 
@@ -616,11 +736,11 @@ mod tests {
         let mut ports = Ports::new();
         let mut seen = look(&[]);
         seen.sharing = Sharing::Opaque;
-        assert_eq!(told(ports.update(&seen)), [InterfaceChange::Up]);
+        assert_eq!(told(ports.update(&seen)), [Told::Up]);
         assert!(!ports.is_in_order());
         seen.ready = false;
         let update = ports.update(&seen);
-        assert_eq!(told(update), [InterfaceChange::Down(Rings::Unknown)]);
+        assert_eq!(told(update), [Told::Down(Rings::Unknown)]);
     }
 
     #[test]

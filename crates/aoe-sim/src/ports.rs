@@ -290,6 +290,11 @@ impl World<'_> {
         for id in update.init.iter() {
             again |= self.init_driver(netif, usize::from(id.0));
         }
+        if let Some(one) = self.netifs.get_mut(netif)
+            && update.changes != [None; 2]
+        {
+            one.changes += 1;
+        }
         for change in update.changes.into_iter().flatten() {
             self.tell_of_ports(netif, change, returned);
         }
@@ -308,6 +313,7 @@ impl World<'_> {
             }
         }
         let may_hold = self.may_hold_writes(netif);
+        let now = self.instant();
         let one = self.netifs.get_mut(netif)?;
         let ready = one.ports.iter().any(|port| port.seen_up);
         let sharing = if known {
@@ -316,6 +322,7 @@ impl World<'_> {
             aoe_core::Sharing::Opaque
         };
         let update = one.told.update(&Look {
+            now,
             ready,
             sharing,
             ports: &seen,
@@ -395,10 +402,10 @@ impl World<'_> {
     fn tell_of_ports(&mut self, netif: usize, change: InterfaceChange, returned: bool) {
         let usable = self.netifs.get(netif).is_some_and(|one| one.up);
         let unsaid = match change {
-            InterfaceChange::Down(_) => self.planted(Plant::IgnoreDown),
-            InterfaceChange::Rewired(_) if returned => self.planted(Plant::IgnoreReturn),
-            InterfaceChange::Rewired(_) if usable => self.planted(Plant::IgnorePorts),
-            InterfaceChange::Rewired(_) => self.planted(Plant::IgnoreDown),
+            InterfaceChange::Down(..) => self.planted(Plant::IgnoreDown),
+            InterfaceChange::Rewired(..) if returned => self.planted(Plant::IgnoreReturn),
+            InterfaceChange::Rewired(..) if usable => self.planted(Plant::IgnorePorts),
+            InterfaceChange::Rewired(..) => self.planted(Plant::IgnoreDown),
             _ => false,
         };
         if !unsaid {

@@ -40,7 +40,7 @@ pub(crate) enum What {
     TargetTimer(Addr, u64),
     InitiatorTimer(u64),
     Drain(Addr),
-    Send(Addr, Box<Transmit>),
+    Send(Addr, Box<Transmit>, u32),
     Commit(Addr, Claim, Rc<[u8]>, bool),
     Server(usize),
     Work(Addr),
@@ -97,6 +97,8 @@ pub struct Netif {
     pub(crate) told: Ports,
     /// Ports whose drivers are being initialised again.
     pub(crate) in_init: PortSet,
+    /// How often the engine was told of its ports. A frame that was polled before a change is not sent after it.
+    pub(crate) changes: u32,
     /// It will be looked at once more within a second.
     pub(crate) looks_again: bool,
     /// The ports below it.
@@ -231,6 +233,7 @@ impl<'p> World<'p> {
                 up: true,
                 told: Ports::new(),
                 in_init: PortSet::NONE,
+                changes: 0,
                 looks_again: false,
                 ports: netif.ports.iter().map(NetPort::new).collect(),
                 sharing: netif.sharing,
@@ -445,7 +448,7 @@ impl<'p> World<'p> {
             What::TargetTimer(addr, generation) => self.target_timer(addr, generation),
             What::InitiatorTimer(generation) => self.timer_of_initiator(generation),
             What::Drain(addr) => self.drain_again(addr),
-            What::Send(addr, transmit) => self.build_and_send(addr, &transmit),
+            What::Send(addr, transmit, changes) => self.build_and_send(addr, &transmit, changes),
             What::Commit(addr, claim, frame, identify) => {
                 self.commit(addr, claim, &frame, identify);
             }
