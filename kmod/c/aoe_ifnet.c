@@ -11,22 +11,32 @@
 
 #include "aoe_var.h"
 
+#include <sys/bus.h>
 #include <sys/priority.h>
 #include <sys/proc.h>
 #include <sys/socket.h>
+#include <sys/sx.h>
 
 #include <net/if.h>
+#include <net/ethernet.h>
+#include <net/if_types.h>
 #include <net/if_var.h>
+#include <net/if_dl.h>
+#include <net/if_media.h>
+#include <net/infiniband.h>
+#include <net/if_lagg.h>
 #include <net/if_private.h>
 #include <net/vnet.h>
 
 /*
- * Three members of struct ifnet have no accessor:
+ * Four members of struct ifnet, and the list of all of them, have no accessor
+ * in all kernels:
  *
  *	if_qflush	if_setqflushfn() exists, nothing calls what it sets
  *	if_init		if_init() calls it, and cannot be asked whether it is
  *			set; not every driver sets it
  *	if_bridge	set while the interface is a member of a bridge(4)
+ *	if_lagg		set while it is a port of a lagg(4)
  *
  * The types are checked here.  That the members stand where they do in the
  * kernel that runs is checked by aoe_ifnet_is_known(), by means of members
@@ -39,8 +49,10 @@
 AOE_IFNET_IS(if_qflush, void (*)(if_t));
 AOE_IFNET_IS(if_init, void (*)(void *));
 AOE_IFNET_IS(if_bridge, void *);
+AOE_IFNET_IS(if_lagg, void *);
 CTASSERT(offsetof(struct ifnet, if_softc) < offsetof(struct ifnet, if_bridge));
-CTASSERT(offsetof(struct ifnet, if_bridge) < offsetof(struct ifnet, if_init));
+CTASSERT(offsetof(struct ifnet, if_bridge) < offsetof(struct ifnet, if_lagg));
+CTASSERT(offsetof(struct ifnet, if_lagg) < offsetof(struct ifnet, if_init));
 CTASSERT(offsetof(struct ifnet, if_init) < offsetof(struct ifnet, if_qflush));
 CTASSERT(offsetof(struct ifnet, if_qflush) + sizeof(if_qflush_fn_t) ==
     offsetof(struct ifnet, if_transmit));
@@ -196,4 +208,114 @@ aoe_ifnet_is_deaf(struct ifnet *ifp)
 	deaf = !bridge_member_ifaddrs_p();
 	CURVNET_RESTORE();
 	return (deaf);
+}
+
+/*
+ * What is below an interface.  All of it is called in the net epoch, with an
+ * interface of the host's vnet.
+ */
+
+/*
+ * Whether the interface is a device: it has one transmit ring for each flow,
+ * and nothing of the kernel below it.  Those that ifconfig(8) or a program
+ * makes have no device class of their name.  Two drivers name their interfaces
+ * otherwise than their devices.
+ */
+bool
+aoe_ifnet_is_device(struct ifnet *ifp)
+{
+	const char *name = if_getdname(ifp);
+
+	return (devclass_find(name) != NULL || strcmp(name, "mce") == 0 ||
+	    strcmp(name, "mlxen") == 0);
+}
+
+/* Whether the interface has not left. */
+bool
+aoe_ifnet_is_there(struct ifnet *ifp)
+{
+	struct ifnet *other;
+
+	CURVNET_SET(vnet0);
+	CK_STAILQ_FOREACH(other, &V_ifnet, if_link)
+		if (other == ifp)
+			break;
+	CURVNET_RESTORE();
+	return (other != NULL);
+}
+
+bool
+aoe_ifnet_is_lagg(struct ifnet *ifp)
+{
+	return (if_gettype(ifp) == IFT_ETHER &&
+	    strcmp(if_getdname(ifp), "lagg") == 0);
+}
+
+/*
+ * How a lagg shares its frames.  It tells that to user space only: this is its
+ * softc, as net/if_lagg.h has it, if it begins with what it must begin with.
+ *
+ * The addresses of a frame decide with loadbalance.  They do with lacp, too,
+ * but there a port may leave for what the switch says, and no event tells.
+ */
+enum aoe_sharing
+aoe_ifnet_lagg_sharing(struct ifnet *ifp)
+{
+	const struct lagg_softc *sc = if_getsoftc(ifp);
+
+	if (sc == NULL || sc->sc_ifp != ifp)
+		return (AOE_SHARING_MIXED);
+	switch (sc->sc_proto) {
+	case LAGG_PROTO_FAILOVER:
+		return (AOE_SHARING_FAILOVER);
+	case LAGG_PROTO_LOADBALANCE:
+		return (AOE_SHARING_HASH);
+	default:
+		return (AOE_SHARING_MIXED);
+	}
+}
+
+static bool
+aoe_ifnet_is_lagg_port(struct ifnet *ifp, struct ifnet *lagg)
+{
+	const struct lagg_port *lp = ifp->if_lagg;
+
+	return (lp != NULL && lp->lp_ifp == ifp &&
+	    lp->lp_softc == if_getsoftc(lagg));
+}
+
+/*
+ * if_bridge is the softc of the bridge, or in newer kernels what the bridge
+ * knows of this member; that begins with a link of a list, the member, and the
+ * softc.  In older ones the words behind the first may be another bridge's: an
+ * interface that is taken for a member and is none is looked at for nothing.
+ */
+static bool
+aoe_ifnet_is_member(struct ifnet *ifp, struct ifnet *bridge)
+{
+	void *const *words = ifp->if_bridge;
+	void *sc = if_getsoftc(bridge);
+
+	if (words == NULL || ifp == bridge)
+		return (false);
+	return (words == sc || words[2] == sc || words[3] == sc);
+}
+
+/* The next port of a lagg or member of a bridge, or NULL. */
+struct ifnet *
+aoe_ifnet_member(struct ifnet *ifp, bool bridge, struct ifnet *after)
+{
+	struct ifnet *member;
+
+	if (!aoe_ifnet_is_known(ifp))
+		return (NULL);
+	CURVNET_SET(vnet0);
+	member = after == NULL ? CK_STAILQ_FIRST(&V_ifnet) :
+	    CK_STAILQ_NEXT(after, if_link);
+	for (; member != NULL; member = CK_STAILQ_NEXT(member, if_link))
+		if (bridge ? aoe_ifnet_is_member(member, ifp) :
+		    aoe_ifnet_is_lagg_port(member, ifp))
+			break;
+	CURVNET_RESTORE();
+	return (member);
 }

@@ -48,10 +48,16 @@
 static struct aoe_netif {
 	volatile uintptr_t an_ifp;
 	volatile uintptr_t an_iflib;	/* the same if its driver is iflib's */
-	volatile u_int	an_wanted;	/* requests to initialise it again */
-	volatile u_int	an_done;	/* those that were dealt with */
-	struct task	an_task;	/* for the driver thread */
+	volatile uint64_t an_gate;	/* see aoe_net_is_open() */
+	volatile u_int	an_telling;	/* targets are being told of it */
+	volatile u_int	an_in_order;	/* frames of a flow keep their order */
 } aoe_netifs[AOE_MAX_NETIFS];
+
+/* How often targets were told of what is below an interface. */
+static volatile u_int aoe_net_changed;
+
+#define	AOE_GATE_OPEN	0		/* a NIC needs none */
+#define	AOE_GATE_CLOSED	UINT64_MAX
 
 static pfil_hook_t aoe_net_hook;
 
@@ -63,8 +69,36 @@ aoe_net_ifp(uint32_t netif)
 }
 
 /*
+ * Whether the links of the ports below an interface are as the targets were
+ * told.  A lagg that has just lost a link goes on by another port, and an
+ * answer by that one would prove copies dead that the first one keeps; so
+ * until everybody was told nothing is sent, and what comes in is thrown away.
+ *
+ * The gate has the ports below, a bit each, and above these the ones that had
+ * link.
+ */
+static bool
+aoe_net_is_open(const struct aoe_netif *an)
+{
+	uint64_t gate;
+
+	gate = atomic_load_acq_64(&an->an_gate);
+	if (gate == AOE_GATE_OPEN)
+		return (true);
+	return (gate != AOE_GATE_CLOSED &&
+	    aoe_port_with_link((uint32_t)gate) == gate >> 32);
+}
+
+/*
  * Input.
  */
+
+static bool
+aoe_net_is_settled(const struct aoe_netif *an)
+{
+	return (an->an_gate == AOE_GATE_OPEN ||
+	    (an->an_telling == 0 && aoe_net_is_open(an)));
+}
 
 static int
 aoe_net_listed(const struct ifnet *ifp)
@@ -104,6 +138,12 @@ aoe_net_input(struct mbuf **mp, struct ifnet *ifp, int flags __unused,
 	netif = aoe_net_listed(ifp);
 	if (netif < 0)
 		return (PFIL_PASS);
+	if (!aoe_net_is_settled(&aoe_netifs[netif])) {
+		aoe_shim_counter_add(AOE_COUNT_UNSETTLED, 1);
+		m_freem(m);
+		*mp = NULL;
+		return (PFIL_CONSUMED);
+	}
 	want = MIN(m->m_pkthdr.len, AOE_HEADER_MAX);
 	if (m->m_len < want) {
 		m = *mp = m_pullup(m, want);
@@ -260,10 +300,12 @@ aoe_net_is_usable(struct ifnet *ifp)
  *
  * The interface is looked at once more in the epoch in which it is used: a
  * frame that was made before its link was lost must not enter a queue that was
- * emptied after that, by aoe_shim_net_flush(), which waits for this epoch.
+ * emptied after that, by aoe_shim_port_flush(), which waits for this epoch.
+ * And frames that the engine made before it was told of a change of ports must
+ * not go into the ring of another one.
  */
 void
-aoe_shim_net_send(const struct aoe_frame *frames, uint32_t n)
+aoe_shim_net_send(const struct aoe_frame *frames, uint32_t n, uint32_t changes)
 {
 	struct epoch_tracker et;
 	struct mbuf *chains[AOE_BATCH];
@@ -280,9 +322,11 @@ aoe_shim_net_send(const struct aoe_frame *frames, uint32_t n)
 		if (chains[i] == NULL)
 			continue;
 		ifp = aoe_net_ifp(frames[i].af_netif);
-		if (ifp != NULL && ifp != usable && aoe_net_is_usable(ifp))
+		if (ifp != NULL && ifp != usable && aoe_net_is_usable(ifp) &&
+		    aoe_net_is_open(&aoe_netifs[frames[i].af_netif]))
 			usable = ifp;
-		if (ifp == NULL || ifp != usable) {
+		if (ifp == NULL || ifp != usable ||
+		    changes != aoe_shim_net_changes()) {
 			m_freem(chains[i]);
 			aoe_shim_counter_add(AOE_COUNT_NO_INTERFACE, 1);
 			continue;
@@ -339,36 +383,13 @@ aoe_shim_net_release(struct ifnet *ifp)
 	if_rele(ifp);
 }
 
-/* What of an interface may take its time: in the driver thread. */
-static void
-aoe_net_driver(void *arg, int pending __unused)
-{
-	struct aoe_netif *an = arg;
-	struct ifnet *ifp;
-	u_int wanted;
-
-	wanted = atomic_load_acq_int(&an->an_wanted);
-	ifp = aoe_ifnet_enter(&an->an_ifp);
-	if (ifp != NULL) {
-		if (an->an_iflib != (uintptr_t)ifp && aoe_ifnet_is_iflib(ifp))
-			an->an_iflib = (uintptr_t)ifp;
-		if (an->an_iflib == (uintptr_t)ifp && an->an_done != wanted)
-			aoe_ifnet_reinit(ifp);
-	}
-	aoe_ifnet_leave();
-	if (an->an_done != wanted) {
-		atomic_store_rel_int(&an->an_done, wanted);
-		aoe_shim_netif_work();
-	}
-}
-
 void
 aoe_shim_net_attach(uint32_t netif, struct ifnet *ifp)
 {
 	/* Another interface may have had the same place in memory before. */
 	aoe_netifs[netif].an_iflib = 0;
+	aoe_netifs[netif].an_gate = AOE_GATE_CLOSED;
 	atomic_store_rel_ptr(&aoe_netifs[netif].an_ifp, (uintptr_t)ifp);
-	aoe_ifnet_enqueue(&aoe_netifs[netif].an_task);
 }
 
 /* On return no frame is on its way in or out any more. */
@@ -424,7 +445,9 @@ aoe_shim_net_link(uint32_t netif, struct aoe_link *link)
 	if (ifp != NULL && if_getlladdr(ifp) != NULL) {
 		link->al_mtu = aoe_net_mtu(ifp);
 		memcpy(link->al_mac, aoe_compat_lladdr(ifp), ETHER_ADDR_LEN);
-		link->al_usable = aoe_net_is_usable(ifp);
+		link->al_usable = aoe_net_is_usable(ifp) &&
+		    aoe_net_is_open(&aoe_netifs[netif]);
+		link->al_in_order = aoe_netifs[netif].an_in_order;
 	}
 	NET_EPOCH_EXIT(et);
 }
@@ -452,46 +475,53 @@ aoe_shim_net_flaw(uint32_t netif)
 	return (flaw);
 }
 
+uint32_t
+aoe_shim_net_changes(void)
+{
+	return (atomic_load_acq_int(&aoe_net_changed));
+}
+
 /*
- * Throws away what the interface has queued in software.  Those who saw the
- * link while it was up are waited for first.  Called with the netifs lock,
- * which keeps the interface attached.
+ * What is below an interface.  Called with the netifs lock, which keeps it
+ * attached.
  */
 void
-aoe_shim_net_flush(uint32_t netif)
+aoe_shim_net_look(uint32_t netif, struct aoe_stack *stack)
 {
+	struct epoch_tracker et;
+	struct aoe_port_seen seen;
+	struct aoe_netif *an = &aoe_netifs[netif];
 	struct ifnet *ifp;
 
+	memset(stack, 0, sizeof(*stack));
+	NET_EPOCH_ENTER(et);
 	ifp = aoe_net_ifp(netif);
-	if (ifp == NULL)
-		return;
-	NET_EPOCH_WAIT();
-	aoe_ifnet_qflush(ifp);
+	if (ifp != NULL) {
+		aoe_port_list(ifp, stack);
+		stack->as_ready = aoe_net_is_usable(ifp);
+	}
+	NET_EPOCH_EXIT(et);
+	if (stack->as_direct && an->an_iflib == 0 &&
+	    aoe_shim_port_look(ffs(stack->as_ports) - 1, &seen) &&
+	    seen.ps_purge == AOE_PURGE_INIT)
+		an->an_iflib = (uintptr_t)ifp;
 }
 
 /*
- * Has the driver thread throw away what is in the rings of the hardware, which
- * would leave when the link comes back.  Drivers other than those of iflib
- * have no way to do that.
+ * The targets are told of these links below an interface; once all of them
+ * were, telling is 0.  No port at all: it may be used as it is.
  */
-int
-aoe_shim_net_reinit(uint32_t netif)
+void
+aoe_shim_net_settle(uint32_t netif, uint32_t ports, uint32_t with_link,
+    int in_order, int telling)
 {
 	struct aoe_netif *an = &aoe_netifs[netif];
 
-	if (an->an_ifp == 0 || an->an_iflib != an->an_ifp)
-		return (0);
-	atomic_add_rel_int(&an->an_wanted, 1);
-	aoe_ifnet_enqueue(&an->an_task);
-	return (1);
-}
-
-int
-aoe_shim_net_is_reinit_pending(uint32_t netif)
-{
-	struct aoe_netif *an = &aoe_netifs[netif];
-
-	return (atomic_load_acq_int(&an->an_done) != an->an_wanted);
+	if (telling)
+		atomic_add_rel_int(&aoe_net_changed, 1);
+	an->an_in_order = in_order;
+	atomic_store_rel_int(&an->an_telling, telling);
+	atomic_store_rel_64(&an->an_gate, (uint64_t)with_link << 32 | ports);
 }
 
 /* Fills the interface's reserve up, as its MTU of the moment asks for. */
@@ -517,7 +547,6 @@ aoe_net_init(void)
 		.pa_modname = "aoe",
 		.pa_rulname = "default",
 	};
-	uint32_t i;
 	int error;
 
 	error = aoe_ifnet_init();
@@ -525,9 +554,7 @@ aoe_net_init(void)
 		aoe_ifnet_fini();
 		return (error);
 	}
-	for (i = 0; i < AOE_MAX_NETIFS; i++)
-		TASK_INIT(&aoe_netifs[i].an_task, 0, aoe_net_driver,
-		    &aoe_netifs[i]);
+	aoe_port_init();
 	aoe_reserve_init();
 	CURVNET_SET(vnet0);
 	aoe_net_hook = pfil_add_hook(&args);

@@ -29,6 +29,7 @@ struct ifnet;
 struct mbuf;
 
 #define	AOE_MAX_NETIFS		16	/* interfaces that may be listed */
+#define	AOE_MAX_PORTS		32	/* NICs below them, of all together */
 #define	AOE_NAME_MAX		16	/* an interface's name with its zero */
 #define	AOE_HEADER_MAX		36	/* Ethernet, AoE and ATA headers */
 #define	AOE_BATCH		16	/* frames handed over at a time */
@@ -50,9 +51,49 @@ enum aoe_counter {
 	AOE_COUNT_MBUF_FAILURES, /* frames for which no mbuf could be had */
 	AOE_COUNT_RESERVE_USED,	/* frames built from the reserve */
 	AOE_COUNT_NO_MEMORY,	/* targets and answers that found no memory */
+	AOE_COUNT_UNSETTLED,	/* answers that came while ports changed */
 	AOE_COUNT_REFUSED,	/* AoE frames passed on, not for this module */
 	AOE_COUNT_DROPS,	/* the first of the engine's reasons to drop */
 	AOE_COUNT_END = AOE_COUNT_DROPS + 16
+};
+
+/* How a port below a listed interface is. */
+enum aoe_port_state {
+	AOE_PORT_UP,		/* it sends */
+	AOE_PORT_NO_LINK,	/* its ring keeps what it has */
+	AOE_PORT_STOPPED	/* its driver has freed its ring */
+};
+
+/* How what a port without link keeps can be thrown away. */
+enum aoe_purge {
+	AOE_PURGE_NEVER,	/* by nothing that is known, or not yet */
+	AOE_PURGE_FLUSH,	/* by a flush of its queues */
+	AOE_PURGE_INIT		/* its driver must be initialised again */
+};
+
+/* How the ports of an interface share its frames; what says less is later. */
+enum aoe_sharing {
+	AOE_SHARING_FAILOVER,	/* one has all of them */
+	AOE_SHARING_HASH,	/* addresses decide among those with link */
+	AOE_SHARING_MIXED,	/* in an order that is not known */
+	AOE_SHARING_OPAQUE	/* nobody knows what is below it */
+};
+
+/* What is below a listed interface. */
+struct aoe_stack {
+	uint32_t	as_ports;	/* numbers of ports, a bit each */
+	uint32_t	as_blind;	/* those that get frames without link */
+	enum aoe_sharing as_sharing;
+	int		as_direct;	/* its one port is the interface */
+	int		as_ready;	/* the interface itself could send */
+};
+
+/* A port, as it is seen at a look. */
+struct aoe_port_seen {
+	enum aoe_port_state ps_state;
+	enum aoe_purge	ps_purge;
+	int		ps_in_init;	/* being initialised again */
+	char		ps_name[AOE_NAME_MAX];
 };
 
 /* What the hook does with a frame. */
@@ -79,6 +120,7 @@ struct aoe_link {
 	uint32_t	al_mtu;
 	uint8_t		al_mac[6];
 	uint8_t		al_usable;	/* up, running, link not down */
+	uint8_t		al_in_order;	/* frames of a flow keep their order */
 };
 
 /* What is wrong with an interface, as far as people can mend it. */
@@ -304,14 +346,23 @@ void	aoe_shim_net_detach(uint32_t netif);			/* sleeps */
 int	aoe_shim_net_is(uint32_t netif, const struct ifnet *ifp);
 void	aoe_shim_net_link(uint32_t netif, struct aoe_link *link);
 enum aoe_flaw aoe_shim_net_flaw(uint32_t netif);
-void	aoe_shim_net_flush(uint32_t netif);	/* its queues of software */
-int	aoe_shim_net_reinit(uint32_t netif);	/* its rings, later */
-int	aoe_shim_net_is_reinit_pending(uint32_t netif);
+void	aoe_shim_net_look(uint32_t netif, struct aoe_stack *stack);
+void	aoe_shim_net_settle(uint32_t netif, uint32_t ports, uint32_t with_link,
+	    int in_order, int telling);
 void	aoe_shim_net_refill(uint32_t netif);	/* its reserve */
 int	aoe_shim_net_hook(int on);		/* sleeps */
-void	aoe_shim_net_send(const struct aoe_frame *frames, uint32_t n);
+uint32_t aoe_shim_net_changes(void);
+void	aoe_shim_net_send(const struct aoe_frame *frames, uint32_t n,
+	    uint32_t changes);
 void	aoe_shim_mbuf_copy(struct mbuf *m, uint32_t from, uint32_t len,
 	    uint8_t *to);
+
+/* aoe_port.c; with the netifs lock */
+int	aoe_shim_port_look(uint32_t port, struct aoe_port_seen *seen);
+int	aoe_shim_port_find(const struct ifnet *ifp);	/* -1: none */
+void	aoe_shim_port_flush(uint32_t ports);	/* software queues; sleeps */
+void	aoe_shim_port_init(uint32_t ports);	/* rings, by a thread */
+void	aoe_shim_port_drop(uint32_t ports);	/* sleeps */
 
 /* aoe_reserve.c */
 uint64_t aoe_shim_reserve_count(void);	/* chains, of all interfaces */

@@ -94,6 +94,12 @@ void	aoe_ifnet_qflush(struct ifnet *ifp);
 void	aoe_ifnet_reinit(struct ifnet *ifp);
 bool	aoe_ifnet_is_iflib(struct ifnet *ifp);
 bool	aoe_ifnet_is_deaf(struct ifnet *ifp);
+bool	aoe_ifnet_is_device(struct ifnet *ifp);
+bool	aoe_ifnet_is_there(struct ifnet *ifp);
+bool	aoe_ifnet_is_lagg(struct ifnet *ifp);
+enum aoe_sharing aoe_ifnet_lagg_sharing(struct ifnet *ifp);
+struct ifnet *aoe_ifnet_member(struct ifnet *ifp, bool bridge,
+	    struct ifnet *after);
 
 /* aoe_lock.c */
 void	aoe_lock_init(void);
@@ -109,6 +115,11 @@ extern bool aoe_module_is_loaded;	/* Rust may be called */
 /* aoe_net.c */
 int	aoe_net_init(void);
 void	aoe_net_fini(void);
+
+/* aoe_port.c */
+void	aoe_port_init(void);
+void	aoe_port_list(struct ifnet *ifp, struct aoe_stack *stack);
+uint32_t aoe_port_with_link(uint32_t ports);
 
 /* aoe_probe.c */
 SDT_PROVIDER_DECLARE(aoe);

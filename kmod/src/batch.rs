@@ -7,6 +7,7 @@ use core::mem::MaybeUninit;
 use aoe_core::{Payload, Ticket, Transmit};
 use aoe_wire::SECTOR_SIZE;
 
+use crate::ffi;
 use crate::ffi::raw::{self, aoe_frame};
 
 /// Frames that C takes at a time.
@@ -18,6 +19,8 @@ pub(crate) struct Batch<const N: usize> {
     frames: [MaybeUninit<aoe_frame>; N],
     tickets: [Option<Ticket>; N],
     used: usize,
+    /// What [`ffi::changes`] was before the first of them was polled.
+    changes: u32,
 }
 
 impl<const N: usize> Batch<N> {
@@ -28,6 +31,7 @@ impl<const N: usize> Batch<N> {
             frames: [const { MaybeUninit::uninit() }; N],
             tickets: [None; N],
             used: 0,
+            changes: 0,
         }
     }
 
@@ -37,6 +41,14 @@ impl<const N: usize> Batch<N> {
 
     pub(crate) const fn is_empty(&self) -> bool {
         self.used == 0
+    }
+
+    /// Frames will be polled. Those that are when the ports of an interface change are not sent: they would be in the
+    /// ring of another port than the engine thinks.
+    pub(crate) fn begin(&mut self) {
+        if self.used == 0 {
+            self.changes = ffi::changes();
+        }
     }
 
     /// Adds a frame; there must be room.
@@ -56,7 +68,9 @@ impl<const N: usize> Batch<N> {
         const { Self::SMALL_ENOUGH };
         // SAFETY: the first `used` frames were written, and `used` never exceeds AOE_BATCH. The
         // tokens in them name requests that the engine pinned until their tickets are given back.
-        unsafe { raw::aoe_shim_net_send(self.frames.as_ptr().cast(), self.used as u32) }
+        unsafe {
+            raw::aoe_shim_net_send(self.frames.as_ptr().cast(), self.used as u32, self.changes)
+        }
     }
 
     /// Empties the batch and names the tickets to give back.

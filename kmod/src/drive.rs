@@ -121,6 +121,7 @@ fn send<'c>(
 fn fill(guard: &mut CellGuard<'_>, sender: &mut Sender<'_>) -> bool {
     let now = guard.lately();
     let batch = sender.batch();
+    batch.begin();
     let links = KernelLinks::new();
     while !batch.is_full() {
         match guard.target.poll_transmit(now, &links) {

@@ -4,7 +4,7 @@
 
 use core::ptr::NonNull;
 
-use aoe_core::{Instant, Link, NetifId};
+use aoe_core::{Instant, Link, NetifId, PortId, PortSet, PortState, Purge, Sharing};
 use aoe_wire::MacAddr;
 
 /// The declarations that bindgen makes of `include/aoe_shim.h`.
@@ -217,6 +217,13 @@ impl Ifnet {
             && unsafe { raw::aoe_shim_net_is(u32::from(id.0), self.0.as_ptr()) } != 0
     }
 
+    /// The number of the port that it is.
+    pub(crate) fn port(&self) -> Option<PortId> {
+        // SAFETY: the pointer is only compared.
+        let number = unsafe { raw::aoe_shim_port_find(self.0.as_ptr()) };
+        u8::try_from(number).ok().map(PortId)
+    }
+
     /// Makes it the listed interface `id`. The reference goes with it.
     pub(crate) fn attach(self, id: NetifId) {
         if usize::from(id.0) < MAX_NETIFS {
@@ -245,27 +252,154 @@ pub(crate) fn detach_netif(id: NetifId) {
     }
 }
 
-/// Throws away what the interface has queued in software.
-pub(crate) fn flush_netif(id: NetifId) {
+const MAX_PORTS: usize = raw::AOE_MAX_PORTS as usize;
+const _: () = assert!(MAX_PORTS == PortSet::BITS);
+
+/// What is below a listed interface.
+#[derive(Copy, Clone, Debug)]
+pub(crate) struct Stack {
+    pub(crate) ports: PortSet,
+    /// Those that are given frames even without link.
+    pub(crate) blind: PortSet,
+    pub(crate) sharing: Sharing,
+    /// Its one port is the interface itself.
+    pub(crate) direct: bool,
+    /// The interface itself could send.
+    pub(crate) ready: bool,
+}
+
+/// Looks at what is below an interface. Called with the list of interfaces locked, as all about ports is.
+pub(crate) fn look_below(id: NetifId) -> Option<Stack> {
+    if usize::from(id.0) >= MAX_NETIFS {
+        return None;
+    }
+    let mut stack = raw::aoe_stack {
+        as_ports: 0,
+        as_blind: 0,
+        as_sharing: raw::AOE_SHARING_OPAQUE,
+        as_direct: 0,
+        as_ready: 0,
+    };
+    // SAFETY: the number is in range, and C fills the whole structure.
+    unsafe { raw::aoe_shim_net_look(u32::from(id.0), &raw mut stack) };
+    Some(Stack {
+        ports: PortSet(stack.as_ports),
+        blind: PortSet(stack.as_blind),
+        sharing: match stack.as_sharing {
+            raw::AOE_SHARING_FAILOVER => Sharing::Failover,
+            raw::AOE_SHARING_HASH => Sharing::Hash,
+            raw::AOE_SHARING_MIXED => Sharing::Mixed,
+            _ => Sharing::Opaque,
+        },
+        direct: stack.as_direct != 0,
+        ready: stack.as_ready != 0,
+    })
+}
+
+/// Says of which ports and links the targets are being told, or were (`telling` is false). Without a port the
+/// interface may be used as it is.
+pub(crate) fn settle_netif(
+    id: NetifId,
+    ports: PortSet,
+    with_link: PortSet,
+    in_order: bool,
+    telling: bool,
+) {
     if usize::from(id.0) < MAX_NETIFS {
-        // SAFETY: the number is in range; the lock of the list keeps the interface attached.
-        unsafe { raw::aoe_shim_net_flush(u32::from(id.0)) }
+        // SAFETY: the number is in range.
+        unsafe {
+            raw::aoe_shim_net_settle(
+                u32::from(id.0),
+                ports.0,
+                with_link.0,
+                i32::from(in_order),
+                i32::from(telling),
+            );
+        }
     }
 }
 
-/// Has a thread throw away what is in the rings of the interface's hardware. False if its driver has
-/// no way to do that.
-pub(crate) fn reinit_netif(id: NetifId) -> bool {
-    usize::from(id.0) < MAX_NETIFS
-        // SAFETY: the number is in range.
-        && unsafe { raw::aoe_shim_net_reinit(u32::from(id.0)) } != 0
+/// How often targets were told of the ports below an interface.
+pub(crate) fn changes() -> u32 {
+    // SAFETY: reads a number.
+    unsafe { raw::aoe_shim_net_changes() }
 }
 
-/// Whether the thread has not done that yet. When it has, it asks for `aoe_rs_netif_work`.
-pub(crate) fn is_reinit_pending(id: NetifId) -> bool {
-    usize::from(id.0) < MAX_NETIFS
-        // SAFETY: the number is in range.
-        && unsafe { raw::aoe_shim_net_is_reinit_pending(u32::from(id.0)) } != 0
+/// A port as it is now.
+#[derive(Copy, Clone, Debug)]
+pub(crate) struct PortSeen {
+    pub(crate) state: PortState,
+    pub(crate) purge: Purge,
+    pub(crate) in_init: bool,
+    name: [core::ffi::c_char; raw::AOE_NAME_MAX as usize],
+}
+
+impl PortSeen {
+    /// Its name.
+    pub(crate) fn name(&self) -> impl core::fmt::Display + '_ {
+        CName(&self.name)
+    }
+}
+
+/// A C string, as text.
+struct CName<'n>(&'n [core::ffi::c_char]);
+
+impl core::fmt::Display for CName<'_> {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        let bytes = self.0.iter().map(|byte| *byte as u8);
+        for byte in bytes.take_while(|byte| *byte != 0) {
+            core::fmt::Write::write_char(f, char::from(byte))?;
+        }
+        Ok(())
+    }
+}
+
+/// Looks at a port; `None` once its interface has left.
+pub(crate) fn look_at_port(id: PortId) -> Option<PortSeen> {
+    if usize::from(id.0) >= MAX_PORTS {
+        return None;
+    }
+    let mut seen = raw::aoe_port_seen {
+        ps_state: raw::AOE_PORT_STOPPED,
+        ps_purge: raw::AOE_PURGE_NEVER,
+        ps_in_init: 0,
+        ps_name: [0; _],
+    };
+    // SAFETY: the number is in range, and C fills the whole structure, or says that there is nothing.
+    let there = unsafe { raw::aoe_shim_port_look(u32::from(id.0), &raw mut seen) } != 0;
+    there.then(|| PortSeen {
+        state: match seen.ps_state {
+            raw::AOE_PORT_UP => PortState::Up,
+            raw::AOE_PORT_NO_LINK => PortState::NoLink,
+            _ => PortState::Stopped,
+        },
+        purge: match seen.ps_purge {
+            raw::AOE_PURGE_FLUSH => Purge::Flush,
+            raw::AOE_PURGE_INIT => Purge::Init,
+            _ => Purge::Never,
+        },
+        in_init: seen.ps_in_init != 0,
+        name: seen.ps_name,
+    })
+}
+
+/// Throws away what the ports have queued in software, once nobody is in their drivers any more who saw them with
+/// link; sleeps.
+pub(crate) fn flush_ports(ports: PortSet) {
+    // SAFETY: C looks at the numbers below 32 that it has; the lock of the list keeps them.
+    unsafe { raw::aoe_shim_port_flush(ports.0) }
+}
+
+/// Has a thread initialise the drivers of ports again. When it has, it asks for `aoe_rs_netif_work`.
+pub(crate) fn init_ports(ports: PortSet) {
+    // SAFETY: as for `flush_ports`.
+    unsafe { raw::aoe_shim_port_init(ports.0) }
+}
+
+/// Lets ports go, in which nobody is interested any more; sleeps.
+pub(crate) fn drop_ports(ports: PortSet) {
+    // SAFETY: as for `flush_ports`.
+    unsafe { raw::aoe_shim_port_drop(ports.0) }
 }
 
 /// What is wrong with an attached interface, as far as people can mend it.
@@ -315,13 +449,14 @@ pub(crate) fn netif_link(id: NetifId) -> Option<Link> {
         al_mtu: 0,
         al_mac: [0; 6],
         al_usable: 0,
+        al_in_order: 0,
     };
     // SAFETY: the number is in range, and C fills the whole structure.
     unsafe { raw::aoe_shim_net_link(u32::from(id.0), &raw mut link) };
     (link.al_usable != 0).then_some(Link {
         mtu: link.al_mtu,
         mac: MacAddr(link.al_mac),
-        in_order: true,
+        in_order: link.al_in_order != 0,
     })
 }
 

@@ -143,6 +143,7 @@ impl Hub {
 fn drive(mut guard: Guard<Hub>) {
     loop {
         let mut batch = Batch::<BEACONS>::new();
+        batch.begin();
         let now = guard.now();
         let links = KernelLinks::new();
         while !batch.is_full() {
@@ -196,6 +197,13 @@ pub(crate) fn may_hold_writes(id: NetifId) -> bool {
     let mut guard = HUB.lock();
     let now = guard.now();
     guard.initiator.may_hold_writes(now, id)
+}
+
+/// Copies of writes that targets left behind may still be on their way.
+pub(crate) fn is_quarantined() -> bool {
+    let mut guard = HUB.lock();
+    let now = guard.now();
+    guard.initiator.is_quarantined(now)
 }
 
 /// Sends a beacon everywhere.

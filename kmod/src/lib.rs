@@ -40,6 +40,7 @@ mod module;
 mod netifs;
 mod notify;
 mod panic;
+mod ports;
 mod report;
 mod show;
 mod sysctl;

@@ -5,7 +5,7 @@ use core::sync::atomic::{AtomicBool, Ordering};
 
 use aoe_core::limits::{BEACON_SECS, BOOT_WAIT_SECS, DEFAULT_TARGETS, QUARANTINE_SECS};
 use aoe_core::targetlist::{self, TargetList};
-use aoe_core::{Tunables, addrlist, settings};
+use aoe_core::{Instant, Tunables, addrlist, settings};
 
 use crate::boot;
 use crate::cell::{self, CONFIG, Cell, Guard, HUB, NETIFS};
@@ -27,6 +27,8 @@ const LIST: usize = (netifs::NAME + 1) * aoe_core::limits::MAX_NETIFS;
 /// How long an unload waits for the targets to go. Nothing is open then, so it is a moment.
 const GONE_SECS: i32 = 60;
 
+/// How often an unload looks whether copies of writes are still on their way.
+const COPIES_STEP_MSECS: u32 = 50;
 /// How long targets may take that leave while an unload is given up.
 const LEAVE_SECS: i32 = 2;
 
@@ -87,7 +89,7 @@ pub(crate) fn load(lists: &Lists<'_>, set: &aoe_tunables) -> Result<(), Errno> {
         settings::boot_wait_secs,
         BOOT_WAIT_SECS,
     );
-    HUB.lock().tunables = target_tunables(set);
+    note_restart(target_tunables(set));
     match addrlist::parse(boot_targets) {
         Ok(list) => config.boot.targets = list,
         Err(_) => report::tunable(format_args!(
@@ -111,6 +113,14 @@ pub(crate) fn load(lists: &Lists<'_>, set: &aoe_tunables) -> Result<(), Errno> {
         )),
     }
     Ok(())
+}
+
+/// Whatever was sent before this machine started may still be on its way.
+fn note_restart(tunables: Tunables) {
+    let mut hub = HUB.lock();
+    hub.tunables = tunables;
+    let boot = Instant::from_nanos(0);
+    hub.initiator.note_restart(boot, tunables.quarantine_secs);
 }
 
 /// What may become a target. A list that is not valid allows nothing: whoever wrote it wanted a limit. Not inlined:
@@ -195,8 +205,27 @@ pub(crate) fn unload() -> Result<(), Errno> {
         return Err(errno);
     }
     boot::end(&mut CONFIG.lock());
+    wait_for_copies();
     hub::close();
     Ok(())
+}
+
+/// The module that is loaded next knows nothing of this one's writes. So the unload waits until no copy of them can be
+/// on its way any more: usually there is none, otherwise for `net.aoe.quarantine_secs`. A target that answers
+/// questions and no requests may keep some for longer, and for that one nobody can wait.
+fn wait_for_copies() {
+    let secs = HUB.lock().tunables.quarantine_secs;
+    let mut left = secs.saturating_add(1).saturating_mul(1000);
+    while hub::is_quarantined() {
+        if left == 0 {
+            report::module(format_args!(
+                "a target may still keep writes that it has not answered; it should be stopped before it is used again"
+            ));
+            break;
+        }
+        ffi::pause(COPIES_STEP_MSECS);
+        left = left.saturating_sub(COPIES_STEP_MSECS);
+    }
 }
 
 /// Disks are not opened from here on, and nothing new is taken on. Writes down which interfaces are listed.

@@ -5,12 +5,13 @@ use core::fmt::{self, Display, Write};
 
 use aoe_core::iflist::IfList;
 use aoe_core::limits::{BEACON_SECS, MAX_NETIFS};
-use aoe_core::{Instant, InterfaceChange, Link, NetifId, Rings, iflist};
+use aoe_core::{Instant, InterfaceChange, Link, NetifId, PortSet, iflist};
 
 use crate::boot::{self, Boot};
 use crate::cell::{self, Guard, NETIFS};
 use crate::drive::drive;
 use crate::ffi::{self, Errno, Flaw, Ifnet, errno, raw};
+use crate::ports::Below;
 use crate::report;
 use crate::{hub, module, sysctl};
 
@@ -96,8 +97,8 @@ pub(crate) struct Netif {
     present: bool,
     /// As the engine was last told: `None` is down.
     told: Option<Link>,
-    /// It lost its link, and its rings are being emptied before the engine is told.
-    emptying: bool,
+    /// What is below it.
+    below: Below,
     /// When it was found, until it was first seen up.
     found: Option<Instant>,
     /// Why it is of no use although it is up, as was said.
@@ -113,7 +114,7 @@ impl Netif {
             name_len: 0,
             present: false,
             told: None,
-            emptying: false,
+            below: Below::new(),
             found: None,
             said: None,
             unfit: None,
@@ -145,11 +146,16 @@ impl Netif {
         self.told
     }
 
+    /// What is below it.
+    pub(crate) const fn below(&self) -> &Below {
+        &self.below
+    }
+
     /// Its state in a word.
     pub(crate) const fn state(&self) -> &'static str {
         match (self.present, self.told) {
             (false, _) => "pending",
-            (true, Some(_)) if !self.emptying => "up",
+            (true, Some(_)) => "up",
             (true, _) => "down",
         }
     }
@@ -282,10 +288,11 @@ fn detach(netifs: &mut Guard<Netifs>, id: NetifId) {
     if netif.present {
         netif.present = false;
         netif.told = None;
-        netif.emptying = false;
+        netif.below = Below::new();
         netif.said = None;
         ffi::detach_netif(id);
         tell(netifs, id, InterfaceChange::Gone);
+        drop_unused_ports(netifs);
     }
 }
 
@@ -328,44 +335,54 @@ fn refresh(netifs: &mut Guard<Netifs>, id: NetifId) {
     }
 }
 
-/// An interface lost its link, and was emptied as far as its driver lets us.
-const LOST: InterfaceChange = InterfaceChange::Down(Rings::Empty);
-
+/// Looks at an interface and at what is below it, and tells of what changed. Until all targets were told nothing is
+/// sent by it if its ports are others than they know, and what comes in is thrown away.
 fn follow_link(netifs: &mut Guard<Netifs>, id: NetifId) {
     let Some(netif) = netifs.get_mut(id) else {
         return;
     };
-    let link = ffi::netif_link(id);
-    let change = match (netif.told, link) {
-        (None, Some(_)) => Some(InterfaceChange::Up),
-        (Some(_), None) => Some(LOST),
-        (Some(old), Some(new)) if old != new => Some(InterfaceChange::Changed),
-        _ => None,
+    let before = netif.below.all();
+    let changes = netif.below.look(id);
+    let link = netif
+        .below
+        .is_usable()
+        .then(|| ffi::netif_link(id))
+        .flatten();
+    let told = netif.told;
+    netif.told = if netif.below.is_usable() {
+        link.or(told)
+    } else {
+        None
     };
-    if change == Some(LOST) && !is_emptied(netif, id) {
-        return;
-    }
-    netif.emptying = false;
-    netif.told = link;
-    if let Some(change) = change {
+    let other = told.is_some() && link.is_some() && told != link;
+    let dropped = before.without(netif.below.all());
+    for change in changes.into_iter().flatten() {
         tell(netifs, id, change);
+    }
+    if other {
+        tell(netifs, id, InterfaceChange::Changed);
+    }
+    if let Some(netif) = netifs.get_mut(id) {
+        netif.below.settle(id, false);
+        let name = netif.name;
+        let name = name.get(..netif.name_len).unwrap_or(&[]);
+        netif
+            .below
+            .remark(core::str::from_utf8(name).unwrap_or("?"));
+    }
+    if !dropped.is_empty() {
+        drop_unused_ports(netifs);
     }
 }
 
-/// Empties the queues of an interface that lost its link; true when that is done. What waits there
-/// would leave when the link is back, and overwrite newer data. Rings are emptied by another thread,
-/// which asks for a look when it is done; meanwhile nothing is sent, and paths by other interfaces
-/// are used. A NIC may carry more than AoE: rings without a write of ours are left alone.
-fn is_emptied(netif: &mut Netif, id: NetifId) -> bool {
-    if netif.emptying {
-        return !ffi::is_reinit_pending(id);
+/// Lets go of ports that are below no listed interface any more.
+fn drop_unused_ports(netifs: &Guard<Netifs>) {
+    let mut used = PortSet::NONE;
+    for netif in netifs.iter() {
+        used = used.union(netif.below.all());
     }
-    ffi::flush_netif(id);
-    let mut may_hold = false;
-    cell::for_each_in_epoch(|cell| may_hold |= cell.lock().target.may_hold_writes(id));
-    may_hold |= hub::may_hold_writes(id);
-    netif.emptying = may_hold && ffi::reinit_netif(id);
-    !netif.emptying
+    let unused = PortSet(u32::MAX).without(used);
+    ffi::drop_ports(unused);
 }
 
 /// Says on the console, once, what keeps an interface from being of use and people can mend.
@@ -429,6 +446,16 @@ pub(crate) fn depart(ifp: &Ifnet) {
     let mut netifs = NETIFS.lock();
     if let Some(id) = ids().find(|id| ifp.is_netif(*id)) {
         detach(&mut netifs, id);
+    }
+    let Some(port) = ifp.port() else { return };
+    let mut port_only = PortSet::NONE;
+    port_only.add(port);
+    ffi::drop_ports(port_only);
+    for id in ids() {
+        let above = |netif: &Netif| netif.present && netif.below.all().has(port);
+        if netifs.get(id).is_some_and(above) {
+            follow_link(&mut netifs, id);
+        }
     }
 }
 

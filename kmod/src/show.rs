@@ -88,6 +88,7 @@ pub(crate) fn interfaces(text: &mut Text<'_>, netifs: &Netifs) -> fmt::Result {
         if let Some(link) = netif.link() {
             write!(text, " {:>5}  {}", link.mtu, link.mac)?;
         }
+        netif.below().write(text)?;
     }
     Ok(())
 }

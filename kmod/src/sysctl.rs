@@ -12,7 +12,7 @@ use crate::drive::drive;
 use crate::ffi::raw::{
     AOE_COUNT_FRAMES_IN, AOE_COUNT_FRAMES_OUT, AOE_COUNT_MBUF_FAILURES, AOE_COUNT_NO_INTERFACE,
     AOE_COUNT_NO_MEMORY, AOE_COUNT_REFUSED, AOE_COUNT_RESERVE_USED, AOE_COUNT_SEND_ERRORS,
-    AOE_LEAF_INT, AOE_LEAF_TEXT, AOE_LEAF_U64, aoe_leaf_type,
+    AOE_COUNT_UNSETTLED, AOE_LEAF_INT, AOE_LEAF_TEXT, AOE_LEAF_U64, aoe_leaf_type,
 };
 use crate::ffi::{self, Errno, Node, Owner, errno};
 use crate::hub;
@@ -105,7 +105,7 @@ enum ModuleLeaf {
     Counter(u32),
 }
 
-const MODULE_LEAVES: [(&str, ModuleLeaf); 24] = [
+const MODULE_LEAVES: [(&str, ModuleLeaf); 25] = [
     ("iflist", ModuleLeaf::Iflist),
     ("interfaces", ModuleLeaf::Interfaces),
     ("devices", ModuleLeaf::Devices),
@@ -132,6 +132,7 @@ const MODULE_LEAVES: [(&str, ModuleLeaf); 24] = [
     ),
     ("reserve_used", ModuleLeaf::Counter(AOE_COUNT_RESERVE_USED)),
     ("no_memory", ModuleLeaf::Counter(AOE_COUNT_NO_MEMORY)),
+    ("unsettled", ModuleLeaf::Counter(AOE_COUNT_UNSETTLED)),
     ("refused", ModuleLeaf::Counter(AOE_COUNT_REFUSED)),
 ];
 

@@ -193,13 +193,13 @@ impl Initiator {
                 self.due |= bit;
                 *follow_ups = FollowUps::came_up(now);
             }
-            InterfaceChange::Down(_) | InterfaceChange::Gone => {
+            InterfaceChange::Down(..) | InterfaceChange::Gone => {
                 self.usable &= !bit;
                 self.due &= !bit;
                 *follow_ups = FollowUps::NONE;
             }
             // By another port others may be heard.
-            InterfaceChange::Rewired(_) => self.due |= self.usable & bit,
+            InterfaceChange::Rewired(..) => self.due |= self.usable & bit,
             InterfaceChange::Changed => {}
         }
         if self.next_beacon.is_none() || self.usable == 0 {
@@ -442,8 +442,8 @@ mod tests {
     #[test]
     fn an_interface_that_goes_is_not_asked_and_one_that_returns_is_asked_anew() {
         for change in [
-            InterfaceChange::Down(Rings::Empty),
-            InterfaceChange::Down(Rings::Held),
+            InterfaceChange::Down(Rings::Empty, at(0)),
+            InterfaceChange::Down(Rings::Held, at(0)),
             InterfaceChange::Gone,
         ] {
             let mut initiator = up(0, &[FIRST]);
@@ -471,7 +471,7 @@ mod tests {
         let mut initiator = up(0, &[FIRST]);
         initiator.note_answer(at(MS), FIRST);
         beacons(&mut initiator, MS, 100 * SEC);
-        let rewired = InterfaceChange::Rewired(Rings::Empty);
+        let rewired = InterfaceChange::Rewired(Rings::Empty, at(0));
         initiator.handle_interface(at(100 * SEC), FIRST, rewired);
         initiator.handle_interface(at(100 * SEC), SECOND, rewired);
         let sent = beacons(&mut initiator, 100 * SEC, 1000 * SEC);

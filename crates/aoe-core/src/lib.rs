@@ -53,6 +53,7 @@ pub mod limits;
 mod link;
 pub mod list;
 pub mod lookup;
+mod ports;
 mod quarantine;
 mod request;
 pub mod settings;
@@ -63,6 +64,7 @@ mod time;
 pub use failed::{BadAnswer, FailedCommand};
 pub use initiator::{Admission, Initiator};
 pub use link::{InterfaceChange, Link, Links, NetifId, Rings};
+pub use ports::{Look, Port, PortId, PortSet, PortState, Ports, Purge, Sharing, Update};
 pub use quarantine::Quarantine;
 pub use request::{
     Claim, Completion, DropReason, Event, Full, Handled, IoError, Op, Payload, Received, Request,

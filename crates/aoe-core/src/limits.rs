@@ -4,6 +4,9 @@ use crate::time::{MS, SEC, US};
 
 /// Interfaces that may be listed. More than any storage host has; a path names one in a byte.
 pub const MAX_NETIFS: usize = 16;
+/// Ports below one interface that are followed: a lagg or a bridge of more is looked at as one that cannot be seen
+/// into.
+pub const MAX_PORTS: usize = 16;
 /// Targets that a machine may wait for when it boots: more than a root file system is spread over.
 pub const MAX_BOOT_TARGETS: usize = 16;
 /// Patterns of addresses that may become targets: a storage network has some ranges of shelves, not a list of disks.

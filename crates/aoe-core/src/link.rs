@@ -1,5 +1,6 @@
 //! What the engine needs to know of a local interface.
 
+use crate::Instant;
 use aoe_wire::MacAddr;
 
 /// A local interface, by the number its owner gave it (below [`crate::limits::MAX_NETIFS`]).
@@ -48,8 +49,11 @@ pub trait Links {
 pub enum InterfaceChange {
     /// It may be used: it was listed, came up, or got its link (again). What its ring kept leaves first.
     Up,
-    /// It is still there but nothing may be sent on it now.
-    Down(Rings),
+    /// It is still there but nothing may be sent on it now. The time: what was handed over before it is in no ring
+    /// that this is about, as [`Ports::update`] knows; [`Instant::default`] where nobody does.
+    ///
+    /// [`Ports::update`]: crate::Ports::update
+    Down(Rings, Instant),
     /// Something below it changed, and it goes on: a lagg uses another port, a port got its link back, or the
     /// rings of a port without link were emptied after all. After [`InterfaceChange::Up`], too, where there are
     /// several ports.
@@ -57,7 +61,7 @@ pub enum InterfaceChange {
     /// An answer by the new port proves nothing of what is in the ring of the old one, so this is told before any
     /// comes in: from the moment at which the links of the ports are other than was told, nothing is sent by the
     /// interface, and what comes in by it is thrown away.
-    Rewired(Rings),
+    Rewired(Rings, Instant),
     /// It left, or was taken off the list: its paths go with it.
     Gone,
     /// Its MTU or address is another now.

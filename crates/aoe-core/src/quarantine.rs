@@ -105,13 +105,16 @@ impl Quarantine {
             return;
         }
         match change {
-            InterfaceChange::Down(Rings::Held) | InterfaceChange::Rewired(Rings::Held) => {
+            // The last of them was given to the interface before all that this is about.
+            InterfaceChange::Down(_, since) | InterfaceChange::Rewired(_, since)
+                if self.held & bit == 0 && self.since < Some(since) => {}
+            InterfaceChange::Down(Rings::Held, _) | InterfaceChange::Rewired(Rings::Held, _) => {
                 self.held |= bit;
             }
             InterfaceChange::Up
             | InterfaceChange::Gone
-            | InterfaceChange::Down(_)
-            | InterfaceChange::Rewired(_) => {
+            | InterfaceChange::Down(..)
+            | InterfaceChange::Rewired(..) => {
                 self.held &= !bit;
                 self.since = Some(now);
             }
@@ -244,10 +247,10 @@ mod tests {
         quarantine.handle_interface(at(60), NetifId(0), InterfaceChange::Up);
         assert_eq!(quarantine.expiry(), Some(at(75)));
         // The link goes while copies are still young.
-        let down = InterfaceChange::Down(Rings::Held);
+        let down = InterfaceChange::Down(Rings::Held, at(0));
         quarantine.handle_interface(at(61), NetifId(0), down);
         assert_eq!(quarantine.expiry(), None);
-        let emptied = InterfaceChange::Rewired(Rings::Empty);
+        let emptied = InterfaceChange::Rewired(Rings::Empty, at(0));
         quarantine.handle_interface(at(62), NetifId(0), emptied);
         assert_eq!(quarantine.expiry(), Some(at(77)));
         quarantine.handle_interface(at(63), NetifId(0), InterfaceChange::Gone);

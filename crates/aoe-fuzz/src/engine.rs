@@ -49,15 +49,16 @@ impl<'a> Bytes<'a> {
     }
 }
 
+const START: Instant = Instant::from_nanos(0);
 const CHANGES: [InterfaceChange; 8] = [
     InterfaceChange::Up,
-    InterfaceChange::Down(Rings::Empty),
+    InterfaceChange::Down(Rings::Empty, START),
     InterfaceChange::Gone,
     InterfaceChange::Changed,
-    InterfaceChange::Rewired(Rings::Empty),
-    InterfaceChange::Rewired(Rings::Held),
-    InterfaceChange::Rewired(Rings::Unknown),
-    InterfaceChange::Down(Rings::Held),
+    InterfaceChange::Rewired(Rings::Empty, START),
+    InterfaceChange::Rewired(Rings::Held, START),
+    InterfaceChange::Rewired(Rings::Unknown, START),
+    InterfaceChange::Down(Rings::Held, START),
 ];
 const OPS: [Op; 4] = [Op::Write, Op::Read, Op::Flush, Op::Trim];
 const BUFFERS: [u16; 8] = [16, 0, 1, 2, 7, 128, 1024, 65535];

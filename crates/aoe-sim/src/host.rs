@@ -533,18 +533,26 @@ impl<'p> World<'p> {
         // Frames of a target leave in the order in which they were polled: the module must see to that.
         let at = (self.now + delay).max(slot.last_send);
         slot.last_send = at;
+        let changes = self.changes_of(usize::from(transmit.netif.0));
         if at == self.now {
-            self.build_and_send(addr, &transmit);
+            self.build_and_send(addr, &transmit, changes);
         } else {
-            self.schedule(at, What::Send(addr, Box::new(transmit)));
+            self.schedule(at, What::Send(addr, Box::new(transmit), changes));
         }
     }
 
-    pub(crate) fn build_and_send(&mut self, addr: Addr, transmit: &Transmit) {
+    fn changes_of(&self, netif: usize) -> u32 {
+        self.netifs.get(netif).map_or(0, |one| one.changes)
+    }
+
+    /// Sends a frame that was polled when its interface had changed so often.
+    pub(crate) fn build_and_send(&mut self, addr: Addr, transmit: &Transmit, changes: u32) {
         let data = self.payload(addr, &transmit.payload);
         let frame = build(transmit, &data);
         let netif = usize::from(transmit.netif.0);
-        self.send(netif, &frame);
+        if changes == self.changes_of(netif) || self.planted(Plant::SendStale) {
+            self.send(netif, &frame);
+        }
         if self.planted(Plant::RepeatWrites) && matches!(transmit.payload, Payload::Io { .. }) {
             self.schedule(self.now + 1_000_000_000, What::Repeat(netif, frame));
         }

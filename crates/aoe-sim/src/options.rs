@@ -226,6 +226,8 @@ pub enum Plant {
     IgnorePorts,
     /// An interface is used while the links of its ports are other than the engine was told.
     LookLate,
+    /// A frame that was polled before the ports of its interface changed is sent after that.
+    SendStale,
     /// The engine is not told when one of several ports has its link again.
     IgnoreReturn,
     /// The engine is told that all interfaces send in order.

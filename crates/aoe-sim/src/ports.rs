@@ -8,7 +8,9 @@
 
 use std::rc::Rc;
 
-use aoe_core::{InterfaceChange, NetifId, Rings};
+use aoe_core::{
+    InterfaceChange, Look, NetifId, Port, PortId, PortSet, PortState, Ports, Purge, Update,
+};
 use aoe_target::Mac;
 
 use crate::options::{Flush, NetPortOptions, Plant, SEC, Sharing};
@@ -19,10 +21,8 @@ use crate::world::{Netif, What, World};
 pub struct NetPort {
     /// It has link.
     pub up: bool,
-    /// The kernel has noticed that it has.
+    /// It had when the owner of the interfaces looked last.
     pub(crate) seen_up: bool,
-    /// It has no link, and its ring was emptied since it lost that.
-    emptied: bool,
     options: NetPortOptions,
     /// Frames that wait for the link, or for the end of a pause.
     ring: Vec<Rc<[u8]>>,
@@ -35,7 +35,6 @@ impl NetPort {
         Self {
             up: true,
             seen_up: true,
-            emptied: false,
             options: *options,
             ring: Vec::new(),
             paused_until: 0,
@@ -55,29 +54,39 @@ impl NetPort {
 }
 
 impl Netif {
-    /// The kernel knows of this port's state itself, without waiting for an event.
+    /// A NIC by itself, or something above one.
     fn is_single(&self) -> bool {
         self.ports.len() == 1
     }
 
-    /// It has link as the kernel sees it. A bridge goes on giving frames to a member without link: with one that
-    /// nothing empties it is not used.
-    fn has_link(&self, knows_ports: bool) -> bool {
-        let spoiled = |port: &NetPort| !port.seen_up && port.options.flush == Flush::Nothing;
-        self.ports.iter().any(|port| port.seen_up)
-            && !(knows_ports && self.sharing == Sharing::Bridge && self.ports.iter().any(spoiled))
+    /// Its ports, as they are seen at a look.
+    fn seen(&self) -> Vec<Port> {
+        let blind = self.sharing == Sharing::Bridge && !self.is_single();
+        let seen = |(number, port): (usize, &NetPort)| Port {
+            id: port_id(number),
+            state: if port.seen_up {
+                PortState::Up
+            } else {
+                PortState::NoLink
+            },
+            purge: match port.options.flush {
+                Flush::Works => Purge::Flush,
+                Flush::AfterInit => Purge::Init,
+                Flush::Nothing => Purge::Never,
+            },
+            blind,
+            below: true,
+        };
+        self.ports.iter().enumerate().map(seen).collect()
     }
 
-    /// What its ports keep when one of them has lost its link, or was emptied after that.
-    fn rings(&self) -> Rings {
-        let with_link = self.ports.iter().filter(|port| port.seen_up).count();
-        if self.ports.iter().any(|port| !port.seen_up && !port.emptied) {
-            Rings::Held
-        } else if self.sharing == Sharing::Hash && with_link > 1 {
-            // Those that have link divide the frames anew.
-            Rings::Unknown
-        } else {
-            Rings::Empty
+    /// How the engine's owner says that its ports share its frames.
+    const fn told_sharing(&self) -> aoe_core::Sharing {
+        match self.sharing {
+            _ if self.ports.len() == 1 => aoe_core::Sharing::Failover,
+            Sharing::Failover => aoe_core::Sharing::Failover,
+            Sharing::Hash => aoe_core::Sharing::Hash,
+            Sharing::RoundRobin | Sharing::Bridge => aoe_core::Sharing::Mixed,
         }
     }
 
@@ -113,10 +122,11 @@ impl World<'_> {
 
     /// A frame goes to its interface, which may have gone down since it was polled.
     pub(crate) fn send(&mut self, netif: usize, frame: &Rc<[u8]>) {
+        let lie = self.planted(Plant::IgnoreDown);
         let Some(one) = self.netifs.get_mut(netif) else {
             return;
         };
-        if !one.listed || one.told_down {
+        if !one.listed || !(one.told.is_usable() || lie) {
             return;
         }
         let dst = frame.first_chunk::<6>().copied().unwrap_or_default();
@@ -208,7 +218,7 @@ impl World<'_> {
         }
     }
 
-    /// The kernel has noticed that a port's link is gone, or back.
+    /// The owner of the interfaces looks at a port, whose link is gone or back.
     pub(crate) fn notice(&mut self, netif: usize, port: usize) {
         let Some(one) = self.port_mut(netif, port) else {
             return;
@@ -217,20 +227,11 @@ impl World<'_> {
             return;
         }
         one.seen_up = one.up;
-        one.emptied = false;
         let is_up = one.up;
-        let knows = self.knows_ports(netif);
-        if let Some(one) = self.netifs.get_mut(netif) {
-            one.up = one.has_link(knows);
-        }
-        match (is_up, knows) {
-            (true, _) => self.note_link_back(netif),
-            (false, true) => self.note_link_lost(netif, port),
-            (false, false) => self.note_unknown(netif),
-        }
+        self.look(netif, is_up);
     }
 
-    /// The caller can look below the interface: it is a NIC itself, or the caller knows how.
+    /// The owner can look below the interface: it is a NIC itself, or the owner knows how.
     fn knows_ports(&self, netif: usize) -> bool {
         self.options.host.follow
             || self
@@ -239,23 +240,25 @@ impl World<'_> {
                 .is_some_and(|one| one.is_single() && !one.vlan && one.sharing != Sharing::Bridge)
     }
 
-    /// Frames of a flow leave by one port, as far as the caller knows.
+    /// Frames of a flow leave by one port, as far as the owner knows.
     pub(crate) fn is_in_order(&self, netif: usize) -> bool {
         let one = self.netifs.get(netif);
-        let by_one_port = one.is_some_and(|one| {
-            one.is_single() || matches!(one.sharing, Sharing::Failover | Sharing::Hash)
-        });
-        self.planted(Plant::ClaimOrder) || by_one_port && self.knows_ports(netif)
+        self.planted(Plant::ClaimOrder) || one.is_some_and(|one| one.told.is_in_order())
     }
 
-    /// The links of the ports are as the caller was told. While they are not, a lagg may use another port than the
+    /// The links of the ports are as the engine was told. While they are not, a lagg may use another port than the
     /// engine knows of: nothing is sent by it, and what comes in is thrown away.
     pub(crate) fn is_settled(&self, netif: usize) -> bool {
         let Some(one) = self.netifs.get(netif).filter(|one| !one.is_single()) else {
             return true;
         };
-        let told = |port: &NetPort| port.up == port.seen_up;
-        self.planted(Plant::LookLate) || !self.knows_ports(netif) || one.ports.iter().all(told)
+        let mut with_link = PortSet::NONE;
+        for (number, _) in one.ports.iter().enumerate().filter(|(_, port)| port.up) {
+            with_link.add(port_id(number));
+        }
+        self.planted(Plant::LookLate)
+            || !self.knows_ports(netif)
+            || one.told.with_link() == with_link
     }
 
     /// Writes of ours may be in the rings of an interface.
@@ -268,129 +271,145 @@ impl World<'_> {
                 .any(|slot| slot.target.may_hold_writes(id))
     }
 
-    /// A port lost its link. Its ring is emptied, as far as its driver lets the caller; a driver carries more than
-    /// our frames, so it is initialised again only if there may be a write in it.
-    fn note_link_lost(&mut self, netif: usize, port: usize) {
-        let needed = self.may_hold_writes(netif);
-        let delay = self.options.host.init_delay;
-        let Some(one) = self.port_mut(netif, port) else {
-            return;
-        };
-        match one.options.flush {
-            Flush::Works => self.empty_ring(netif, port),
-            _ if !needed => one.emptied = true,
-            Flush::AfterInit if delay == 0 => {
-                self.empty_ring(netif, port);
-                self.inits += 1;
-            }
-            Flush::AfterInit => {
-                let at = self.now + self.rng.below(delay + 1);
-                self.schedule(at, What::Initialised(netif, port));
-            }
-            Flush::Nothing => {}
+    /// A look at an interface ([`aoe_core::Ports`]): what can be emptied is, and the engine is told what was found.
+    /// `returned`: for the reason that a link is back.
+    pub(crate) fn look(&mut self, netif: usize, returned: bool) {
+        if self.look_once(netif, returned) {
+            // What was initialised at once is empty now.
+            self.look_once(netif, returned);
         }
-        self.tell_rings(netif);
-        self.look_again(netif, port);
+        self.look_again(netif);
     }
 
-    /// A bridge goes on giving frames to a member without link, until it hears the other side by another one.
-    fn look_again(&mut self, netif: usize, port: usize) {
-        let one = self.netifs.get(netif);
-        if one.is_some_and(|one| one.sharing == Sharing::Bridge && !one.is_single()) {
-            self.schedule(self.now + SEC, What::Initialised(netif, port));
+    /// True if a driver was initialised again at once.
+    fn look_once(&mut self, netif: usize, returned: bool) -> bool {
+        let Some(update) = self.update_ports(netif) else {
+            return false;
+        };
+        let mut again = false;
+        for id in update.init.iter() {
+            again |= self.init_driver(netif, usize::from(id.0));
+        }
+        if let Some(one) = self.netifs.get_mut(netif)
+            && update.changes != [None; 2]
+        {
+            one.changes += 1;
+        }
+        for change in update.changes.into_iter().flatten() {
+            self.tell_of_ports(netif, change, returned);
+        }
+        again
+    }
+
+    pub(crate) fn update_ports(&mut self, netif: usize) -> Option<Update> {
+        let known = self.knows_ports(netif);
+        let one = self.netifs.get(netif).filter(|one| one.listed)?;
+        let seen = if known { one.seen() } else { Vec::new() };
+        for id in one.told.lost(&seen).iter() {
+            let port = usize::from(id.0);
+            let flush = self.port_mut(netif, port).map(|one| one.options.flush);
+            if flush == Some(Flush::Works) {
+                self.empty_ring(netif, port);
+            }
+        }
+        let may_hold = self.may_hold_writes(netif);
+        let now = self.instant();
+        let one = self.netifs.get_mut(netif)?;
+        let ready = one.ports.iter().any(|port| port.seen_up);
+        let sharing = if known {
+            one.told_sharing()
+        } else {
+            aoe_core::Sharing::Opaque
+        };
+        let update = one.told.update(&Look {
+            now,
+            ready,
+            sharing,
+            ports: &seen,
+            may_hold,
+            in_init: one.in_init,
+        });
+        one.up = one.told.is_usable();
+        Some(update)
+    }
+
+    /// Has a driver initialised again; true if that was done at once.
+    fn init_driver(&mut self, netif: usize, port: usize) -> bool {
+        let delay = self.options.host.init_delay;
+        if delay == 0 {
+            self.empty_ring(netif, port);
+            self.inits += 1;
+            return true;
+        }
+        if let Some(one) = self.netifs.get_mut(netif) {
+            one.in_init.add(port_id(port));
+        }
+        let at = self.now + self.rng.below(delay + 1);
+        self.schedule(at, What::Initialised(netif, port));
+        false
+    }
+
+    /// A driver was initialised again, which nobody does to a port that has its link back.
+    pub(crate) fn initialised(&mut self, netif: usize, port: usize) {
+        let Some(one) = self.netifs.get_mut(netif) else {
+            return;
+        };
+        one.in_init.remove(port_id(port));
+        let works = one.listed && one.ports.get(port).is_some_and(|port| !port.up);
+        if works {
+            self.empty_ring(netif, port);
+            self.inits += 1;
+        }
+        self.look(netif, false);
+    }
+
+    /// A bridge goes on giving frames to a member without link, until it hears the other side by another one: it is
+    /// looked at once a second.
+    fn look_again(&mut self, netif: usize) {
+        let at = self.now + SEC;
+        let Some(one) = self.netifs.get_mut(netif) else {
+            return;
+        };
+        let without_link = one.ports.iter().any(|port| !port.seen_up);
+        let bridge = one.sharing == Sharing::Bridge && !one.is_single();
+        if bridge && without_link && !one.looks_again {
+            one.looks_again = true;
+            self.schedule(at, What::Look(netif));
+        }
+    }
+
+    /// A second has passed.
+    pub(crate) fn look_regularly(&mut self, netif: usize) {
+        if let Some(one) = self.netifs.get_mut(netif) {
+            one.looks_again = false;
+            self.look(netif, false);
         }
     }
 
     fn empty_ring(&mut self, netif: usize, port: usize) {
-        let does_nothing = self.planted(Plant::BelieveFlush);
-        let Some(one) = self.port_mut(netif, port) else {
-            return;
-        };
-        one.emptied = true;
-        if does_nothing {
+        if self.planted(Plant::BelieveFlush) {
             return;
         }
-        one.ring.clear();
+        if let Some(one) = self.port_mut(netif, port) {
+            one.ring.clear();
+        }
         if let Some(mac) = self.netifs.get(netif).map(|one| one.mac) {
             self.empty_wire(mac);
         }
     }
 
-    /// The driver of a port without link was initialised again, if there was a need.
-    pub(crate) fn initialised(&mut self, netif: usize, port: usize) {
-        let listed = self.netifs.get(netif).is_some_and(|one| one.listed);
-        let works =
-            |one: &&mut NetPort| !one.up && !one.seen_up && one.options.flush != Flush::Nothing;
-        let Some(one) = self.port_mut(netif, port).filter(works) else {
-            return;
+    /// Tells the engine of an interface, unless a mistake is planted there.
+    fn tell_of_ports(&mut self, netif: usize, change: InterfaceChange, returned: bool) {
+        let usable = self.netifs.get(netif).is_some_and(|one| one.up);
+        let unsaid = match change {
+            InterfaceChange::Down(..) => self.planted(Plant::IgnoreDown),
+            InterfaceChange::Rewired(..) if returned => self.planted(Plant::IgnoreReturn),
+            InterfaceChange::Rewired(..) if usable => self.planted(Plant::IgnorePorts),
+            InterfaceChange::Rewired(..) => self.planted(Plant::IgnoreDown),
+            _ => false,
         };
-        let first = !one.emptied;
-        if !listed {
-            return;
-        }
-        if first || self.may_hold_writes(netif) {
-            self.empty_ring(netif, port);
-            self.inits += 1;
-        }
-        if first {
-            self.tell_rings(netif);
-        }
-        self.look_again(netif, port);
-    }
-
-    /// Tells the engine what the ports without link keep, and that the interface has none or goes on.
-    fn tell_rings(&mut self, netif: usize) {
-        let unseen = self.planted(Plant::IgnorePorts);
-        let lie = self.planted(Plant::IgnoreDown);
-        let Some(one) = self.netifs.get_mut(netif).filter(|one| one.listed) else {
-            return;
-        };
-        let rings = one.rings();
-        if lie || one.up && unseen {
-            return;
-        }
-        if one.up || one.told_down {
-            self.tell_interface(netif, InterfaceChange::Rewired(rings));
-        } else {
-            one.told_down = true;
-            self.tell_interface(netif, InterfaceChange::Down(rings));
-        }
-    }
-
-    /// An interface into which the caller cannot look may have no link any more.
-    fn note_unknown(&mut self, netif: usize) {
-        let lie = self.planted(Plant::IgnoreDown);
-        if let Some(one) = self.netifs.get_mut(netif)
-            && one.listed
-            && !(one.up || one.told_down || lie)
-        {
-            one.told_down = true;
-            self.tell_interface(netif, InterfaceChange::Down(Rings::Unknown));
-        }
-    }
-
-    /// A port has its link again, and what is in its ring leaves.
-    fn note_link_back(&mut self, netif: usize) {
-        let unseen = self.planted(Plant::IgnoreReturn);
-        let Some(one) = self
-            .netifs
-            .get_mut(netif)
-            .filter(|one| one.listed && one.up)
-        else {
-            return;
-        };
-        if one.told_down {
-            self.tell_up(netif);
-        }
-        let Some(one) = self.netifs.get(netif).filter(|one| !one.is_single()) else {
-            return;
-        };
-        let rings = match one.rings() {
-            Rings::Held => Rings::Held,
-            _ => Rings::Unknown,
-        };
-        if self.knows_ports(netif) && !unseen {
-            self.tell_interface(netif, InterfaceChange::Rewired(rings));
+        if !unsaid {
+            self.tell_interface(netif, change);
         }
     }
 
@@ -427,23 +446,12 @@ impl World<'_> {
         };
         let back = planned && !one.listed;
         one.listed = planned;
-        if back {
-            // It is found as it is.
-            one.told_down = true;
-        }
         for port in self.ports_of(netif) {
             self.port_up(netif, port);
         }
-        let found = |one: &Netif| one.listed && one.up && one.told_down;
-        if back && self.netifs.get(netif).is_some_and(found) {
-            self.tell_up(netif);
-        }
-    }
-
-    fn tell_up(&mut self, netif: usize) {
-        if let Some(one) = self.netifs.get_mut(netif) {
-            one.told_down = false;
-            self.tell_interface(netif, InterfaceChange::Up);
+        if back {
+            // It is found as it is.
+            self.look(netif, true);
         }
     }
 
@@ -454,13 +462,17 @@ impl World<'_> {
         };
         one.listed = false;
         one.up = false;
-        one.told_down = false;
+        one.told = Ports::new();
         for port in &mut one.ports {
             port.up = false;
             port.seen_up = false;
-            port.emptied = true;
             port.ring.clear();
         }
         self.tell_interface(netif, InterfaceChange::Gone);
     }
+}
+
+/// The number of a port, for the engine.
+fn port_id(number: usize) -> PortId {
+    PortId(u8::try_from(number).unwrap_or(u8::MAX))
 }

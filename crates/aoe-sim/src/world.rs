@@ -6,7 +6,7 @@ use std::cmp::Ordering;
 use std::collections::{BTreeMap, BinaryHeap};
 use std::rc::Rc;
 
-use aoe_core::{Claim, Initiator, InterfaceChange, Transmit};
+use aoe_core::{Claim, Initiator, InterfaceChange, PortSet, Ports, Transmit};
 use aoe_target::rng::Rng;
 use aoe_target::{Address, Mac, Model, Port, Server};
 
@@ -40,13 +40,14 @@ pub(crate) enum What {
     TargetTimer(Addr, u64),
     InitiatorTimer(u64),
     Drain(Addr),
-    Send(Addr, Box<Transmit>),
+    Send(Addr, Box<Transmit>, u32),
     Commit(Addr, Claim, Rc<[u8]>, bool),
     Server(usize),
     Work(Addr),
     Fault(Fault),
     Notice(usize, usize),
     Initialised(usize, usize),
+    Look(usize),
     Unpause(usize, usize),
     Repeat(usize, Rc<[u8]>),
 }
@@ -92,8 +93,14 @@ pub struct Netif {
     pub listed: bool,
     /// It has link, as far as the kernel has noticed: with several ports, one of them has.
     pub up: bool,
-    /// The engine knows that it has no link, and nobody gives it anything more.
-    pub(crate) told_down: bool,
+    /// Its ports, as the engine was told of them.
+    pub(crate) told: Ports,
+    /// Ports whose drivers are being initialised again.
+    pub(crate) in_init: PortSet,
+    /// How often the engine was told of its ports. A frame that was polled before a change is not sent after it.
+    pub(crate) changes: u32,
+    /// It will be looked at once more within a second.
+    pub(crate) looks_again: bool,
     /// The ports below it.
     pub ports: Vec<NetPort>,
     pub(crate) sharing: Sharing,
@@ -224,7 +231,10 @@ impl<'p> World<'p> {
                 segment: netif.segment,
                 listed: netif.listed,
                 up: true,
-                told_down: false,
+                told: Ports::new(),
+                in_init: PortSet::NONE,
+                changes: 0,
+                looks_again: false,
                 ports: netif.ports.iter().map(NetPort::new).collect(),
                 sharing: netif.sharing,
                 vlan: netif.vlan,
@@ -312,6 +322,10 @@ impl<'p> World<'p> {
         }
         for server in 0..self.servers.len() {
             self.poll_server(server);
+        }
+        for netif in 0..self.netifs.len() {
+            // The engine is told below that it is up.
+            let _ = self.update_ports(netif);
         }
         self.start_initiator();
     }
@@ -434,7 +448,7 @@ impl<'p> World<'p> {
             What::TargetTimer(addr, generation) => self.target_timer(addr, generation),
             What::InitiatorTimer(generation) => self.timer_of_initiator(generation),
             What::Drain(addr) => self.drain_again(addr),
-            What::Send(addr, transmit) => self.build_and_send(addr, &transmit),
+            What::Send(addr, transmit, changes) => self.build_and_send(addr, &transmit, changes),
             What::Commit(addr, claim, frame, identify) => {
                 self.commit(addr, claim, &frame, identify);
             }
@@ -449,6 +463,7 @@ impl<'p> World<'p> {
             What::Unpause(netif, port) => self.unpause(netif, port),
             What::Notice(netif, port) => self.notice(netif, port),
             What::Initialised(netif, port) => self.initialised(netif, port),
+            What::Look(netif) => self.look_regularly(netif),
             What::Repeat(netif, frame) => self.send(netif, &frame),
         }
     }

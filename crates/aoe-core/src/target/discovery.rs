@@ -117,7 +117,7 @@ impl Target<'_> {
         let Room::Slot(index) = room else { return room };
         // The number may have belonged to a path before: its old questions must not be answered, and answers on
         // the new one prove nothing of copies that went by it.
-        self.restart_quarantine(now, index, true);
+        self.orphan_path(now, index);
         let generation = self.paths.get(index).probe.generation;
         let path = self.paths.at(index);
         *path = Path {

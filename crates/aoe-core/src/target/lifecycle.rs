@@ -23,8 +23,8 @@ impl Target<'_> {
             }
             match change {
                 InterfaceChange::Up => self.link_up(now, index),
-                InterfaceChange::Down(rings) => self.link_down(now, index, rings),
-                InterfaceChange::Rewired(rings) => self.rewire(now, index, rings),
+                InterfaceChange::Down(rings, since) => self.link_down(now, index, rings, since),
+                InterfaceChange::Rewired(rings, since) => self.rewire(now, index, rings, since),
                 InterfaceChange::Gone => self.drop_path(now, index),
                 // The MTU is asked for whenever a frame is cut, the address whenever one is sent.
                 InterfaceChange::Changed => {}
@@ -40,13 +40,13 @@ impl Target<'_> {
         }
         path.link_up = true;
         // What the interface kept in its ring leaves now, before what is sent from now on.
-        self.note_rings(now, index, Rings::Empty);
+        self.note_rings(now, index, Rings::Empty, Instant::default());
         self.ask(index, ProbeKind::Identify, now);
     }
 
-    fn link_down(&mut self, now: Instant, index: u8, rings: Rings) {
+    fn link_down(&mut self, now: Instant, index: u8, rings: Rings, since: Instant) {
         self.paths.at(index).link_up = false;
-        self.note_rings(now, index, rings);
+        self.note_rings(now, index, rings, since);
         if matches!(
             self.paths.get(index).state,
             PathState::Up | PathState::Checking
@@ -60,14 +60,14 @@ impl Target<'_> {
 
     /// The ports below the interface changed. Who is there must be seen, and what was asked to prove old copies
     /// dead was asked too early.
-    fn rewire(&mut self, now: Instant, index: u8, rings: Rings) {
+    fn rewire(&mut self, now: Instant, index: u8, rings: Rings, since: Instant) {
         let held = self.paths.get(index).rings == Rings::Held;
         if rings != Rings::Unknown && !held {
             // What is in flight is sent again, so that each newest copy is sent after the change.
             self.requeue_all(now, index);
             self.end_order_elsewhere(index);
         }
-        self.note_rings(now, index, rings);
+        self.note_rings(now, index, rings, since);
         if rings == Rings::Unknown {
             self.end_order(index);
         }
@@ -99,7 +99,7 @@ impl Target<'_> {
         // One that has just fallen silent is in service as far as was reported.
         let was_in_service = self.paths.get(index).in_service();
         self.requeue_all(now, index);
-        self.restart_quarantine(now, index, true);
+        self.orphan_path(now, index);
         let path = self.paths.get(index);
         if self.info.conflict == Some((path.netif, path.mac)) {
             self.info.conflict = None;

@@ -348,33 +348,44 @@ impl Target<'_> {
             })
     }
 
-    /// Copies that a path's interface held may have left until now.
-    pub(super) fn restart_quarantine(&mut self, now: Instant, path_index: u8, orphan: bool) {
+    /// Copies that a path's interface was given since then may have left until now.
+    pub(super) fn restart_quarantine(&mut self, now: Instant, path_index: u8, since: Instant) {
         self.vigil = Vigil::NOW;
         let bit = 1 << path_index;
         for index in self.frames.indices() {
             let frame = self.frames.at(index);
-            if frame.state == FrameState::Free || frame.paths_used & bit == 0 {
-                continue;
-            }
             // Of one in flight the time that its answer takes is to be known.
-            if frame.state != FrameState::InFlight {
+            let rests = !matches!(frame.state, FrameState::Free | FrameState::InFlight);
+            if rests && frame.paths_used & bit != 0 && frame.last_sent >= since {
                 frame.last_sent = now;
             }
-            if orphan {
-                frame.orphan(path_index);
-            }
-        }
-        if orphan {
-            self.end_hold(path_index);
         }
     }
 
-    /// What the rings of a path's interface keep from now on of all that was sent by it.
-    pub(super) fn note_rings(&mut self, now: Instant, path_index: u8, rings: Rings) {
+    /// A path is gone for good: of what went by it nothing is known any more but when it left at the latest.
+    pub(super) fn orphan_path(&mut self, now: Instant, path_index: u8) {
+        self.restart_quarantine(now, path_index, Instant::default());
+        let bit = 1 << path_index;
+        for index in self.frames.indices() {
+            let frame = self.frames.at(index);
+            if frame.state != FrameState::Free && frame.paths_used & bit != 0 {
+                frame.orphan(path_index);
+            }
+        }
+        self.end_hold(path_index);
+    }
+
+    /// What the rings of a path's interface keep from now on of all that it was given since then.
+    pub(super) fn note_rings(
+        &mut self,
+        now: Instant,
+        path_index: u8,
+        rings: Rings,
+        since: Instant,
+    ) {
         self.paths.at(path_index).rings = rings;
         if rings != Rings::Held {
-            self.restart_quarantine(now, path_index, false);
+            self.restart_quarantine(now, path_index, since);
             self.end_hold(path_index);
             return;
         }
@@ -382,7 +393,8 @@ impl Target<'_> {
         let bit = 1 << path_index;
         for index in self.frames.indices() {
             let frame = self.frames.at(index);
-            if frame.state != FrameState::Free && frame.paths_used & bit != 0 {
+            let used = frame.state != FrameState::Free && frame.paths_used & bit != 0;
+            if used && frame.last_sent >= since {
                 frame.set_held(true);
             }
         }

@@ -320,7 +320,7 @@ impl Target<'_> {
     #[cold]
     pub(super) fn end_stall(&mut self, now: Instant) {
         for index in self.paths.indices() {
-            self.restart_quarantine(now, index, false);
+            self.restart_quarantine(now, index, Instant::default());
         }
         self.info.inherited.end_stall(now);
     }

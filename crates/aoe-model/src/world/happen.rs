@@ -42,7 +42,10 @@ impl World<'_> {
             Step::LoseAll => self.wire.clear(),
             Step::Double(number) => self.double(usize::from(number)),
             Step::Wait { millis, late } => self.pass(u64::from(millis) * MS, late),
-            Step::LinkDown(link) => self.change(link, InterfaceChange::Down(Rings::Empty)),
+            Step::LinkDown(link) => self.change(
+                link,
+                InterfaceChange::Down(Rings::Empty, Instant::default()),
+            ),
             Step::LinkUp(link) => self.change(link, InterfaceChange::Up),
             Step::LinkGone(link) => self.change(link, InterfaceChange::Gone),
             Step::Mtu { link, mtu } => {
@@ -410,11 +413,11 @@ impl World<'_> {
         let net = &mut self.nets[usize::from(netif)];
         match change {
             InterfaceChange::Up => (net.listed, net.up) = (true, true),
-            InterfaceChange::Down(_) => net.up = false,
+            InterfaceChange::Down(..) => net.up = false,
             InterfaceChange::Gone => (net.listed, net.up) = (false, false),
-            InterfaceChange::Rewired(_) | InterfaceChange::Changed => {}
+            InterfaceChange::Rewired(..) | InterfaceChange::Changed => {}
         }
-        let leaves = matches!(change, InterfaceChange::Down(_) | InterfaceChange::Gone);
+        let leaves = matches!(change, InterfaceChange::Down(..) | InterfaceChange::Gone);
         if leaves && self.setup.ordered {
             // What was in the interface is thrown away.
             self.wire

@@ -339,3 +339,32 @@ fn a_target_that_is_found_again_reads_at_once_and_writes_when_it_may() {
         assert!(write.at - write.accepted < 20 * MS);
     });
 }
+
+#[test]
+fn a_link_that_flaps_for_ever_keeps_nobody_waiting_for_ever() {
+    for sharing in [Sharing::Failover, Sharing::RoundRobin] {
+        let mut options = over_two(with(Profile::vblade()), sharing, Flush::AfterInit);
+        options.host.init_delay = MS;
+        scenario(options, |world| {
+            up(world);
+            // A copy went by the first port and was lost with its link; its successor is answered.
+            fill_ring(world, 0, 0, EVER);
+            world.apply(&Fault::PortDown(0, 0));
+            world.run_for(40 * MS);
+            let newest = world.submit(ADDR, Op::Write, 0, 16, false);
+            let begin = world.now();
+            while world.now() - begin < 40 * SEC && world.ended(newest).is_none() {
+                world.apply(&Fault::PortUp(0, 0));
+                world.run_for(SEC);
+                world.apply(&Fault::PortDown(0, 0));
+                world.run_for(20 * MS);
+            }
+            world.apply(&Fault::PortUp(0, 0));
+            let ended = wait(world, newest, SEC);
+            assert_eq!(ended.result, Ok(()));
+            // No link that came back released anything that was sent before the last loss but one.
+            let longest = (aoe_core::limits::QUARANTINE_SECS as u64 + 3) * SEC;
+            assert!(ended.at - begin < longest, "{} ns", ended.at - begin);
+        });
+    }
+}

@@ -174,7 +174,10 @@ impl Port {
         });
         match (before, self.link) {
             (None, Some(_)) => Some(InterfaceChange::Up),
-            (Some(_), None) => Some(InterfaceChange::Down(Rings::Empty)),
+            (Some(_), None) => Some(InterfaceChange::Down(
+                Rings::Empty,
+                aoe_core::Instant::default(),
+            )),
             (Some(a), Some(b)) if a != b => Some(InterfaceChange::Changed),
             _ => None,
         }
