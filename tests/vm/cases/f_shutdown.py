@@ -145,6 +145,8 @@ def loader_disk(config, workdir, settings):
             f.write(f'{name}="{value}"\n')
         f.write(settings)
     fat = f"{image}@@{fat_offset(image)}"
+    # A folder that is there already stays as it is.
+    run(["mmd", "-D", "s", "-i", fat, "::/boot/modules"], check=False)
     run(["mcopy", "-o", "-i", fat, config.module, "::/boot/modules/aoe.ko"])
     run(["mcopy", "-o", "-i", fat, conf, "::/boot/loader.conf"])
     return image

@@ -61,10 +61,10 @@ def turns(t):
     return 2 if t.config.quick else 8
 
 
-def lagg(t, proto):
+def lagg(t, proto, first="em0", second="vtnet0"):
     one_network(t)
     server = t.vblade(seg=0, seed="lagg")
-    t.guest.run(f"ifconfig lagg0 create laggproto {proto} laggport em0 laggport vtnet0 up")
+    t.guest.run(f"ifconfig lagg0 create laggproto {proto} laggport {first} laggport {second} up")
     t.load("lagg0")
     t.wait_disk()
     return server
@@ -79,6 +79,13 @@ def failover_while_one_block_is_rewritten(t):
     flaps = rewritten_while(t, server, lambda n: pull(t, 0, n), turns(t))
     need(flaps >= 10 * turns(t) // 2, f"only {flaps} times was a cable pulled")
     same(t.guest.sysctl("net.aoe.target.7.0.state"), "up", "state")
+
+
+@G.test(limit=900)
+def failover_from_vtnet_while_one_block_is_rewritten(t):
+    """The same with a driver that keeps frames in a queue of software."""
+    server = lagg(t, "failover", "vtnet0", "em0")
+    rewritten_while(t, server, lambda n: pull(t, 1, n), turns(t))
 
 
 @G.test(limit=900)
