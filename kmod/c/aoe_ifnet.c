@@ -11,7 +11,6 @@
 
 #include "aoe_var.h"
 
-#include <sys/bus.h>
 #include <sys/priority.h>
 #include <sys/proc.h>
 #include <sys/socket.h>
@@ -214,6 +213,10 @@ aoe_ifnet_is_deaf(struct ifnet *ifp)
  * What is below an interface.  All of it is called in the net epoch, with an
  * interface of the host's vnet.
  */
+
+/* As in sys/bus.h, which needs files that only the build of a kernel makes. */
+struct devclass;
+struct devclass *devclass_find(const char *classname);
 
 /*
  * Whether the interface is a device: it has one transmit ring for each flow,

@@ -78,7 +78,7 @@ aoe_net_ifp(uint32_t netif)
  * link.
  */
 static bool
-aoe_net_is_open(const struct aoe_netif *an)
+aoe_net_is_open(struct aoe_netif *an)
 {
 	uint64_t gate;
 
@@ -94,7 +94,7 @@ aoe_net_is_open(const struct aoe_netif *an)
  */
 
 static bool
-aoe_net_is_settled(const struct aoe_netif *an)
+aoe_net_is_settled(struct aoe_netif *an)
 {
 	return (an->an_gate == AOE_GATE_OPEN ||
 	    (an->an_telling == 0 && aoe_net_is_open(an)));

@@ -13,7 +13,6 @@
 
 #include "aoe_var.h"
 
-#include <sys/bus.h>
 #include <sys/epoch.h>
 #include <sys/socket.h>
 
