@@ -73,10 +73,12 @@ class Guest:
                   "printf CONTROL-%s READY >&3; exec /bin/sh /dev/cuau1 </dev/null >&3 2>&1")
         con, ctl = self.machine.console, self.machine.control
         start = ctl.mark()
-        con.send(f"/bin/sh -c {shlex.quote(script)} &\n")
-        if not ctl.expect(rb"CONTROL-READY", 30, start, self.machine.check_alive):
-            raise HarnessError("no shell on the control line; " +
-                               con.since(max(0, con.mark() - 400)).decode(errors="replace"))
+        # root's .profile runs resizewin(1), which takes from the terminal what is typed while it waits for an answer.
+        for _ in range(3):
+            con.send(f"/bin/sh -c {shlex.quote(script)} &\n")
+            if ctl.expect(rb"CONTROL-READY", 20, start, self.machine.check_alive):
+                return
+        raise HarnessError("no shell on the control line; " + con.since(max(0, con.mark() - 400)).decode(errors="replace"))
 
     # -- commands --------------------------------------------------------------------------
 
