@@ -134,17 +134,18 @@ fn a_lagg_that_is_used_before_its_change_was_told_is_found() {
 fn a_frame_that_was_made_before_its_lagg_changed_and_sent_after_that_is_found() {
     let mut options = by_one(Sharing::Failover, Flush::Nothing);
     options.host.send_delay = 40 * MS;
-    options.work.requests = 60_000;
-    for round in 0..6 {
-        let at = 100 * MS + round * 20 * SEC;
+    options.work.requests = 250_000;
+    for round in 0..12 {
+        let at = 100 * MS + round * 40 * SEC;
         options.faults.push((at, Fault::PortDown(0, 0)));
         // It is back, and keeps what it is given from now on: what was polled before that, too.
-        options.faults.push((at + 2 * SEC, Fault::PortUp(0, 0)));
-        let pause = Fault::PortPause(0, 0, 3600 * SEC);
-        options.faults.push((at + 2 * SEC, pause));
-        let again = at + 2 * SEC + 45 * MS;
-        options.faults.push((again, Fault::PortDown(0, 0)));
-        options.faults.push((again + 17 * SEC, Fault::PortUp(0, 0)));
+        let back = at + 2 * SEC;
+        options.faults.push((back, Fault::PortUp(0, 0)));
+        options
+            .faults
+            .push((back, Fault::PortPause(0, 0, 3600 * SEC)));
+        options.faults.push((back + 30 * MS, Fault::PortDown(0, 0)));
+        options.faults.push((back + 36 * SEC, Fault::PortUp(0, 0)));
     }
     found(options, Plant::SendStale, OLD);
 }

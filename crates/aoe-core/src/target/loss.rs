@@ -138,6 +138,7 @@ impl Target<'_> {
                 .paths
                 .indices()
                 .any(|other| other != path_index && self.paths.get(other).answers());
+        self.owing |= 1 << path_index;
         let path = self.paths.at(path_index);
         let overdue = path.rto_after(0);
         path.timeouts = path.timeouts.saturating_add(1);

@@ -261,6 +261,9 @@ pub struct Target<'s> {
     no_path_changed: Instant,
     /// Retransmission time-outs since a request was answered last, by whatever path.
     silent_rounds: u8,
+    /// Paths, a bit each, on which requests were not answered in time, and none was since then, as far as that was
+    /// looked at: while there are ghosts. Such a station may keep copies for as long as it answers questions only.
+    owing: u8,
     stall: Stall,
     /// When the disk was closed last.
     closed_at: Instant,
@@ -301,6 +304,7 @@ impl<'s> Target<'s> {
             no_path: false,
             no_path_changed: Instant::default(),
             silent_rounds: 0,
+            owing: 0,
             stall: Stall::NONE,
             closed_at: Instant::default(),
         }
@@ -613,7 +617,7 @@ mod tests {
     #[test]
     fn a_target_is_small_enough_for_a_kernel_stack() {
         assert!(
-            size_of::<Target<'_>>() <= 768,
+            size_of::<Target<'_>>() <= 784,
             "{}",
             size_of::<Target<'_>>()
         );

@@ -156,6 +156,9 @@ impl Target<'_> {
             return;
         }
         self.ghosts_checked = now;
+        if self.owing != 0 {
+            self.end_owing(now, path_index);
+        }
         let path = self.paths.get(path_index);
         if self.vigil.ends(now, path_index, path) && self.release_ghosts(now) {
             self.wake_waiting(now);
@@ -244,8 +247,48 @@ impl Target<'_> {
                 return true;
             }
         }
-        // While only questions are answered the target may keep the copy for as long as that lasts.
-        self.silent_rounds <= QUESTION_ROUNDS && now >= self.expiry(ghost)
+        // While only questions are answered the target, or this station of it, may keep the copy for as long as that
+        // lasts.
+        self.silent_rounds <= QUESTION_ROUNDS
+            && now >= self.expiry(ghost)
+            && (self.owing == 0 || !self.is_owed(now, ghost))
+    }
+
+    /// By one of its paths questions are answered, and requests are not since it was sent. A station that answers neither
+    /// is silent, and its copies age from when it was heard last.
+    #[cold]
+    #[inline(never)]
+    fn is_owed(&self, now: Instant, ghost: &Frame) -> bool {
+        let owing = ghost.paths_used & self.owing;
+        let wait = u64::from(self.tunables.quarantine_secs) * SEC;
+        let mut paths = self.paths.numbered();
+        owing != 0
+            && paths.any(|(index, path)| {
+                let heard = path.heard_at > ghost.last_sent && now < path.heard_at.after(wait);
+                owing & (1 << index) != 0 && heard
+            })
+    }
+
+    /// A request was answered by this path, or a trial. Its station may have kept copies until now.
+    #[cold]
+    #[inline(never)]
+    pub(super) fn end_owing(&mut self, now: Instant, path_index: u8) {
+        if self.owing & 1 << path_index != 0 {
+            self.owing &= !(1 << path_index);
+            self.restart_quarantine(now, path_index, Instant::default());
+        }
+    }
+
+    /// There is a ghost of which a copy went by this path.
+    pub(super) fn has_ghost_by(&self, path_index: u8) -> bool {
+        let mut next = self.ghosts.head();
+        while let Some(index) = next {
+            if self.frames.get(index).paths_used & (1 << path_index) != 0 {
+                return true;
+            }
+            next = self.frames.after(index);
+        }
+        false
     }
 
     /// Something sent at `proof` or later was answered on this very path: what had left by it before
@@ -302,6 +345,9 @@ impl Target<'_> {
                 }
             }
             left.add(frame.last_sent, self.tunables.quarantine_secs, by, held);
+            if self.is_owed(now, frame) {
+                left.set_stalled();
+            }
         }
         if self.silent_rounds > QUESTION_ROUNDS || self.stall.dead {
             left.set_stalled();
@@ -366,6 +412,8 @@ impl Target<'_> {
     pub(super) fn orphan_path(&mut self, now: Instant, path_index: u8) {
         self.restart_quarantine(now, path_index, Instant::default());
         let bit = 1 << path_index;
+        // Its number may be another one's next.
+        self.owing &= !bit;
         for index in self.frames.indices() {
             let frame = self.frames.at(index);
             if frame.state != FrameState::Free && frame.paths_used & bit != 0 {

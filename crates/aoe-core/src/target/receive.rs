@@ -197,6 +197,8 @@ impl Target<'_> {
     }
 
     /// Any answer but "busy" and "the disk is away" shows that requests are carried out.
+    #[cold]
+    #[inline(never)]
     fn hear_trial(
         &mut self,
         now: Instant,
@@ -214,7 +216,7 @@ impl Target<'_> {
         };
         self.paths.at(path).note_heard(now);
         if carried_out {
-            self.note_trial_answered(now);
+            self.note_trial_answered(now, path);
         }
         Handled::Done
     }
