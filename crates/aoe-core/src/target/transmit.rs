@@ -4,7 +4,7 @@ use super::frames::{Frame, FrameState};
 use super::paths::{Path, PathState, cut_sectors};
 use super::probe::ProbeKind;
 use super::stall::TRIAL_COPY;
-use super::{FlushMode, Io, State, Target};
+use super::{FlushMode, State, Target};
 use crate::limits::{MAX_FRAMES, MAX_PROBE_NS, MIN_PROBE_NS, TRIM_BLOCK_SECTORS};
 use crate::time::MS;
 use crate::{Instant, Link, Links, Op, Payload, Ticket, Transmit};
@@ -351,13 +351,26 @@ impl Target<'_> {
             again,
         };
         let lba48 = self.lba48;
-        let (command, payload, ticket) = match io.op {
-            Op::Read | Op::Write => transfer(frame, io, lba48),
-            Op::Flush => {
-                let ext = self.flush == FlushMode::Ext;
-                (AtaRequest::flush(ext), Payload::None, None)
+        let (mut payload, mut ticket) = (Payload::None, None);
+        let command = match io.op {
+            Op::Read => AtaRequest::read(frame.lba, sector_count(frame), lba48),
+            Op::Write => {
+                payload = Payload::Io {
+                    token: io.token,
+                    offset: frame.offset * 512,
+                    len: frame.sectors * 512,
+                };
+                ticket = Some(Ticket {
+                    slot: frame.io,
+                    generation: io.pin(),
+                });
+                AtaRequest::write(frame.lba, sector_count(frame), lba48)
             }
-            Op::Trim => (AtaRequest::trim(1), trimmed(frame), None),
+            Op::Flush => AtaRequest::flush(self.flush == FlushMode::Ext),
+            Op::Trim => {
+                payload = trimmed(frame);
+                AtaRequest::trim(1)
+            }
         };
         message.carrying(path, &command, payload, ticket)
     }
@@ -406,25 +419,9 @@ impl Message {
     }
 }
 
-/// A part of a read or write: its command, and the data that a write carries.
-#[inline(always)]
-fn transfer(frame: &Frame, io: &mut Io, lba48: bool) -> (AtaRequest, Payload, Option<Ticket>) {
-    let count = u8::try_from(frame.sectors).unwrap_or(u8::MAX);
-    if io.op == Op::Read {
-        let command = AtaRequest::read(frame.lba, count, lba48);
-        return (command, Payload::None, None);
-    }
-    let payload = Payload::Io {
-        token: io.token,
-        offset: frame.offset * 512,
-        len: frame.sectors * 512,
-    };
-    let ticket = Ticket {
-        slot: frame.io,
-        generation: io.pin(),
-    };
-    let command = AtaRequest::write(frame.lba, count, lba48);
-    (command, payload, Some(ticket))
+/// The Sector Count of a read or write.
+fn sector_count(frame: &Frame) -> u8 {
+    u8::try_from(frame.sectors).unwrap_or(u8::MAX)
 }
 
 const fn trimmed(frame: &Frame) -> Payload {
