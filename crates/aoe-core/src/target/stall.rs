@@ -12,16 +12,13 @@
 use super::frames::FrameState;
 use super::paths::PathState;
 use super::probe::ProbeKind;
-use super::tag::generation_bits;
+use super::tag::Word;
 use super::{Earliest, State, Target};
 use crate::limits::{
     DOWN_AFTER_NS, MAX_TRIAL_SECS, MIN_PROBE_NS, PATIENCE_WITH_SLOW, STALL_REPORT_NS, WAITING_NS,
 };
 use crate::time::SEC;
 use crate::{Event, Instant, IoError};
-
-/// The copy number in the tag of a trial; other questions have 0.
-pub(super) const TRIAL_COPY: u16 = 1;
 
 /// Requests that have waited for long.
 #[derive(Copy, Clone, PartialEq, Eq, Debug, Default)]
@@ -48,8 +45,8 @@ pub(super) struct Stall {
     /// Seconds to the next trial, and how many were made.
     trial_wait: u8,
     trials: u8,
-    /// What the tags of this time's trials name.
-    pub(super) generation: u32,
+    /// What the tags of this time's trials have beside the slot.
+    pub(super) word: Word,
 }
 
 /// The unanswered frames of which the first copy was sent first. Several may have left at once.
@@ -83,7 +80,7 @@ impl Stall {
         dead: false,
         trial_wait: 0,
         trials: 0,
-        generation: 0,
+        word: Word::NONE,
     };
 
     pub(super) const fn lba(&self) -> u64 {
@@ -98,9 +95,9 @@ impl Stall {
         }
     }
 
-    /// Whether an answer to a trial of this generation is of interest.
-    pub(super) fn awaits(&self, generation: u32) -> bool {
-        self.dead && generation_bits(self.generation) == generation
+    /// Whether an answer to a trial that had this word is of interest.
+    pub(super) fn awaits(&self, word: Word) -> bool {
+        self.dead && self.word == word
     }
 }
 
@@ -271,7 +268,7 @@ impl Target<'_> {
         self.stall.dead = true;
         self.stall.reported = false;
         self.stall.trials = 0;
-        self.stall.generation = self.stall.generation.wrapping_add(1);
+        self.stall.word = self.tags.question(self.stall.word);
         self.stall.trial_wait = 0;
         self.stall.check_at = now.after(SEC);
         self.refresh_state(now);
