@@ -12,7 +12,7 @@
 use super::frames::FrameState;
 use super::paths::PathState;
 use super::probe::ProbeKind;
-use super::tag::generation_bits;
+use super::tag::Word;
 use super::{Earliest, State, Target};
 use crate::limits::{
     DOWN_AFTER_NS, MAX_TRIAL_SECS, MIN_PROBE_NS, PATIENCE_WITH_SLOW, QUESTION_ROUNDS,
@@ -20,9 +20,6 @@ use crate::limits::{
 };
 use crate::time::SEC;
 use crate::{Event, Instant, IoError};
-
-/// The copy number in the tag of a trial; other questions have 0.
-pub(super) const TRIAL_COPY: u16 = 1;
 
 /// Requests that have waited for long.
 #[derive(Copy, Clone, PartialEq, Eq, Debug, Default)]
@@ -50,8 +47,8 @@ pub(super) struct Stall {
     /// for what they show.
     trial_wait: u8,
     trials: u8,
-    /// What the tags of this time's trials name.
-    pub(super) generation: u32,
+    /// What the tags of this time's trials have beside the slot.
+    pub(super) word: Word,
 }
 
 /// The unanswered frames of which the first copy was sent first. Several may have left at once.
@@ -85,7 +82,7 @@ impl Stall {
         dead: false,
         trial_wait: 0,
         trials: 0,
-        generation: 0,
+        word: Word::NONE,
     };
 
     /// What a trial reads: of a dead target a sector that it owes.
@@ -105,9 +102,9 @@ impl Stall {
         self.dead || self.trials != 0
     }
 
-    /// Whether an answer to a trial of this generation is of interest.
-    pub(super) fn awaits(&self, generation: u32) -> bool {
-        self.is_tried() && generation_bits(self.generation) == generation
+    /// Whether an answer to a trial that had this word is of interest.
+    pub(super) fn awaits(&self, word: Word) -> bool {
+        self.is_tried() && self.word == word
     }
 }
 
@@ -288,7 +285,7 @@ impl Target<'_> {
     fn start_trials(&mut self) {
         self.stall.trials = 0;
         self.stall.trial_wait = 0;
-        self.stall.generation = self.stall.generation.wrapping_add(1);
+        self.stall.word = self.tags.question(self.stall.word);
     }
 
     /// Old copies do not age while whoever has them answers questions only. What waits for their end may be all that
@@ -315,7 +312,7 @@ impl Target<'_> {
 
     /// A ghost waits for what a trial by this path shows.
     fn must_be_tried(&self, index: u8) -> bool {
-        self.owing & 1 << index != 0 && self.has_ghost_by(index)
+        self.vigil.owing & 1 << index != 0 && self.has_ghost_by(index)
     }
 
     /// Sends the read that shows whether a dead target carries out requests again, ever more rarely. All
