@@ -60,9 +60,10 @@ pub(crate) fn now() -> Instant {
     Instant::from_nanos(unsafe { raw::aoe_shim_time_now() })
 }
 
-pub(crate) fn random() -> u64 {
+pub(crate) fn random() -> u128 {
     // SAFETY: no arguments, callable anywhere.
-    unsafe { raw::aoe_shim_mem_random() }
+    let half = || u128::from(unsafe { raw::aoe_shim_mem_random() });
+    half() << 64 | half()
 }
 
 pub(crate) fn count(counter: u32) {

@@ -108,7 +108,7 @@ impl<'s> Hostile<'s> {
     pub(crate) fn new(loan: Loan<'s>, seed: u64) -> Self {
         let addr = TargetAddr::new(7, 3).unwrap_or_else(|| unreachable!("7.3 is an address"));
         Self {
-            target: Target::new(addr, seed, Tunables::default(), loan.info),
+            target: Target::new(addr, seed.into(), Tunables::default(), loan.info),
             ios: loan.rest.io.as_ref().map_or(0, |io| io.ios.len()),
             memory: loan.rest,
             in_use: false,

@@ -125,7 +125,7 @@ impl Judge {
                 header.dst
             ));
         }
-        // The sixteenth copy of a frame has the tag of the first again.
+        // Reads that ask a dead target whether it works again share a tag; nothing else does.
         if self
             .tags
             .insert(header.tag, piece)

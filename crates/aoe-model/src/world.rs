@@ -405,9 +405,9 @@ impl<'s> World<'s> {
         transmits
     }
 
-    /// A dead target is asked for a sector, to see whether it carries out requests again.
+    /// A target is asked for a sector, to see whether it carries out requests again.
     fn is_trial(&self, piece: &Piece) -> bool {
-        self.target.state() == State::Dead && piece.op == Op::Read && piece.sectors == 1
+        self.target.is_tried() && piece.op == Op::Read && piece.sectors == 1
     }
 
     /// Builds a frame and puts it on the wire.

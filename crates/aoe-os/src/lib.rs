@@ -12,7 +12,7 @@
 //! * [`interfaces`] lists the Ethernet interfaces.
 //! * [`catch_interrupts`] lets a program say what it has seen before it ends.
 //! * [`sysctl`] reads, writes and lists the kernel's variables by name; other systems than FreeBSD have none.
-//! * [`monotonic_nanos`] and [`random_seed`] are what a sans-IO engine wants as arguments.
+//! * [`monotonic_nanos`] and [`random_key`] are what a sans-IO engine wants as arguments.
 //!
 //! All need what their system calls need: root, or `CAP_NET_RAW` on Linux.
 
@@ -48,7 +48,7 @@ pub use interface::{Interface, MAX_NAME, interfaces};
 pub use poll::{Interest, wait, wait_any};
 pub use signal::{catch_interrupts, interrupted};
 pub use sys::RawSocket;
-pub use time::{monotonic_nanos, random_seed};
+pub use time::{monotonic_nanos, random_key, random_seed};
 #[cfg(target_os = "linux")]
 pub use wire::{BATCH, WireBatch, WireSocket, want_exact_timeouts};
 

@@ -26,6 +26,17 @@ pub fn random_seed() -> io::Result<u64> {
     Ok(u64::from_ne_bytes(bytes))
 }
 
+/// A key that nobody on the wire can guess, as [`random_seed`] is.
+///
+/// # Errors
+///
+/// Those of [`random_seed`].
+pub fn random_key() -> io::Result<u128> {
+    let mut bytes = [0; 16];
+    File::open("/dev/urandom")?.read_exact(&mut bytes)?;
+    Ok(u128::from_ne_bytes(bytes))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -41,5 +52,11 @@ mod tests {
     #[test]
     fn seeds_differ() {
         assert_ne!(random_seed().unwrap(), random_seed().unwrap());
+        let keys = [random_key().unwrap(), random_key().unwrap()];
+        assert_ne!(keys[0], keys[1]);
+        assert!(
+            keys.iter()
+                .all(|key| key >> 64 != key & u128::from(u64::MAX))
+        );
     }
 }

@@ -8,6 +8,7 @@ use aoe_core::{
     Admission, Claim, Event, Handled, Instant, IoError, Link, Links, NetifId, Op, Payload,
     Quarantine, Received, Target, Transmit,
 };
+use aoe_target::rng::Rng;
 use aoe_wire::{ATA_HEADER_LEN, HEADER_LEN, Header, MIN_FRAME_LEN, MacAddr, TargetAddr};
 
 use crate::ledger::Open;
@@ -207,6 +208,15 @@ impl<'p> World<'p> {
         Some(shown)
     }
 
+    /// What makes a target's tags unguessable, out of one number.
+    fn seed(&mut self) -> u128 {
+        let mut rng = Rng::new(self.rng.bits());
+        if self.planted(Plant::SameSeed) {
+            rng = Rng::new(0);
+        }
+        u128::from(rng.bits()) << 64 | u128::from(rng.bits())
+    }
+
     fn admit(&mut self, addr: Addr, received: &Received<'_>) -> bool {
         match self.initiator.admit(received) {
             Admission::Ignore(reason) => {
@@ -227,7 +237,7 @@ impl<'p> World<'p> {
                         .target_removed(now, created, false, Quarantine::NONE);
                     return false;
                 };
-                let seed = self.rng.bits();
+                let seed = self.seed();
                 let mut target = Target::new(created, seed, self.options.tunables, info);
                 if !self.planted(Plant::ForgetRemoved) {
                     target.inherit(quarantine);

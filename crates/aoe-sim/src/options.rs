@@ -234,6 +234,8 @@ pub enum Plant {
     ClaimOrder,
     /// A target that is found again is not told what the one before it left behind.
     ForgetRemoved,
+    /// All targets have the same seed.
+    SameSeed,
     /// The module is unloaded though copies of its writes may be in the network.
     HastyUnload,
 }

@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use aoe_core::{Op, Payload, State, Transmit};
+use aoe_core::{Op, Payload, Transmit};
 use aoe_target::Mac;
 use aoe_wire::{ATA_HEADER_LEN, Command, Header, opcode};
 
@@ -210,13 +210,11 @@ impl World<'_> {
         self.watch_barriers(addr, transmit, &command);
     }
 
-    /// A dead target is asked for a sector, to see whether it carries out requests again.
+    /// A target is asked for a sector, to see whether it carries out requests again.
     fn is_trial(&self, addr: Addr, command: &Command48) -> bool {
-        let dead = self
-            .slots
-            .get(&addr)
-            .is_some_and(|slot| slot.target.state() == State::Dead);
-        dead && command.class == Op::Read && command.sectors == 1
+        let slot = self.slots.get(&addr);
+        let tried = slot.is_some_and(|slot| slot.target.is_tried());
+        tried && command.class == Op::Read && command.sectors == 1
     }
 
     fn watch_window(&mut self, addr: Addr, header: &Header, command: &Command48) {

@@ -4,6 +4,7 @@
 use aoe_core::{IoError, Op};
 use aoe_sim::net::Condition;
 use aoe_sim::options::{DiskOptions, Flush, MS, NetPortOptions, SEC, Sharing, WorkOptions};
+use aoe_sim::world::{netif_mac, port_mac};
 use aoe_sim::{Fault, Options, Plant, World, loans, pools, report};
 use aoe_target::{Profile, Timing};
 
@@ -134,17 +135,18 @@ fn a_lagg_that_is_used_before_its_change_was_told_is_found() {
 fn a_frame_that_was_made_before_its_lagg_changed_and_sent_after_that_is_found() {
     let mut options = by_one(Sharing::Failover, Flush::Nothing);
     options.host.send_delay = 40 * MS;
-    options.work.requests = 60_000;
-    for round in 0..6 {
-        let at = 100 * MS + round * 20 * SEC;
+    options.work.requests = 250_000;
+    for round in 0..12 {
+        let at = 100 * MS + round * 40 * SEC;
         options.faults.push((at, Fault::PortDown(0, 0)));
         // It is back, and keeps what it is given from now on: what was polled before that, too.
-        options.faults.push((at + 2 * SEC, Fault::PortUp(0, 0)));
-        let pause = Fault::PortPause(0, 0, 3600 * SEC);
-        options.faults.push((at + 2 * SEC, pause));
-        let again = at + 2 * SEC + 45 * MS;
-        options.faults.push((again, Fault::PortDown(0, 0)));
-        options.faults.push((again + 17 * SEC, Fault::PortUp(0, 0)));
+        let back = at + 2 * SEC;
+        options.faults.push((back, Fault::PortUp(0, 0)));
+        options
+            .faults
+            .push((back, Fault::PortPause(0, 0, 3600 * SEC)));
+        options.faults.push((back + 30 * MS, Fault::PortDown(0, 0)));
+        options.faults.push((back + 36 * SEC, Fault::PortUp(0, 0)));
     }
     found(options, Plant::SendStale, OLD);
 }
@@ -208,6 +210,55 @@ fn a_module_that_does_not_wait_for_its_copies_is_found() {
         world.run_for(30 * SEC);
         let trouble = world.trouble.list();
         let found = |line: &String| OLD.iter().any(|words| line.contains(words));
+        assert_eq!(trouble.iter().any(found), plant.is_some(), "{trouble:#?}");
+        assert_eq!(trouble.is_empty(), plant.is_none(), "{trouble:#?}");
+    }
+}
+
+/// An answer to a read of two sectors by the first server, of which the data are a forger's.
+fn forged(tag: [u8; 4]) -> std::rc::Rc<[u8]> {
+    let mut frame = netif_mac(0).to_vec();
+    frame.extend_from_slice(&port_mac(0, 0));
+    frame.extend_from_slice(&[0x88, 0xa2, 0x18, 0, 0, 7, 0, 0]);
+    frame.extend_from_slice(&tag);
+    frame.extend_from_slice(&[0x40, 0, 0, 0x40, 0, 0, 0, 0, 0, 0, 0, 0]);
+    frame.resize(36 + 1024, 0xbb);
+    frame.into()
+}
+
+#[test]
+fn a_seed_that_comes_twice_is_found() {
+    for plant in [None, Some(Plant::SameSeed)] {
+        let mut options = Options::simple(21);
+        options.allowed.push(IoError::Gone);
+        options.log = true;
+        options.plant = plant;
+        let mut pools = pools(&options);
+        let mut world = World::new(options, loans(&mut pools));
+        let read = |world: &mut World<'_>| {
+            for lba in 0..32 {
+                world.submit((7, 0), Op::Read, lba * 8, 8, false);
+            }
+        };
+        world.run_for(SEC);
+        read(&mut world);
+        world.run_for(SEC);
+        // A forger sees all that is sent to a target, and nothing of what is sent to the one that is found after it.
+        let log = world.log.take().unwrap_or_default();
+        let tags = log.iter().filter_map(|sent| sent.frame[20..].first_chunk());
+        let tags: Vec<[u8; 4]> = tags.copied().collect();
+        assert!(tags.len() > 128, "{}", tags.len());
+        world.apply(&Fault::Remove(0));
+        world.run_for(SEC);
+        world.apply(&Fault::Discover);
+        world.run_for(SEC);
+        read(&mut world);
+        for tag in tags {
+            world.frame_in(0, &forged(tag));
+        }
+        world.run_for(SEC);
+        let trouble = world.trouble.list();
+        let found = |line: &String| line.contains("returned Garbage");
         assert_eq!(trouble.iter().any(found), plant.is_some(), "{trouble:#?}");
         assert_eq!(trouble.is_empty(), plant.is_none(), "{trouble:#?}");
     }

@@ -4,7 +4,7 @@
 use aoe_sim::{Options, run};
 
 /// Seeds that found something once; each stays clean from now on.
-const NAMED: [(u64, &str); 14] = [
+const NAMED: [(u64, &str); 16] = [
     (
         854,
         "a target that is silent on large frames was never asked what it takes now",
@@ -40,6 +40,14 @@ const NAMED: [(u64, &str); 14] = [
     (
         16906,
         "a buffer count that fell was not believed when it was told over a path without room in the table",
+    ),
+    (
+        31073,
+        "a target that hung was removed, and its successor believed in time when nothing was owed",
+    ),
+    (
+        32337,
+        "one of two stations hung, and time was believed while the other answered",
     ),
     (9528, "the same, after a change of address"),
     (

@@ -5,13 +5,13 @@ use super::probe::ProbeKind;
 use super::writes::Writes;
 use super::{FlushMode, State, Target};
 use crate::limits::{
-    CONFLICT_RECHECK_NS, DEFAULT_PHYSICAL_SECTORS, IDENTIFY_TRIES, KEEPALIVE_TRIES, MAX_FRAMES,
-    MAX_PROBE_NS, MIN_PROBE_GAP_NS, MIN_RECHECK_NS, QUARREL_ROUNDS, QUESTION_ROUNDS,
+    CONFLICT_RECHECK_NS, DEFAULT_PHYSICAL_SECTORS, IDENTIFY_TRIES, KEEPALIVE_TRIES, MAX_PROBE_NS,
+    MIN_PROBE_GAP_NS, MIN_RECHECK_NS, QUARREL_ROUNDS, QUESTION_ROUNDS,
 };
 use crate::{Claim, DropReason, Event, Handled, Instant, NetifId};
 use aoe_wire::{ConfigReply, Identify, MacAddr, SECTOR_SIZE};
 
-use super::tag::generation_bits;
+use super::tag::{Tag, question_slot};
 
 /// Firmware versions of vblade: 0x4000 and its release number.
 const VBLADE_FIRMWARE: core::ops::RangeInclusive<u16> = 0x400A..=0x40FF;
@@ -118,7 +118,7 @@ impl Target<'_> {
         // The number may have belonged to a path before: its old questions must not be answered, and answers on
         // the new one prove nothing of copies that went by it.
         self.orphan_path(now, index);
-        let generation = self.paths.get(index).probe.generation;
+        let word = self.paths.get(index).probe.word;
         let path = self.paths.at(index);
         *path = Path {
             netif,
@@ -127,7 +127,7 @@ impl Target<'_> {
             link_up: true,
             ..Path::EMPTY
         };
-        path.probe.generation = generation;
+        path.probe.word = word;
         room
     }
 
@@ -147,13 +147,13 @@ impl Target<'_> {
 
     fn answers_config_probe(&self, index: u8, tag: u32) -> bool {
         let probe = &self.paths.get(index).probe;
-        let Some(tag) = self.key.decode(tag) else {
+        let Some(tag) = Tag::parse(tag) else {
             return false;
         };
         probe.kind == ProbeKind::Config
             && probe.waiting
-            && usize::from(tag.slot) == MAX_FRAMES + usize::from(index)
-            && tag.generation == generation_bits(probe.generation)
+            && tag.slot == question_slot(index)
+            && tag.word == probe.word
     }
 
     /// What news of a path in this state call for. An announcement is a sign of a restart: another
@@ -249,18 +249,18 @@ impl Target<'_> {
         let probe = self.paths.get(index).probe;
         let awaited = probe.waiting
             && probe.kind == ProbeKind::Identify
-            && probe.generation == claim.ticket.generation;
+            && probe.word.number() == claim.ticket.generation;
         if self.state == State::Removed {
             return;
         }
         if !awaited {
-            if probe.identified == claim.ticket.generation {
+            if probe.identified.number() == claim.ticket.generation {
                 self.compare_second(now, index, data);
             }
             return;
         }
         self.note_probe_answered(now, index);
-        self.paths.at(index).probe.identified = claim.ticket.generation;
+        self.paths.at(index).probe.identified = probe.word;
         match Identify::parse(data) {
             Ok(identity) if identity.logical_sector as usize == SECTOR_SIZE => {
                 self.paths.at(index).probe.disk = identity.digest();

@@ -1,7 +1,7 @@
 //! The table of AoE messages that carry I/O, from the moment a request is cut until every copy that
 //! was sent is known to be dead.
 
-use super::tag::{COPIES, Tag, TagKey, generation_bits};
+use super::tag::{COPIES, Tag, Tags, Word};
 use crate::Instant;
 use crate::limits::MAX_FRAMES;
 
@@ -82,7 +82,8 @@ pub struct Frame {
     pub(crate) first_sent: Instant,
     /// When the newest copy was sent; of a ghost, when its copies were last able to leave this host.
     pub(crate) last_sent: Instant,
-    generation: u32,
+    /// What the tag of the newest copy has beside the slot; of a slot that is free, what it had last.
+    word: Word,
     prev: u16,
     next: u16,
 }
@@ -106,7 +107,7 @@ impl Frame {
         seq: 0,
         first_sent: Instant::from_nanos(0),
         last_sent: Instant::from_nanos(0),
-        generation: 0,
+        word: Word::NONE,
         prev: NIL,
         next: NIL,
     };
@@ -178,11 +179,11 @@ impl Frame {
         self.copies
     }
 
-    /// The copy that a tag's copy field names, and its age in copies, if that copy can have been sent.
-    fn copy_named(&self, low_bits: u16) -> Option<(u16, u16)> {
-        let newest = self.copies.checked_sub(1)?;
-        let age = newest.wrapping_sub(low_bits) % COPIES;
-        newest.checked_sub(age).map(|copy| (copy, age))
+    /// The copy that has this word, and its age in copies, if it was sent.
+    fn copy_named(&self, word: Word) -> Option<(u16, u16)> {
+        let age = u16::try_from(self.word.copies_since(word)).ok()?;
+        let before = self.copies.checked_sub(age)?;
+        before.checked_sub(1).map(|copy| (copy, age))
     }
 
     /// The bit of [`Frame::answered`] for a copy.
@@ -205,9 +206,8 @@ impl Frame {
         if !self.was_sent() {
             self.first_sent = now;
         }
-        if self.copies >= COPIES {
-            // The bit stood for an older one before.
-            self.answered &= !Self::bit(self.copies);
+        if self.copies != 0 {
+            self.note_sent_before();
         }
         self.copies = self.copies.saturating_add(1);
         self.path = path;
@@ -217,13 +217,18 @@ impl Frame {
         self.state = FrameState::InFlight;
     }
 
+    #[cold]
+    const fn note_sent_before(&mut self) {
+        self.word = self.word.next_copy();
+        if self.copies >= COPIES {
+            // The bit stood for an older one before.
+            self.answered &= !Self::bit(self.copies);
+        }
+    }
+
     /// The tag of the copy that was just noted as sent, the frame being in slot `slot`.
-    pub(crate) const fn tag(&self, key: TagKey, slot: u16) -> u32 {
-        key.encode(Tag {
-            slot,
-            copy: self.copies.wrapping_sub(1),
-            generation: self.generation,
-        })
+    pub(crate) const fn tag(&self, slot: u16) -> u32 {
+        self.word.tag(slot)
     }
 
     /// Whether any of the frame's sectors is among `sectors` from `lba` on.
@@ -276,8 +281,6 @@ pub(crate) struct Answered {
 #[derive(Debug)]
 pub(crate) struct Frames<'s> {
     slots: &'s mut [Frame],
-    /// The generation of slots that were not used since they were lent.
-    base: u32,
     free: List,
     free_count: u16,
     /// Stands in for a slot that does not exist, so that a broken index damages nothing.
@@ -290,7 +293,6 @@ impl<'s> Frames<'s> {
     pub(crate) fn unlent() -> Self {
         Self {
             slots: &mut [],
-            base: 0,
             free: List::EMPTY,
             free_count: 0,
             scratch: Frame::EMPTY,
@@ -298,13 +300,13 @@ impl<'s> Frames<'s> {
         }
     }
 
-    pub(crate) fn lend(&mut self, slots: &'s mut [Frame]) {
+    pub(crate) fn lend(&mut self, slots: &'s mut [Frame], tags: &mut Tags) {
         self.slots = slots;
         self.free = List::EMPTY;
         self.free_count = 0;
         for index in self.indices() {
             *self.at(index) = Frame {
-                generation: self.base,
+                word: tags.slot(),
                 ..Frame::EMPTY
             };
             self.release(index);
@@ -320,16 +322,8 @@ impl<'s> Frames<'s> {
         usize::from(self.free_count) == self.slots.len().min(MAX_FRAMES)
     }
 
-    /// Gives the slots back while none is in use. Slots that are lent later go on with generations that
-    /// none of these had, so that a late answer is not taken for one to a newer frame.
+    /// Gives the slots back while none is in use. The words of slots that are lent later begin anew at random.
     pub(crate) fn take_back(&mut self) -> &'s mut [Frame] {
-        let base = self.base;
-        let ahead = self
-            .slots
-            .iter()
-            .map(|frame| frame.generation.wrapping_sub(base))
-            .max();
-        self.base = base.wrapping_add(ahead.unwrap_or(0));
         self.free = List::EMPTY;
         self.free_count = 0;
         core::mem::take(&mut self.slots)
@@ -359,7 +353,7 @@ impl<'s> Frames<'s> {
     }
 
     /// Takes the slot that has been free for longest, so that a tag comes back as late as possible.
-    pub(crate) fn allocate(&mut self) -> Option<(u16, &mut Frame)> {
+    pub(crate) fn allocate(&mut self, tags: &mut Tags) -> Option<(u16, &mut Frame)> {
         let index = self.free.head()?;
         let Some(frame) = self.slots.get_mut(usize::from(index)) else {
             self.broken = true;
@@ -371,7 +365,7 @@ impl<'s> Frames<'s> {
             self.free.tail = NIL;
         }
         *frame = Frame {
-            generation: frame.generation.wrapping_add(1),
+            word: tags.frame(frame.word),
             ..Frame::EMPTY
         };
         Some((index, frame))
@@ -449,11 +443,11 @@ impl<'s> Frames<'s> {
     /// Finds the frame and copy that a tag names, changing nothing.
     pub(crate) fn find(&self, tag: Tag) -> Option<(Answered, &Frame)> {
         let frame = self.slots.get(usize::from(tag.slot))?;
-        if frame.state == FrameState::Free || generation_bits(frame.generation) != tag.generation {
+        if frame.state == FrameState::Free {
             return None;
         }
-        let (copy, age) = frame.copy_named(tag.copy)?;
-        if frame.answered & Frame::bit(tag.copy) != 0 {
+        let (copy, age) = frame.copy_named(tag.word)?;
+        if frame.answered & Frame::bit(copy) != 0 {
             return None;
         }
         let answered = Answered {
@@ -480,18 +474,26 @@ mod tests {
     use std::vec;
     use std::vec::Vec;
 
-    const KEY: TagKey = TagKey::new(0x1234_5678_9ABC_DEF0);
+    fn tags() -> Tags {
+        Tags::new(0x1234_5678_9ABC_DEF0)
+    }
+
+    fn allocate<'a>(frames: &'a mut Frames<'_>, tags: &mut Tags) -> Option<(u16, &'a mut Frame)> {
+        tags.prepare();
+        frames.allocate(tags)
+    }
 
     #[test]
     fn a_slot_rests_as_long_as_possible() {
         let mut slots = vec![Frame::EMPTY; 4];
-        let mut frames = Frames::unlent();
-        frames.lend(&mut slots);
-        let first = frames.allocate();
+        let (mut frames, mut tags) = (Frames::unlent(), tags());
+        frames.lend(&mut slots, &mut tags);
+        let first = allocate(&mut frames, &mut tags);
         assert_eq!(first.map(|(index, _)| index), Some(0));
         frames.release(0);
         let order: Vec<_> =
-            core::iter::from_fn(|| frames.allocate().map(|(index, _)| index)).collect();
+            core::iter::from_fn(|| allocate(&mut frames, &mut tags).map(|(index, _)| index))
+                .collect();
         assert_eq!(order, [1, 2, 3, 0]);
         assert_eq!(frames.free_count(), 0);
         assert!(!frames.is_broken());
@@ -500,25 +502,25 @@ mod tests {
     #[test]
     fn every_copy_has_a_tag_and_each_counts_once() {
         let mut slots = vec![Frame::EMPTY; 2];
-        let mut frames = Frames::unlent();
-        frames.lend(&mut slots);
-        let (index, _) = frames.allocate().unwrap();
-        let mut tags = Vec::new();
+        let (mut frames, mut tags) = (Frames::unlent(), tags());
+        frames.lend(&mut slots, &mut tags);
+        let (index, _) = allocate(&mut frames, &mut tags).unwrap();
+        let mut sent = Vec::new();
         for n in 0..3 {
             frames.at(index).note_sent(Instant::from_nanos(n), 0, n);
-            tags.push(frames.get(index).tag(KEY, index));
+            sent.push(frames.get(index).tag(index));
         }
         assert!(
-            tags.iter()
+            sent.iter()
                 .enumerate()
-                .all(|(i, tag)| !tags[..i].contains(tag))
+                .all(|(i, tag)| !sent[..i].contains(tag))
         );
-        for (n, &tag) in tags.iter().enumerate() {
-            let (found, _) = frames.find(KEY.decode(tag).unwrap()).unwrap();
+        for (n, &tag) in sent.iter().enumerate() {
+            let (found, _) = frames.find(Tag::parse(tag).unwrap()).unwrap();
             assert_eq!((found.copy, found.newest), (n as u16, n == 2));
             frames.note_answered(found);
             assert!(
-                frames.find(KEY.decode(tag).unwrap()).is_none(),
+                frames.find(Tag::parse(tag).unwrap()).is_none(),
                 "a duplicate counts once"
             );
         }
@@ -528,20 +530,20 @@ mod tests {
     #[test]
     fn a_copy_that_was_never_sent_or_an_old_generation_is_not_found() {
         let mut slots = vec![Frame::EMPTY; 1];
-        let mut frames = Frames::unlent();
-        frames.lend(&mut slots);
-        let (index, _) = frames.allocate().unwrap();
+        let (mut frames, mut tags) = (Frames::unlent(), tags());
+        frames.lend(&mut slots, &mut tags);
+        let (index, _) = allocate(&mut frames, &mut tags).unwrap();
         frames.at(index).note_sent(Instant::default(), 0, 1);
-        let tag = KEY.decode(frames.get(index).tag(KEY, index)).unwrap();
+        let tag = Tag::parse(frames.get(index).tag(index)).unwrap();
         let later = Tag {
-            copy: tag.copy + 1,
+            word: tag.word.next_copy(),
             ..tag
         };
         assert!(frames.find(later).is_none());
         assert!(frames.find(Tag { slot: 200, ..tag }).is_none());
         frames.release(index);
         assert!(frames.find(tag).is_none());
-        frames.allocate().unwrap();
+        allocate(&mut frames, &mut tags).unwrap();
         frames.at(index).note_sent(Instant::default(), 0, 2);
         assert!(frames.find(tag).is_none());
     }
@@ -549,17 +551,17 @@ mod tests {
     #[test]
     fn an_answer_from_before_the_memory_was_taken_back_finds_nothing() {
         let mut slots = vec![Frame::EMPTY; 3];
-        let mut frames = Frames::unlent();
+        let (mut frames, mut tags) = (Frames::unlent(), tags());
         let mut old = Vec::new();
         let mut lent: &mut [Frame] = &mut slots;
         for round in 0..5 {
-            frames.lend(lent);
+            frames.lend(lent, &mut tags);
             assert!(frames.is_unused());
             let mut taken = Vec::new();
             for _ in 0..2 + round {
-                let (index, frame) = frames.allocate().unwrap();
+                let (index, frame) = allocate(&mut frames, &mut tags).unwrap();
                 frame.note_sent(Instant::default(), 0, 1);
-                let tag = KEY.decode(frame.tag(KEY, index)).unwrap();
+                let tag = Tag::parse(frame.tag(index)).unwrap();
                 assert!(old.iter().all(|&old| frames.find(old).is_none()));
                 taken.push(tag);
                 frames.release(index);
@@ -568,7 +570,7 @@ mod tests {
             assert!(frames.is_unused());
             lent = frames.take_back();
             assert_eq!(lent.len(), 3);
-            assert!(frames.allocate().is_none());
+            assert!(allocate(&mut frames, &mut tags).is_none());
         }
         assert!(!frames.is_broken());
     }
@@ -576,12 +578,12 @@ mod tests {
     #[test]
     fn more_copies_than_can_be_told_apart_are_never_all_answered() {
         let mut slots = vec![Frame::EMPTY; 1];
-        let mut frames = Frames::unlent();
-        frames.lend(&mut slots);
-        let (index, _) = frames.allocate().unwrap();
+        let (mut frames, mut tags) = (Frames::unlent(), tags());
+        frames.lend(&mut slots, &mut tags);
+        let (index, _) = allocate(&mut frames, &mut tags).unwrap();
         for n in 0..17 {
             frames.at(index).note_sent(Instant::default(), 0, n);
-            let tag = KEY.decode(frames.get(index).tag(KEY, index)).unwrap();
+            let tag = Tag::parse(frames.get(index).tag(index)).unwrap();
             let (found, _) = frames.find(tag).unwrap();
             frames.note_answered(found);
         }
@@ -589,10 +591,27 @@ mod tests {
     }
 
     #[test]
+    fn an_answer_to_a_copy_that_many_followed_still_finds_its_frame() {
+        let mut slots = vec![Frame::EMPTY; 1];
+        let (mut frames, mut tags) = (Frames::unlent(), tags());
+        frames.lend(&mut slots, &mut tags);
+        let (index, _) = allocate(&mut frames, &mut tags).unwrap();
+        let mut sent = Vec::new();
+        for n in 0..300 {
+            frames.at(index).note_sent(Instant::default(), 0, n);
+            sent.push(Tag::parse(frames.get(index).tag(index)).unwrap());
+        }
+        for (n, &tag) in sent.iter().enumerate() {
+            let (found, _) = frames.find(tag).unwrap();
+            assert_eq!((found.copy, found.newest), (n as u16, n == 299));
+        }
+    }
+
+    #[test]
     fn an_index_without_slot_breaks_the_books_and_nothing_else() {
         let mut slots = vec![Frame::EMPTY; 1];
-        let mut frames = Frames::unlent();
-        frames.lend(&mut slots);
+        let (mut frames, mut tags) = (Frames::unlent(), tags());
+        frames.lend(&mut slots, &mut tags);
         frames.at(7).offset = 1;
         assert!(frames.is_broken());
         assert_eq!(frames.get(0).offset, 0);

@@ -158,7 +158,7 @@ impl Target<'_> {
     pub fn set_tunables(&mut self, now: Instant, tunables: Tunables) {
         let cache = self.tunables.write_cache != tunables.write_cache;
         self.tunables = tunables;
-        self.vigil = Vigil::NOW;
+        self.vigil.restart(Vigil::NOW);
         let up = self
             .paths
             .indices()

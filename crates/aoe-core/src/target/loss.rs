@@ -138,6 +138,7 @@ impl Target<'_> {
                 .paths
                 .indices()
                 .any(|other| other != path_index && self.paths.get(other).answers());
+        self.vigil.owing |= 1 << path_index;
         let path = self.paths.at(path_index);
         let overdue = path.rto_after(0);
         path.timeouts = path.timeouts.saturating_add(1);
@@ -229,7 +230,7 @@ impl Target<'_> {
     fn note_size_overtaken(&mut self, now: Instant, index: u16) {
         let frame = self.frames.get(index);
         let op = self.ios.get(frame.io).op;
-        let next_seq = self.next_seq;
+        let next_seq = self.tags.next_seq();
         if let Some(search) = self.paths.at(frame.path).search(op) {
             search.note_overtaken(now, (frame.seq, frame.sectors), next_seq);
         }

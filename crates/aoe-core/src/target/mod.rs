@@ -39,7 +39,7 @@ use lifecycle::Earliest;
 use paths::Paths;
 use quarantine::Vigil;
 use stall::Stall;
-use tag::TagKey;
+use tag::Tags;
 use writes::Writes;
 
 pub use frames::Frame;
@@ -222,7 +222,7 @@ enum FlushMode {
 pub struct Target<'s> {
     addr: TargetAddr,
     state: State,
-    key: TagKey,
+    tags: Tags,
     tunables: Tunables,
     info: &'s mut Info,
     /// Room for the config string, and its length.
@@ -254,7 +254,6 @@ pub struct Target<'s> {
     /// That nobody has a use for the memory of I/O was reported.
     offered: bool,
     forgotten: bool,
-    next_seq: u64,
     /// No path carries I/O.
     no_path: bool,
     /// Since when that is so, or is not so.
@@ -267,14 +266,15 @@ pub struct Target<'s> {
 }
 
 impl<'s> Target<'s> {
-    /// A target that was just heard of. `seed` makes its tags unguessable.
+    /// A target that was just heard of. Its tags are as hard to guess as `seed` is: it must be random, and another one for
+    /// each target.
     #[must_use]
-    pub fn new(addr: TargetAddr, seed: u64, tunables: Tunables, info: &'s mut Info) -> Self {
+    pub fn new(addr: TargetAddr, seed: u128, tunables: Tunables, info: &'s mut Info) -> Self {
         *info = Info::EMPTY;
         Self {
             addr,
             state: State::Probing,
-            key: TagKey::new(seed),
+            tags: Tags::new(seed),
             tunables,
             info,
             config: &mut [],
@@ -297,7 +297,6 @@ impl<'s> Target<'s> {
             in_use: false,
             offered: false,
             forgotten: false,
-            next_seq: 1,
             no_path: false,
             no_path_changed: Instant::default(),
             silent_rounds: 0,
@@ -312,7 +311,7 @@ impl<'s> Target<'s> {
         if self.ios.is_lent() {
             return Some(io);
         }
-        self.frames.lend(io.frames);
+        self.frames.lend(io.frames, &mut self.tags);
         self.ios.lend(io.ios);
         self.offered = false;
         None
@@ -613,7 +612,7 @@ mod tests {
     #[test]
     fn a_target_is_small_enough_for_a_kernel_stack() {
         assert!(
-            size_of::<Target<'_>>() <= 768,
+            size_of::<Target<'_>>() <= 776,
             "{}",
             size_of::<Target<'_>>()
         );

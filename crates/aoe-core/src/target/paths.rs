@@ -624,12 +624,12 @@ impl<'s> Paths<'s> {
             .map_or(Room::None, Room::Slot)
     }
 
-    /// Empties a slot. Its count of questions goes on, so that no answer is taken for another's.
+    /// Empties a slot. Its questions go on with other tags, so that no answer is taken for another's.
     pub(crate) fn clear(&mut self, index: u8) {
         let path = self.at(index);
-        let generation = path.probe.generation;
+        let word = path.probe.word;
         *path = Path::EMPTY;
-        path.probe.generation = generation;
+        path.probe.word = word;
         while self.used > 0 && self.get(self.used - 1).state == PathState::Unused {
             self.used -= 1;
         }

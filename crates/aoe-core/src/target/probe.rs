@@ -1,5 +1,6 @@
 //! The management message of a path: at most one at a time, repeated until it is answered.
 
+use super::tag::Word;
 use crate::Instant;
 
 /// What is asked.
@@ -25,11 +26,11 @@ pub(crate) struct Probe {
     pub(crate) waiting: bool,
     /// Sent in a row without an answer.
     pub(crate) tries: u8,
-    /// Sent in all; its low bits are in the tag.
-    pub(crate) generation: u32,
+    /// What the tag of the last one that was sent has beside the slot.
+    pub(crate) word: Word,
     pub(crate) sent_at: Instant,
-    /// The generation of the last IDENTIFY that was answered: a second answer to it is a second disk.
-    pub(crate) identified: u32,
+    /// That of the last IDENTIFY that was answered: a second answer to it is a second disk.
+    pub(crate) identified: Word,
     /// The digest of what was answered first.
     pub(crate) disk: u64,
     /// Its place in the order of sending.
@@ -48,9 +49,9 @@ impl Probe {
         due: None,
         waiting: false,
         tries: 0,
-        generation: 0,
+        word: Word::NONE,
         sent_at: Instant::from_nanos(0),
-        identified: 0,
+        identified: Word::NONE,
         disk: 0,
         seq: 0,
         quarrels: 0,

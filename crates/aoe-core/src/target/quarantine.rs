@@ -50,6 +50,12 @@ pub(super) struct Vigil {
     awaited: u8,
     /// It is then, or later: a ghost is too old to strike.
     expiry: Instant,
+    /// An earlier target of this address left copies behind; [`super::Info`] has when they are too old. Every write
+    /// and every answer asks for it, so it is kept where the ghosts are.
+    inherits: bool,
+    /// Paths, a bit each, on which requests were not answered in time, and none was since then, as far as that was
+    /// looked at: while there are ghosts. Such a station may keep copies for as long as it answers questions only.
+    pub(super) owing: u8,
 }
 
 impl Vigil {
@@ -58,13 +64,29 @@ impl Vigil {
         proof: Instant::from_nanos(0),
         awaited: 0,
         expiry: Instant::from_nanos(0),
+        inherits: false,
+        owing: 0,
     };
     /// Without ghosts: never.
     const OVER: Self = Self {
         proof: NEVER,
         awaited: 0,
         expiry: NEVER,
+        inherits: false,
+        owing: 0,
     };
+
+    /// The same for the ghosts, while nothing changed for what an earlier target left behind, and for what is owed.
+    pub(super) fn restart(&mut self, vigil: Self) {
+        let Self {
+            inherits, owing, ..
+        } = *self;
+        *self = Self {
+            inherits,
+            owing,
+            ..vigil
+        };
+    }
 
     fn ends(&self, now: Instant, index: u8, path: &Path) -> bool {
         path.answered_sent >= self.proof || self.awaited & (1 << index) != 0 || now >= self.expiry
@@ -110,10 +132,10 @@ impl Target<'_> {
     /// Whether a write must wait for copies of an earlier one. If so, their death is asked after.
     pub(super) fn is_quarantined(&mut self, now: Instant, io_index: u16) -> bool {
         let io = *self.ios.get(io_index);
-        if !io.modifies() || (self.ghosts.is_empty() && self.info.inherited.is_none()) {
+        if !io.modifies() || (self.ghosts.is_empty() && !self.vigil.inherits) {
             return false;
         }
-        if !self.info.inherited.is_none() && !self.end_inherited(now) {
+        if self.vigil.inherits && !self.end_inherited(now) {
             return true;
         }
         let mut next = self.ghosts.head();
@@ -151,11 +173,19 @@ impl Target<'_> {
     }
 
     /// Releases the ghosts that the answer to something sent by this path proved dead.
+    #[inline(always)]
     pub(super) fn release_proven(&mut self, now: Instant, path_index: u8) {
-        if self.ghosts.is_empty() {
-            return;
+        if !self.ghosts.is_empty() {
+            self.look_at_ghosts(now, path_index);
         }
+    }
+
+    #[inline(never)]
+    fn look_at_ghosts(&mut self, now: Instant, path_index: u8) {
         self.ghosts_checked = now;
+        if self.vigil.owing != 0 {
+            self.end_owing(now, path_index);
+        }
         let path = self.paths.get(path_index);
         if self.vigil.ends(now, path_index, path) && self.release_ghosts(now) {
             self.wake_waiting(now);
@@ -165,7 +195,7 @@ impl Target<'_> {
     /// Releases the ghosts that are proven dead; true if there were any.
     pub(super) fn release_ghosts(&mut self, now: Instant) -> bool {
         self.ghosts_checked = now;
-        self.vigil = Vigil::OVER;
+        self.vigil.restart(Vigil::OVER);
         let mut released = false;
         let mut next = self.ghosts.head();
         while let Some(index) = next {
@@ -244,8 +274,48 @@ impl Target<'_> {
                 return true;
             }
         }
-        // While only questions are answered the target may keep the copy for as long as that lasts.
-        self.silent_rounds <= QUESTION_ROUNDS && now >= self.expiry(ghost)
+        // While only questions are answered the target, or this station of it, may keep the copy for as long as that
+        // lasts.
+        self.silent_rounds <= QUESTION_ROUNDS
+            && now >= self.expiry(ghost)
+            && (self.vigil.owing == 0 || !self.is_owed(now, ghost))
+    }
+
+    /// By one of its paths questions are answered, and requests are not since it was sent. A station that answers neither
+    /// is silent, and its copies age from when it was heard last.
+    #[cold]
+    #[inline(never)]
+    fn is_owed(&self, now: Instant, ghost: &Frame) -> bool {
+        let owing = ghost.paths_used & self.vigil.owing;
+        let wait = u64::from(self.tunables.quarantine_secs) * SEC;
+        let mut paths = self.paths.numbered();
+        owing != 0
+            && paths.any(|(index, path)| {
+                let heard = path.heard_at > ghost.last_sent && now < path.heard_at.after(wait);
+                owing & (1 << index) != 0 && heard
+            })
+    }
+
+    /// A request was answered by this path, or a trial. Its station may have kept copies until now.
+    #[cold]
+    #[inline(never)]
+    pub(super) fn end_owing(&mut self, now: Instant, path_index: u8) {
+        if self.vigil.owing & 1 << path_index != 0 {
+            self.vigil.owing &= !(1 << path_index);
+            self.restart_quarantine(now, path_index, Instant::default());
+        }
+    }
+
+    /// There is a ghost of which a copy went by this path.
+    pub(super) fn has_ghost_by(&self, path_index: u8) -> bool {
+        let mut next = self.ghosts.head();
+        while let Some(index) = next {
+            if self.frames.get(index).paths_used & (1 << path_index) != 0 {
+                return true;
+            }
+            next = self.frames.after(index);
+        }
+        false
     }
 
     /// Something sent at `proof` or later was answered on this very path: what had left by it before
@@ -263,6 +333,7 @@ impl Target<'_> {
     /// Takes over what an earlier target of this address left behind ([`crate::Admission::Create`]).
     pub fn inherit(&mut self, quarantine: Quarantine) {
         self.info.inherited = quarantine;
+        self.vigil.inherits = !quarantine.is_none();
         if quarantine.is_stalled() {
             // Until it answers a request.
             self.silent_rounds = QUESTION_ROUNDS + 1;
@@ -274,8 +345,9 @@ impl Target<'_> {
     pub(super) fn end_inherited(&mut self, now: Instant) -> bool {
         if self.info.inherited.is_over(now) {
             self.info.inherited = Quarantine::NONE;
+            self.vigil.inherits = false;
         }
-        self.info.inherited.is_none()
+        !self.vigil.inherits
     }
 
     /// What the next target of this address must wait for when this one is taken away.
@@ -302,6 +374,9 @@ impl Target<'_> {
                 }
             }
             left.add(frame.last_sent, self.tunables.quarantine_secs, by, held);
+            if self.is_owed(now, frame) {
+                left.set_stalled();
+            }
         }
         if self.silent_rounds > QUESTION_ROUNDS || self.stall.dead {
             left.set_stalled();
@@ -311,7 +386,7 @@ impl Target<'_> {
 
     /// When to look again whether time alone has proven a ghost dead.
     pub(super) fn quarantine_deadline(&self) -> Option<Instant> {
-        if !self.info.inherited.is_none() {
+        if self.vigil.inherits {
             return self.inherited_deadline();
         }
         self.ghosts_deadline()
@@ -350,7 +425,7 @@ impl Target<'_> {
 
     /// Copies that a path's interface was given since then may have left until now.
     pub(super) fn restart_quarantine(&mut self, now: Instant, path_index: u8, since: Instant) {
-        self.vigil = Vigil::NOW;
+        self.vigil.restart(Vigil::NOW);
         let bit = 1 << path_index;
         for index in self.frames.indices() {
             let frame = self.frames.at(index);
@@ -366,6 +441,8 @@ impl Target<'_> {
     pub(super) fn orphan_path(&mut self, now: Instant, path_index: u8) {
         self.restart_quarantine(now, path_index, Instant::default());
         let bit = 1 << path_index;
+        // Its number may be another one's next.
+        self.vigil.owing &= !bit;
         for index in self.frames.indices() {
             let frame = self.frames.at(index);
             if frame.state != FrameState::Free && frame.paths_used & bit != 0 {
@@ -389,7 +466,7 @@ impl Target<'_> {
             self.end_hold(path_index);
             return;
         }
-        self.vigil = Vigil::NOW;
+        self.vigil.restart(Vigil::NOW);
         let bit = 1 << path_index;
         for index in self.frames.indices() {
             let frame = self.frames.at(index);
@@ -432,5 +509,32 @@ impl Target<'_> {
                 frame.set_orphaned();
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Info, Tunables};
+    use aoe_wire::TargetAddr;
+
+    #[test]
+    fn what_was_inherited_lasts_whatever_else_is_looked_at_again() {
+        let mut info = Info::EMPTY;
+        let addr = TargetAddr::new(7, 0).expect("an address");
+        let mut target = Target::new(addr, 1, Tunables::default(), &mut info);
+        let mut left = Quarantine::NONE;
+        let at = |secs| Instant::from_nanos(secs * SEC);
+        left.add(at(100), 15, 1, 0);
+        assert_eq!(target.quarantine_deadline(), None);
+        target.inherit(left);
+        assert_eq!(target.quarantine_deadline(), Some(at(115)));
+        target.set_tunables(at(101), Tunables::default());
+        target.release_ghosts(at(102));
+        target.handle_interface(at(103), NetifId(1), crate::InterfaceChange::Up);
+        assert_eq!(target.quarantine_deadline(), Some(at(115)));
+        assert!(!target.end_inherited(at(114)));
+        assert!(target.end_inherited(at(115)));
+        assert_eq!(target.quarantine_deadline(), None);
     }
 }

@@ -3,7 +3,6 @@
 use super::frames::{Answered, Frame, FrameState, Sign};
 use super::paths::PathState;
 use super::probe::ProbeKind;
-use super::stall::TRIAL_COPY;
 use super::{FlushMode, Target};
 use crate::limits::{MAX_FRAMES, MAX_PROBE_NS, MAX_REFUSALS};
 use crate::{
@@ -12,7 +11,7 @@ use crate::{
 };
 use aoe_wire::{ATA_HEADER_LEN, AoeError, AtaFault, AtaReply, Command, SECTOR_SIZE, opcode};
 
-use super::tag::{Tag, generation_bits};
+use super::tag::{Tag, Word, question_slot, trial_slot};
 
 /// What an answer says of the frame that it belongs to.
 enum Verdict {
@@ -75,7 +74,7 @@ impl Target<'_> {
         let Some(path) = self.paths.find(rx.netif, rx.header.src) else {
             return Handled::Dropped(DropReason::UnknownPath);
         };
-        let Some(tag) = self.key.decode(rx.header.tag) else {
+        let Some(tag) = Tag::parse(rx.header.tag) else {
             return Handled::Dropped(DropReason::UnknownTag);
         };
         if usize::from(tag.slot) >= MAX_FRAMES {
@@ -148,13 +147,13 @@ impl Target<'_> {
     ) -> Handled {
         let path = self.paths.get(path_index);
         let probe = path.probe;
-        if usize::from(tag.slot) != MAX_FRAMES + usize::from(path_index) {
-            return Handled::Dropped(DropReason::UnknownTag);
-        }
-        if tag.copy == TRIAL_COPY {
+        if tag.slot == trial_slot(path_index) {
             return self.hear_trial(now, path_index, tag, (refused, argument));
         }
-        if probe.identified != 0 && generation_bits(probe.identified) == tag.generation {
+        if tag.slot != question_slot(path_index) {
+            return Handled::Dropped(DropReason::UnknownTag);
+        }
+        if probe.identified == tag.word {
             // The network may have doubled the answer, or two targets share one MAC address: what the
             // second one says will tell.
             let whole = len >= ATA_HEADER_LEN + SECTOR_SIZE;
@@ -164,7 +163,7 @@ impl Target<'_> {
             }
             return Handled::Dropped(DropReason::UnknownTag);
         }
-        if !probe.waiting || generation_bits(probe.generation) != tag.generation {
+        if !probe.waiting || probe.word != tag.word {
             return Handled::Dropped(DropReason::UnknownTag);
         }
         if refused.is_some() {
@@ -184,7 +183,7 @@ impl Target<'_> {
                 len: SECTOR_SIZE as u32,
                 ticket: Ticket {
                     slot: u16::from(path_index),
-                    generation: probe.generation,
+                    generation: probe.word.number(),
                 },
             }),
             // A target that does not know the command is left as it is; there is nothing to retry.
@@ -197,6 +196,8 @@ impl Target<'_> {
     }
 
     /// Any answer but "busy" and "the disk is away" shows that requests are carried out.
+    #[cold]
+    #[inline(never)]
     fn hear_trial(
         &mut self,
         now: Instant,
@@ -204,7 +205,7 @@ impl Target<'_> {
         tag: Tag,
         (refused, argument): (Option<AoeError>, &[u8]),
     ) -> Handled {
-        if !self.stall.awaits(tag.generation) {
+        if !self.stall.awaits(tag.word) {
             return Handled::Dropped(DropReason::UnknownTag);
         }
         let carried_out = match (refused, AtaReply::parse(argument)) {
@@ -214,7 +215,7 @@ impl Target<'_> {
         };
         self.paths.at(path).note_heard(now);
         if carried_out {
-            self.note_trial_answered(now);
+            self.note_trial_answered(now, path);
         }
         Handled::Done
     }
@@ -546,14 +547,14 @@ impl Target<'_> {
     }
 }
 
-const fn copy_identify(path: u8, generation: u32) -> Handled {
+const fn copy_identify(path: u8, word: Word) -> Handled {
     Handled::CopyIdentify(Claim {
         token: 0,
         offset: 0,
         len: SECTOR_SIZE as u32,
         ticket: Ticket {
             slot: path as u16,
-            generation,
+            generation: word.number(),
         },
     })
 }

@@ -12,16 +12,14 @@
 use super::frames::FrameState;
 use super::paths::PathState;
 use super::probe::ProbeKind;
-use super::tag::generation_bits;
+use super::tag::Word;
 use super::{Earliest, State, Target};
 use crate::limits::{
-    DOWN_AFTER_NS, MAX_TRIAL_SECS, MIN_PROBE_NS, PATIENCE_WITH_SLOW, STALL_REPORT_NS, WAITING_NS,
+    DOWN_AFTER_NS, MAX_TRIAL_SECS, MIN_PROBE_NS, PATIENCE_WITH_SLOW, QUESTION_ROUNDS,
+    STALL_REPORT_NS, WAITING_NS,
 };
 use crate::time::SEC;
 use crate::{Event, Instant, IoError};
-
-/// The copy number in the tag of a trial; other questions have 0.
-pub(super) const TRIAL_COPY: u16 = 1;
 
 /// Requests that have waited for long.
 #[derive(Copy, Clone, PartialEq, Eq, Debug, Default)]
@@ -45,11 +43,12 @@ pub(super) struct Stall {
     reported: bool,
     /// Requests failed because of their age: the target is dead though its paths are up.
     pub(super) dead: bool,
-    /// Seconds to the next trial, and how many were made.
+    /// Seconds to the next trial, and how many were made. They are made for a dead target, or while old copies wait
+    /// for what they show.
     trial_wait: u8,
     trials: u8,
-    /// What the tags of this time's trials name.
-    pub(super) generation: u32,
+    /// What the tags of this time's trials have beside the slot.
+    pub(super) word: Word,
 }
 
 /// The unanswered frames of which the first copy was sent first. Several may have left at once.
@@ -83,11 +82,12 @@ impl Stall {
         dead: false,
         trial_wait: 0,
         trials: 0,
-        generation: 0,
+        word: Word::NONE,
     };
 
+    /// What a trial reads: of a dead target a sector that it owes.
     pub(super) const fn lba(&self) -> u64 {
-        self.oldest.lba
+        if self.dead { self.oldest.lba } else { 0 }
     }
 
     /// A request was accepted: the frames are looked at from now on.
@@ -98,9 +98,13 @@ impl Stall {
         }
     }
 
-    /// Whether an answer to a trial of this generation is of interest.
-    pub(super) fn awaits(&self, generation: u32) -> bool {
-        self.dead && generation_bits(self.generation) == generation
+    const fn is_tried(&self) -> bool {
+        self.dead || self.trials != 0
+    }
+
+    /// Whether an answer to a trial that had this word is of interest.
+    pub(super) fn awaits(&self, word: Word) -> bool {
+        self.is_tried() && self.word == word
     }
 }
 
@@ -119,6 +123,12 @@ impl Target<'_> {
             next = self.ios.after(index);
         }
         waiting
+    }
+
+    /// A sector is read now and then of which nobody has asked: it shows whether requests are carried out again.
+    #[must_use]
+    pub const fn is_tried(&self) -> bool {
+        self.stall.is_tried()
     }
 
     /// Ends waiting: what is held fails now, as if `dead_secs` had passed. Nothing happens while a path
@@ -215,10 +225,7 @@ impl Target<'_> {
         } else {
             limited = self.expire_requests(now);
             self.look_at_oldest(now);
-            if self.stall.oldest.is_none() {
-                // Nothing is left that the silence is about; but what waits may wait for old copies.
-                self.end_silence(now);
-            }
+            limited |= self.ask_what_owes(now);
             let stuck = !self.stall.oldest.is_none() && !self.no_path;
             let age = now.since(self.stall.stuck_since);
             self.note_stalled(stuck && age >= STALL_REPORT_NS);
@@ -270,11 +277,42 @@ impl Target<'_> {
     fn begin_trials(&mut self, now: Instant) {
         self.stall.dead = true;
         self.stall.reported = false;
-        self.stall.trials = 0;
-        self.stall.generation = self.stall.generation.wrapping_add(1);
-        self.stall.trial_wait = 0;
+        self.start_trials();
         self.stall.check_at = now.after(SEC);
         self.refresh_state(now);
+    }
+
+    fn start_trials(&mut self) {
+        self.stall.trials = 0;
+        self.stall.trial_wait = 0;
+        self.stall.word = self.tags.question(self.stall.word);
+    }
+
+    /// Old copies do not age while whoever has them answers questions only. What waits for their end may be all that
+    /// there is to do, so that nothing else would show that requests are carried out again: a trial does.
+    /// True if so: the look goes on then, also for a target that is idle. It has the memory of what it cannot forget.
+    fn ask_what_owes(&mut self, now: Instant) -> bool {
+        let silent = self.is_silent() && self.stall.oldest.is_none();
+        let asks = silent || self.paths.indices().any(|index| self.must_be_tried(index));
+        if !asks {
+            self.stall.trials = 0;
+            return false;
+        }
+        if self.stall.trials == 0 {
+            self.start_trials();
+        }
+        self.ask_trial(now);
+        true
+    }
+
+    /// Questions are answered, and no requests.
+    fn is_silent(&self) -> bool {
+        self.silent_rounds > QUESTION_ROUNDS
+    }
+
+    /// A ghost waits for what a trial by this path shows.
+    fn must_be_tried(&self, index: u8) -> bool {
+        self.vigil.owing & 1 << index != 0 && self.has_ghost_by(index)
     }
 
     /// Sends the read that shows whether a dead target carries out requests again, ever more rarely. All
@@ -287,7 +325,12 @@ impl Target<'_> {
         let Some(index) = self.trial_path() else {
             return;
         };
-        self.paths.at(index).probe.ask(ProbeKind::Trial, now);
+        let probe = &mut self.paths.at(index).probe;
+        probe.ask(ProbeKind::Trial, now);
+        if !self.stall.dead {
+            // A station that answers neither is silent, and its copies age.
+            probe.ask_also(now);
+        }
         self.stall.trial_wait = self.stall.trials.min(MAX_TRIAL_SECS);
         self.stall.trials = self.stall.trials.checked_add(1).unwrap_or(MAX_TRIAL_SECS);
     }
@@ -297,16 +340,29 @@ impl Target<'_> {
     fn trial_path(&self) -> Option<u8> {
         let is_ready = |index: &u8| {
             let path = self.paths.get(*index);
-            path.carries() && path.probe.is_idle()
+            // A request that is under way shows as much, and a target may have room for one.
+            let idle = path.outstanding == 0 && self.queued.is_empty();
+            let wanted = self.is_silent() || self.must_be_tried(*index);
+            (self.stall.dead || wanted && idle) && path.carries() && path.probe.is_idle()
         };
         let count = self.paths.indices().filter(is_ready).count();
         let turn = usize::from(self.stall.trials).checked_rem(count)?;
         self.paths.indices().filter(is_ready).nth(turn)
     }
 
-    /// The trial was answered: requests are carried out again. Another disk may be there.
-    pub(super) fn note_trial_answered(&mut self, now: Instant) {
+    /// The trial was answered: requests are carried out again. Where the target was dead another disk may be there.
+    #[cold]
+    #[inline(never)]
+    pub(super) fn note_trial_answered(&mut self, now: Instant, path: u8) {
+        self.end_owing(now, path);
+        if !self.stall.dead {
+            self.stall.trials = 0;
+            self.end_silence(now);
+            self.wake_waiting(now);
+            return;
+        }
         self.stall.dead = false;
+        self.stall.trials = 0;
         self.stall.oldest = Oldest::NONE;
         self.end_silence(now);
         for index in self.paths.indices() {

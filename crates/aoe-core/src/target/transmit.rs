@@ -3,9 +3,8 @@
 use super::frames::{Frame, FrameState};
 use super::paths::{Path, PathState, cut_sectors};
 use super::probe::ProbeKind;
-use super::stall::TRIAL_COPY;
-use super::{FlushMode, Io, State, Target};
-use crate::limits::{MAX_FRAMES, MAX_PROBE_NS, MIN_PROBE_NS, TRIM_BLOCK_SECTORS};
+use super::{FlushMode, State, Target};
+use crate::limits::{MAX_PROBE_NS, MIN_PROBE_NS, TRIM_BLOCK_SECTORS};
 use crate::time::MS;
 use crate::{Instant, Link, Links, Op, Payload, Ticket, Transmit};
 use aoe_wire::{
@@ -13,10 +12,12 @@ use aoe_wire::{
     TargetAddr,
 };
 
-use super::tag::Tag;
+use super::tag::{question_slot, trial_slot};
 
 /// Slots that new requests leave free, so that a frame that no longer fits its path can be split.
 const SPLIT_RESERVE: u16 = 8;
+/// Spreads the flows of neighbouring addresses: an odd number, 2^32 divided by the golden ratio.
+const FLOW_FACTOR: u32 = 0x9E37_79B1;
 /// Length of a config query without string.
 const CONFIG_LEN: usize = 8;
 
@@ -73,23 +74,18 @@ impl Target<'_> {
     }
 
     fn send_probe(&mut self, now: Instant, index: u8, link: Link) -> Transmit {
-        let seq = self.next_seq;
-        self.next_seq += 1;
+        let seq = self.tags.take_seq();
         let path = self.paths.at(index);
         path.in_order = link.in_order;
         let wait = (path.rto_ns().max(20 * MS) << path.probe.tries.min(6)).min(MAX_PROBE_NS);
         let probe = &mut path.probe;
-        probe.generation = probe.generation.wrapping_add(1);
+        probe.word = self.tags.question(probe.word);
         probe.tries = probe.tries.saturating_add(1);
         probe.waiting = true;
         probe.sent_at = now;
         probe.seq = seq;
         probe.due = Some(now.after(wait));
-        let tag = self.key.encode(Tag {
-            slot: MAX_FRAMES as u16 + u16::from(index),
-            copy: 0,
-            generation: probe.generation,
-        });
+        let tag = probe.word.tag(question_slot(index));
         let (kind, mac) = (probe.kind, path.mac);
         let command = match kind {
             ProbeKind::Trial => return self.send_trial(index, link),
@@ -106,7 +102,7 @@ impl Target<'_> {
             }
         };
         let message = Message {
-            flow: self.key.flow(index),
+            flow: flow(self.addr, index),
             addr: self.addr,
             link,
             tag,
@@ -119,13 +115,9 @@ impl Target<'_> {
     /// questions at once.
     fn send_trial(&mut self, index: u8, link: Link) -> Transmit {
         self.paths.at(index).probe.settle();
-        let tag = self.key.encode(Tag {
-            slot: MAX_FRAMES as u16 + u16::from(index),
-            copy: TRIAL_COPY,
-            generation: self.stall.generation,
-        });
+        let tag = self.stall.word.tag(trial_slot(index));
         let message = Message {
-            flow: self.key.flow(index),
+            flow: flow(self.addr, index),
             addr: self.addr,
             link,
             tag,
@@ -137,7 +129,7 @@ impl Target<'_> {
 
     fn config_query(&self, index: u8, link: Link, mac: MacAddr, tag: u32) -> Transmit {
         let header = Header::request(mac, link.mac, self.addr, Command::CONFIG, tag);
-        config_transmit(self.paths.get(index).netif, self.key.flow(index), &header)
+        config_transmit(self.paths.get(index).netif, flow(self.addr, index), &header)
     }
 
     /// A frame that was taken for lost, or whose path went away.
@@ -187,13 +179,15 @@ impl Target<'_> {
         }
         let mut rest = index;
         if frame.copies() > 0 {
-            (rest, _) = self.frames.allocate()?;
+            self.tags.prepare();
+            (rest, _) = self.frames.allocate(&mut self.tags)?;
             self.part_of(rest, &frame, 0, frame.sectors);
             self.frames.remove(&mut self.queued, index);
             self.frames.push_front(&mut self.queued, rest);
         }
         let sectors = cut_sectors(frame.lba, u64::from(frame.sectors), payload, self.block);
-        let (first, _) = self.frames.allocate()?;
+        self.tags.prepare();
+        let (first, _) = self.frames.allocate(&mut self.tags)?;
         self.part_of(first, &frame, 0, sectors);
         self.part_of(rest, &frame, sectors, frame.sectors - sectors);
         self.frames.push_front(&mut self.queued, first);
@@ -225,10 +219,11 @@ impl Target<'_> {
         if self.frames.free_count() <= SPLIT_RESERVE {
             return None;
         }
+        self.tags.prepare();
         let (path_index, link) = self.pick_path(links, |path| !path.resting)?;
         let path = self.paths.traffic(path_index);
         let io = self.ios.at(io_index);
-        let (index, frame) = self.frames.allocate()?;
+        let (index, frame) = self.frames.allocate(&mut self.tags)?;
         frame.io = io_index;
         frame.io_generation = io.generation();
         frame.set_modifies(io.modifies());
@@ -324,8 +319,7 @@ impl Target<'_> {
             path: path_index,
             link,
         } = next;
-        let seq = self.next_seq;
-        self.next_seq += 1;
+        let seq = self.tags.take_seq();
         let path = self.paths.traffic(path_index);
         let frame = self.frames.push_back(&mut path.in_flight, index);
         let io = self.ios.at(frame.io);
@@ -344,23 +338,42 @@ impl Target<'_> {
         }
         path.note_size_sent(now, link, io.op, seq, frame.sectors);
         let message = Message {
-            flow: self.key.flow(path_index),
+            flow: flow(self.addr, path_index),
             addr: self.addr,
             link,
-            tag: frame.tag(self.key, index),
+            tag: frame.tag(index),
             again,
         };
         let lba48 = self.lba48;
-        let (command, payload, ticket) = match io.op {
-            Op::Read | Op::Write => transfer(frame, io, lba48),
-            Op::Flush => {
-                let ext = self.flush == FlushMode::Ext;
-                (AtaRequest::flush(ext), Payload::None, None)
+        let (mut payload, mut ticket) = (Payload::None, None);
+        let command = match io.op {
+            Op::Read => AtaRequest::read(frame.lba, sector_count(frame), lba48),
+            Op::Write => {
+                payload = Payload::Io {
+                    token: io.token,
+                    offset: frame.offset * 512,
+                    len: frame.sectors * 512,
+                };
+                ticket = Some(Ticket {
+                    slot: frame.io,
+                    generation: io.pin(),
+                });
+                AtaRequest::write(frame.lba, sector_count(frame), lba48)
             }
-            Op::Trim => (AtaRequest::trim(1), trimmed(frame), None),
+            Op::Flush => AtaRequest::flush(self.flush == FlushMode::Ext),
+            Op::Trim => {
+                payload = trimmed(frame);
+                AtaRequest::trim(1)
+            }
         };
         message.carrying(path, &command, payload, ticket)
     }
+}
+
+/// The number of the flow that the frames of a path belong to. It comes of the address alone: drivers see it.
+const fn flow(addr: TargetAddr, path: u8) -> u32 {
+    let target = (addr.shelf() as u32) << 8 | addr.slot() as u32;
+    target.wrapping_mul(FLOW_FACTOR).wrapping_add(path as u32)
 }
 
 /// A frame that is to be sent, in no list, and the way that it takes.
@@ -406,25 +419,9 @@ impl Message {
     }
 }
 
-/// A part of a read or write: its command, and the data that a write carries.
-#[inline(always)]
-fn transfer(frame: &Frame, io: &mut Io, lba48: bool) -> (AtaRequest, Payload, Option<Ticket>) {
-    let count = u8::try_from(frame.sectors).unwrap_or(u8::MAX);
-    if io.op == Op::Read {
-        let command = AtaRequest::read(frame.lba, count, lba48);
-        return (command, Payload::None, None);
-    }
-    let payload = Payload::Io {
-        token: io.token,
-        offset: frame.offset * 512,
-        len: frame.sectors * 512,
-    };
-    let ticket = Ticket {
-        slot: frame.io,
-        generation: io.pin(),
-    };
-    let command = AtaRequest::write(frame.lba, count, lba48);
-    (command, payload, Some(ticket))
+/// The Sector Count of a read or write.
+fn sector_count(frame: &Frame) -> u8 {
+    u8::try_from(frame.sectors).unwrap_or(u8::MAX)
 }
 
 const fn trimmed(frame: &Frame) -> Payload {

@@ -4,6 +4,7 @@
 mod common;
 mod discovery;
 mod faults;
+mod forger;
 mod hostile;
 mod hours;
 mod loss;

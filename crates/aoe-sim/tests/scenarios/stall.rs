@@ -355,3 +355,27 @@ fn a_slow_disk_is_waited_for_by_a_request_with_a_limit_of_its_own() {
         assert_eq!(wait(world, read, 10 * SEC).result, Ok(()));
     });
 }
+
+#[test]
+fn what_one_station_keeps_while_another_answers_overwrites_nothing_newer() {
+    let mut options = with(Profile::ggaoed());
+    // Two stations of one disk: as of an appliance with two heads.
+    options.servers.push(options.servers[0].clone());
+    scenario(options, |world| {
+        up(world);
+        assert_eq!(world.slot(ADDR).unwrap().target().paths().count(), 2);
+        good(world, Op::Write, 0, 16);
+        world.apply(&Fault::Hang(1, true));
+        // Some of them go to the one that hangs, are sent again, and are answered by the other.
+        for place in 0..8 {
+            good(world, Op::Write, place * 2, 2);
+        }
+        world.run_for(40 * SEC);
+        let newest = world.submit(ADDR, Op::Write, 0, 16, false);
+        world.run_for(30 * SEC);
+        world.apply(&Fault::Hang(1, false));
+        assert_eq!(wait(world, newest, 60 * SEC).result, Ok(()));
+        world.run_for(5 * SEC);
+        good(world, Op::Read, 0, 16);
+    });
+}

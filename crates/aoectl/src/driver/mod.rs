@@ -360,7 +360,8 @@ impl Driver {
                 false
             }
             Admission::Create(addr, quarantine) => {
-                let seed = aoe_os::random_seed().unwrap_or_else(|_| aoe_os::monotonic_nanos());
+                let seed =
+                    aoe_os::random_key().unwrap_or_else(|_| u128::from(aoe_os::monotonic_nanos()));
                 let mut target = Target::new(addr, seed, self.tunables, self.memory.info());
                 target.inherit(quarantine);
                 self.targets.insert(
