@@ -334,6 +334,8 @@ pub(crate) struct Listed {
     /// Empty while the interface is not there.
     pub(crate) mtu: String,
     pub(crate) mac: String,
+    /// What its frames leave by, in the module's words; empty where that is the interface itself.
+    pub(crate) ports: String,
 }
 
 /// The listed interfaces and what the module thinks of them.
@@ -346,12 +348,14 @@ pub(crate) fn listed_interfaces() -> Result<Vec<Listed>, Failure> {
 fn parse_interfaces(table: &str) -> Vec<Listed> {
     let rows = table.lines().filter(|line| !line.trim().is_empty()).skip(1);
     rows.filter_map(|line| {
+        let (line, ports) = line.split_once("  by ").unwrap_or((line, ""));
         let mut words = line.split_whitespace().map(str::to_owned);
         Some(Listed {
             name: words.next()?,
             state: words.next()?,
             mtu: words.next().unwrap_or_default(),
             mac: words.next().unwrap_or_default(),
+            ports: ports.trim().to_owned(),
         })
     })
     .collect()
@@ -380,6 +384,29 @@ mod tests {
             .map(|columns| columns[0].to_owned())
             .collect();
         assert_eq!(ours, table);
+    }
+
+    #[test]
+    fn the_table_of_interfaces_names_the_ports_below() {
+        let table = "\ninterface        state      MTU  address\n\
+            em0              up        1500  52:54:00:a0:e0:00\n\
+            lagg0            up        1500  52:54:00:a0:e0:01  by em1 (no link, keeps frames), vtnet0; in no order\n\
+            vlan88           down      by em2 (no link)\n\
+            em9              pending ";
+        let rows = parse_interfaces(table);
+        let row = |name: &str| rows.iter().find(|row| row.name == name).unwrap();
+        assert_eq!(rows.len(), 4);
+        assert_eq!(row("em0").ports, "");
+        assert_eq!(row("lagg0").mac, "52:54:00:a0:e0:01");
+        assert_eq!(
+            row("lagg0").ports,
+            "em1 (no link, keeps frames), vtnet0; in no order"
+        );
+        assert_eq!(
+            (row("vlan88").mtu.as_str(), row("vlan88").ports.as_str()),
+            ("", "em2 (no link)")
+        );
+        assert_eq!(row("em9").state, "pending");
     }
 
     #[test]

@@ -150,6 +150,7 @@ fn print_all(format: Format) -> Result<(), Failure> {
             state: if i.is_up { "up" } else { "down" }.to_owned(),
             mtu: i.mtu.to_string(),
             mac: i.mac.to_string(),
+            ports: String::new(),
         })
         .collect();
     print("system", &rows, format)
@@ -163,13 +164,14 @@ fn print(source: &str, rows: &[Listed], format: Format) -> Result<(), Failure> {
             print_json(out, pretty, json!({ "source": source, "interface": list }))
         }
         Format::Text => {
-            let mut table = Table::new(&["INTERFACE", "STATE", ">MTU", "ADDRESS"]);
+            let mut table = Table::new(&["INTERFACE", "STATE", ">MTU", "ADDRESS", "PORTS"]);
             for row in rows {
                 table.row(vec![
                     row.name.clone(),
                     row.state.clone(),
                     row.mtu.clone(),
                     row.mac.clone(),
+                    row.ports.clone(),
                 ]);
             }
             match rows {
@@ -186,6 +188,7 @@ fn as_json(row: &Listed) -> Value {
         "state": row.state,
         "mtu": row.mtu.parse::<u32>().ok(),
         "mac": row.mac,
+        "ports": row.ports,
     })
 }
 
