@@ -368,7 +368,7 @@ pub(crate) fn look_at_port(id: PortId) -> Option<PortSeen> {
     };
     // SAFETY: the number is in range, and C fills the whole structure, or says that there is nothing.
     let there = unsafe { raw::aoe_shim_port_look(u32::from(id.0), &raw mut seen) } != 0;
-    there.then(|| PortSeen {
+    there.then_some(PortSeen {
         state: match seen.ps_state {
             raw::AOE_PORT_UP => PortState::Up,
             raw::AOE_PORT_NO_LINK => PortState::NoLink,
