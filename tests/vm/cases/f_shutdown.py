@@ -143,6 +143,8 @@ def loader_disk(config, workdir, settings):
     with open(conf, "w", encoding="ascii") as f:
         for name, value in config.boot_env.items():
             f.write(f'{name}="{value}"\n')
+        # FAT has the folder's name in capitals, and the kernel would look for its modules there.
+        f.write('kernels_autodetect="NO"\n')
         f.write(settings)
     fat = f"{image}@@{fat_offset(image)}"
     # A folder that is there already stays as it is.
