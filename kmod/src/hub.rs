@@ -206,6 +206,13 @@ pub(crate) fn is_quarantined() -> bool {
     guard.initiator.is_quarantined(now)
 }
 
+/// Some of these will be too old in a while.
+pub(crate) fn is_quarantine_ageing() -> bool {
+    let mut guard = HUB.lock();
+    let now = guard.now();
+    guard.initiator.is_quarantine_ageing(now)
+}
+
 /// Sends a beacon everywhere.
 pub(crate) fn discover() {
     let mut guard = HUB.lock();

@@ -27,7 +27,8 @@ const LIST: usize = (netifs::NAME + 1) * aoe_core::limits::MAX_NETIFS;
 /// How long an unload waits for the targets to go. Nothing is open then, so it is a moment.
 const GONE_SECS: i32 = 60;
 
-/// How often an unload looks whether copies of writes are still on their way.
+/// How long an unload waits for copies of writes that may still be on their way, and how often it looks.
+const COPIES_MSECS: u32 = 30_000;
 const COPIES_STEP_MSECS: u32 = 50;
 /// How long targets may take that leave while an unload is given up.
 const LEAVE_SECS: i32 = 2;
@@ -200,32 +201,37 @@ pub(crate) fn unload() -> Result<(), Errno> {
     let mut room = [0; LIST];
     let mut list = Text::new(&mut room);
     close_gate(&mut list)?;
-    if let Err(errno) = take_down() {
+    if let Err(errno) = take_down().and_then(|()| wait_for_copies()) {
         reopen(core::str::from_utf8(list.as_bytes()).unwrap_or(""));
         return Err(errno);
     }
     boot::end(&mut CONFIG.lock());
-    wait_for_copies();
     hub::close();
     Ok(())
 }
 
 /// The module that is loaded next knows nothing of this one's writes. So the unload waits until no copy of them can be
-/// on its way any more: usually there is none, otherwise for `net.aoe.quarantine_secs`. A target that answers
-/// questions and no requests may keep some for longer, and for that one nobody can wait.
-fn wait_for_copies() {
-    let secs = HUB.lock().tunables.quarantine_secs;
-    let mut left = secs.saturating_add(1).saturating_mul(1000);
-    while hub::is_quarantined() {
+/// on its way any more: usually there is none, otherwise for `net.aoe.quarantine_secs`. Where that is very long, the module
+/// stays, and can be unloaded later. A target that answers questions and no requests may keep some for ever, and for
+/// that one nobody can wait.
+fn wait_for_copies() -> Result<(), Errno> {
+    let mut left = COPIES_MSECS;
+    while hub::is_quarantine_ageing() {
         if left == 0 {
             report::module(format_args!(
-                "a target may still keep writes that it has not answered; it should be stopped before it is used again"
+                "writes may still be on their way; still loaded, to be unloaded later"
             ));
-            break;
+            return Err(errno::EBUSY);
         }
         ffi::pause(COPIES_STEP_MSECS);
         left = left.saturating_sub(COPIES_STEP_MSECS);
     }
+    if hub::is_quarantined() {
+        report::module(format_args!(
+            "a target may still keep writes that it has not answered; it should be stopped before it is used again"
+        ));
+    }
+    Ok(())
 }
 
 /// Disks are not opened from here on, and nothing new is taken on. Writes down which interfaces are listed.

@@ -161,6 +161,13 @@ impl Initiator {
         self.quarantines.any(now, |_| true)
     }
 
+    /// Some of these will be too old in a while. Others do not age: a target that answers questions and no requests may
+    /// have them, or a port without link.
+    #[must_use]
+    pub fn is_quarantine_ageing(&self, now: Instant) -> bool {
+        self.quarantines.any(now, |one| one.expiry().is_some())
+    }
+
     /// A copy of a write that a target left behind may be in the queues of this interface
     /// ([`crate::Target::may_hold_writes`] speaks of targets that are there).
     #[must_use]

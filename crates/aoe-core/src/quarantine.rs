@@ -131,14 +131,17 @@ impl Quarantine {
 #[derive(Debug)]
 pub(crate) struct Quarantines {
     known: [Option<(TargetAddr, Quarantine)>; MAX_QUARANTINES],
-    /// What did not fit, or is of no one target: all share it.
+    /// What did not fit: all share it.
     others: Quarantine,
+    /// What was sent before this initiator was there, to whatever target. A successor will know of it, too.
+    before: Quarantine,
 }
 
 impl Quarantines {
     pub(crate) const NONE: Self = Self {
         known: [None; MAX_QUARANTINES],
         others: Quarantine::NONE,
+        before: Quarantine::NONE,
     };
 
     /// The target of this address is no more, and leaves this behind.
@@ -160,7 +163,7 @@ impl Quarantines {
 
     /// Copies to any address may be on their way, and were able to leave at `at`.
     pub(crate) fn note_all(&mut self, at: Instant, secs: u32) {
-        self.others.add(at, secs, 0, 0);
+        self.before.add(at, secs, 0, 0);
     }
 
     /// Forgets those that are too old.
@@ -170,14 +173,17 @@ impl Quarantines {
                 *one = None;
             }
         }
-        if self.others.is_over(now) {
-            self.others = Quarantine::NONE;
+        for one in [&mut self.others, &mut self.before] {
+            if one.is_over(now) {
+                *one = Quarantine::NONE;
+            }
         }
     }
 
     /// What a new target of this address must wait for.
     pub(crate) fn of(&self, addr: TargetAddr) -> Quarantine {
         let mut sum = self.others;
+        sum.merge(&self.before);
         let known = self.known.iter().flatten();
         for (_, own) in known.filter(|(of, _)| *of == addr) {
             sum.merge(own);
@@ -185,7 +191,7 @@ impl Quarantines {
         sum
     }
 
-    /// Some of these are not over.
+    /// Some that targets left behind are of this kind, and not over.
     pub(crate) fn any(&self, now: Instant, which: impl Fn(&Quarantine) -> bool) -> bool {
         let known = self.known.iter().flatten().map(|(_, one)| one);
         known
@@ -296,5 +302,7 @@ mod tests {
         assert_eq!(all.of(addr(7)).expiry(), Some(at(2015)));
         all.note_all(at(2001), SECS);
         assert_eq!(all.of(addr(8)).expiry(), Some(at(2016)));
+        // Nobody has to wait for what the next initiator knows anyway.
+        assert!(!all.any(at(2015), |_| true));
     }
 }
