@@ -164,15 +164,19 @@ fn print(source: &str, rows: &[Listed], format: Format) -> Result<(), Failure> {
             print_json(out, pretty, json!({ "source": source, "interface": list }))
         }
         Format::Text => {
-            let mut table = Table::new(&["INTERFACE", "STATE", ">MTU", "ADDRESS", "PORTS"]);
+            let mut columns = vec!["INTERFACE", "STATE", ">MTU", "ADDRESS"];
+            let with_ports = rows.iter().any(|row| !row.ports.is_empty());
+            columns.extend(with_ports.then_some("PORTS"));
+            let mut table = Table::new(&columns);
             for row in rows {
-                table.row(vec![
+                let mut cells = vec![
                     row.name.clone(),
                     row.state.clone(),
                     row.mtu.clone(),
                     row.mac.clone(),
-                    row.ports.clone(),
-                ]);
+                ];
+                cells.extend(with_ports.then(|| row.ports.clone()));
+                table.row(cells);
             }
             match rows {
                 [] => Ok(()),
