@@ -138,7 +138,8 @@ impl Target<'_> {
                 .paths
                 .indices()
                 .any(|other| other != path_index && self.paths.get(other).answers());
-        self.vigil.owing |= 1 << path_index;
+        let answered = self.paths.get(path_index).quiet_since;
+        self.vigil.note_owing(path_index, answered);
         let path = self.paths.at(path_index);
         let overdue = path.rto_after(0);
         path.timeouts = path.timeouts.saturating_add(1);

@@ -56,6 +56,9 @@ pub(super) struct Vigil {
     /// Paths, a bit each, on which requests were not answered in time, and none was since then, as far as that was
     /// looked at: while there are ghosts. Such a station may keep copies for as long as it answers questions only.
     pub(super) owing: u8,
+    /// Seconds of the clock when a request was last answered by one of these before that began: what had been sent until
+    /// then is not owed, for the station carried out requests after it.
+    owed_secs: u32,
 }
 
 impl Vigil {
@@ -66,6 +69,7 @@ impl Vigil {
         expiry: Instant::from_nanos(0),
         inherits: false,
         owing: 0,
+        owed_secs: 0,
     };
     /// Without ghosts: never.
     const OVER: Self = Self {
@@ -74,18 +78,38 @@ impl Vigil {
         expiry: NEVER,
         inherits: false,
         owing: 0,
+        owed_secs: 0,
     };
 
     /// The same for the ghosts, while nothing changed for what an earlier target left behind, and for what is owed.
     pub(super) fn restart(&mut self, vigil: Self) {
         let Self {
-            inherits, owing, ..
+            inherits,
+            owing,
+            owed_secs,
+            ..
         } = *self;
         *self = Self {
             inherits,
             owing,
+            owed_secs,
             ..vigil
         };
+    }
+
+    /// A request was not answered in time by this path, by which one was answered last at that time.
+    pub(super) fn note_owing(&mut self, path: u8, answered: Instant) {
+        let secs = u32::try_from(answered.as_nanos() / SEC).unwrap_or(u32::MAX);
+        if self.owing == 0 {
+            self.owed_secs = secs;
+        } else if self.owing & 1 << path == 0 {
+            self.owed_secs = self.owed_secs.min(secs);
+        }
+        self.owing |= 1 << path;
+    }
+
+    fn owed_since(&self) -> Instant {
+        Instant::from_nanos(u64::from(self.owed_secs) * SEC)
     }
 
     fn ends(&self, now: Instant, index: u8, path: &Path) -> bool {
@@ -290,6 +314,7 @@ impl Target<'_> {
         let wait = u64::from(self.tunables.quarantine_secs) * SEC;
         let mut paths = self.paths.numbered();
         owing != 0
+            && ghost.last_sent >= self.vigil.owed_since()
             && paths.any(|(index, path)| {
                 let heard = path.heard_at > ghost.last_sent && now < path.heard_at.after(wait);
                 owing & (1 << index) != 0 && heard
@@ -302,7 +327,7 @@ impl Target<'_> {
     pub(super) fn end_owing(&mut self, now: Instant, path_index: u8) {
         if self.vigil.owing & 1 << path_index != 0 {
             self.vigil.owing &= !(1 << path_index);
-            self.restart_quarantine(now, path_index, Instant::default());
+            self.restart_quarantine(now, path_index, self.vigil.owed_since());
         }
     }
 
