@@ -78,7 +78,7 @@ pub struct Frame {
     pub(crate) lba: u64,
     /// Sequence number of the newest copy, in the order of sending of the whole target.
     pub(crate) seq: u64,
-    /// When the first copy was sent: of this frame, or of the one that it is a part of.
+    /// When the first copy was sent: of this frame, or of the one that it is a part of. Of a ghost, when the newest was.
     pub(crate) first_sent: Instant,
     /// When the newest copy was sent; of a ghost, when its copies were last able to leave this host.
     pub(crate) last_sent: Instant,
@@ -189,6 +189,15 @@ impl Frame {
     /// The bit of [`Frame::answered`] for a copy.
     const fn bit(copy: u16) -> u16 {
         1 << (copy as u32 % COPIES as u32)
+    }
+
+    /// When the newest copy was handed to its interface; `last_sent` of a ghost may be later.
+    pub(crate) fn handed_over(&self) -> Instant {
+        if self.state == FrameState::Ghost {
+            self.first_sent
+        } else {
+            self.last_sent
+        }
     }
 
     /// Every copy that was sent has been answered. Of more copies than can be told apart nobody knows.

@@ -149,7 +149,9 @@ impl Target<'_> {
     #[cold]
     fn quarantine(&mut self, index: u16) {
         self.info.counters.quarantined += 1;
-        self.frames.push_back(&mut self.ghosts, index).state = FrameState::Ghost;
+        let ghost = self.frames.push_back(&mut self.ghosts, index);
+        ghost.state = FrameState::Ghost;
+        ghost.first_sent = ghost.last_sent;
         self.vigil = self.vigil_for(index, self.vigil);
     }
 
@@ -314,7 +316,7 @@ impl Target<'_> {
         let wait = u64::from(self.tunables.quarantine_secs) * SEC;
         let mut paths = self.paths.numbered();
         owing != 0
-            && ghost.last_sent >= self.vigil.owed_since()
+            && ghost.handed_over() >= self.vigil.owed_since()
             && paths.any(|(index, path)| {
                 let heard = path.heard_at > ghost.last_sent && now < path.heard_at.after(wait);
                 owing & (1 << index) != 0 && heard
@@ -456,7 +458,7 @@ impl Target<'_> {
             let frame = self.frames.at(index);
             // Of one in flight the time that its answer takes is to be known.
             let rests = !matches!(frame.state, FrameState::Free | FrameState::InFlight);
-            if rests && frame.paths_used & bit != 0 && frame.last_sent >= since {
+            if rests && frame.paths_used & bit != 0 && frame.handed_over() >= since {
                 frame.last_sent = now;
             }
         }
@@ -496,7 +498,7 @@ impl Target<'_> {
         for index in self.frames.indices() {
             let frame = self.frames.at(index);
             let used = frame.state != FrameState::Free && frame.paths_used & bit != 0;
-            if used && frame.last_sent >= since {
+            if used && frame.handed_over() >= since {
                 frame.set_held(true);
             }
         }

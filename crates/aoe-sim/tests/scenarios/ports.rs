@@ -368,3 +368,34 @@ fn a_link_that_flaps_for_ever_keeps_nobody_waiting_for_ever() {
         });
     }
 }
+
+#[test]
+fn links_that_flap_by_turns_keep_nobody_waiting_for_ever() {
+    for sharing in [Sharing::Failover, Sharing::RoundRobin] {
+        let mut options = over_two(with(Profile::vblade()), sharing, Flush::AfterInit);
+        options.host.init_delay = MS;
+        scenario(options, |world| {
+            up(world);
+            fill_ring(world, 0, 0, EVER);
+            world.apply(&Fault::PortDown(0, 0));
+            world.run_for(40 * MS);
+            world.apply(&Fault::PortUp(0, 0));
+            let newest = world.submit(ADDR, Op::Write, 0, 16, false);
+            let begin = world.now();
+            for turn in 1.. {
+                if world.now() - begin > 60 * SEC || world.ended(newest).is_some() {
+                    break;
+                }
+                world.apply(&Fault::PortDown(0, turn % 2));
+                world.run_for(20 * MS);
+                world.apply(&Fault::PortUp(0, turn % 2));
+                world.run_for(SEC);
+            }
+            let ended = wait(world, newest, SEC);
+            assert_eq!(ended.result, Ok(()));
+            // Either port can have released its copies once after they were handed over.
+            let longest = (aoe_core::limits::QUARANTINE_SECS as u64 + 5) * SEC;
+            assert!(ended.at - begin < longest, "{} ns", ended.at - begin);
+        });
+    }
+}
