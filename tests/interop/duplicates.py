@@ -240,14 +240,20 @@ def sancheck_by_two_interfaces_on_one_hub(lab):
     assert kinds == [] and "cannot tell whether one disk" in unknown and "doubles" not in advice, (kinds, advice)
 
 
-@test
-def sancheck_one_disk_by_two_paths(lab):
-    """One file by two interfaces, also while it is written, is no duplicate; that it may be copies is said."""
+def by_two_paths(lab):
+    """One file by two interfaces."""
     lab.wire()
     lab.wire()
     disk = lab.disk(4 * MIB, fill=True)
     lab.vblade(disk, "t0")
     lab.vblade(disk, "t1")
+    return disk
+
+
+@test
+def sancheck_one_disk_by_two_paths(lab):
+    """One file by two interfaces, also while it is written, is no duplicate; that it may be copies is said."""
+    disk = by_two_paths(lab)
     clones_look_alike(lab, ["i0", "i1"], [disk])
     done = threading.Event()
 
@@ -275,11 +281,7 @@ def sancheck_one_disk_by_two_paths(lab):
 @test
 def sancheck_of_one_that_cannot_be_read(lab):
     """A path that the target is reserved against is not compared, and that is said."""
-    lab.wire()
-    lab.wire()
-    disk = lab.disk(4 * MIB, fill=True)
-    lab.vblade(disk, "t0")
-    lab.vblade(disk, "t1")
+    by_two_paths(lab)
     lab.aoectl("reserve", "set", "--yes", "-i", "i1", "7.0", "02:00:00:00:00:09")
     kinds, _, unknown, _ = check(lab, "i0", "i1")
     assert kinds == [] and f"cannot tell what is at {lab.mac('t', 't1')} on i1" in unknown, (kinds, unknown)
