@@ -154,16 +154,10 @@ aoe_port_walk(struct aoe_walk *aw, struct ifnet *ifp, bool blind, int depth)
 static int
 aoe_port_place(struct ifnet *ifp)
 {
-	int i, unused;
+	int place;
 
-	unused = -1;
-	for (i = 0; i < AOE_MAX_PORTS; i++) {
-		if (aoe_ports[i].ap_ifp == (uintptr_t)ifp)
-			return (i);
-		if (aoe_ports[i].ap_ifp == 0 && unused < 0)
-			unused = i;
-	}
-	return (unused);
+	place = aoe_shim_port_find(ifp);
+	return (place >= 0 ? place : aoe_shim_port_find(NULL));
 }
 
 static void

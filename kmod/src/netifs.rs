@@ -448,9 +448,7 @@ pub(crate) fn depart(ifp: &Ifnet) {
         detach(&mut netifs, id);
     }
     let Some(port) = ifp.port() else { return };
-    let mut port_only = PortSet::NONE;
-    port_only.add(port);
-    ffi::drop_ports(port_only);
+    ffi::drop_ports(PortSet::of(port));
     for id in ids() {
         let above = |netif: &Netif| netif.present && netif.below.all().has(port);
         if netifs.get(id).is_some_and(above) {

@@ -107,13 +107,14 @@ impl Below {
         if !lost.is_empty() {
             ffi::flush_ports(lost);
         }
-        let without_link = seen.ports().iter().any(|port| port.state != PortState::Up);
+        // All targets are asked only where that decides something, and not once a second while a cable is out.
+        let matters = !lost.is_empty() || !self.told.holding().is_empty();
         let update = self.told.update(&Look {
             now: ffi::now(),
             ready: stack.ready,
             sharing: stack.sharing,
             ports: seen.ports(),
-            may_hold: without_link && may_hold_writes(id),
+            may_hold: matters && may_hold_writes(id),
             in_init: seen.in_init,
         });
         self.direct = stack.direct;
@@ -131,15 +132,10 @@ impl Below {
     /// The targets were told (`telling` is false), or are about to be.
     pub(crate) fn settle(&self, id: NetifId, telling: bool) {
         // A NIC speaks for itself.
-        let ports = if self.direct {
-            PortSet::NONE
+        let (ports, with_link) = if self.direct {
+            (PortSet::NONE, PortSet::NONE)
         } else {
-            self.told.below()
-        };
-        let with_link = if self.direct {
-            PortSet::NONE
-        } else {
-            self.told.with_link()
+            (self.told.below(), self.told.with_link())
         };
         ffi::settle_netif(id, ports, with_link, self.told.is_in_order(), telling);
     }

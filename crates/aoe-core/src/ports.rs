@@ -33,6 +33,12 @@ impl PortSet {
     /// Ports that there may be, of all interfaces together.
     pub const BITS: usize = u32::BITS as usize;
 
+    /// This one.
+    #[must_use]
+    pub const fn of(id: PortId) -> Self {
+        Self(Self::bit(id))
+    }
+
     /// One more.
     pub const fn add(&mut self, id: PortId) {
         self.0 |= Self::bit(id);
@@ -68,12 +74,18 @@ impl PortSet {
     }
 
     const fn bit(id: PortId) -> u32 {
-        if id.0 < 32 { 1 << id.0 } else { 0 }
+        if (id.0 as u32) < u32::BITS {
+            1 << id.0
+        } else {
+            0
+        }
     }
 
     /// Each of them.
     pub fn iter(self) -> impl Iterator<Item = PortId> {
-        (0..32).map(PortId).filter(move |id| self.has(*id))
+        (0..u32::BITS as u8)
+            .map(PortId)
+            .filter(move |id| self.has(*id))
     }
 }
 

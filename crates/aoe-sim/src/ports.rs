@@ -81,9 +81,9 @@ impl Netif {
     }
 
     /// How the engine's owner says that its ports share its frames.
-    const fn told_sharing(&self) -> aoe_core::Sharing {
+    fn told_sharing(&self) -> aoe_core::Sharing {
         match self.sharing {
-            _ if self.ports.len() == 1 => aoe_core::Sharing::Failover,
+            _ if self.is_single() => aoe_core::Sharing::Failover,
             Sharing::Failover => aoe_core::Sharing::Failover,
             Sharing::Hash => aoe_core::Sharing::Hash,
             Sharing::RoundRobin | Sharing::Bridge => aoe_core::Sharing::Mixed,

@@ -6,7 +6,7 @@ use super::writes::Writes;
 use super::{FlushMode, State, Target};
 use crate::limits::{
     CONFLICT_RECHECK_NS, DEFAULT_PHYSICAL_SECTORS, IDENTIFY_TRIES, KEEPALIVE_TRIES, MAX_PROBE_NS,
-    MIN_PROBE_GAP_NS, MIN_RECHECK_NS, QUARREL_ROUNDS, QUESTION_ROUNDS,
+    MIN_PROBE_GAP_NS, MIN_RECHECK_NS, QUARREL_ROUNDS,
 };
 use crate::{Claim, DropReason, Event, Handled, Instant, NetifId};
 use aoe_wire::{ConfigReply, Identify, MacAddr, SECTOR_SIZE};
@@ -199,7 +199,7 @@ impl Target<'_> {
         path.note_heard(now);
         path.probe.settle();
         path.note_alive_until(sent_at);
-        if self.silent_rounds <= QUESTION_ROUNDS {
+        if !self.is_silent() {
             let path = self.paths.at(index);
             path.answered_seq = path.answered_seq.max(seq);
             self.detect_overtaken(now, index);

@@ -184,7 +184,7 @@ impl Target<'_> {
     /// A request was answered.
     #[inline(always)]
     pub(super) fn end_silence(&mut self, now: Instant) {
-        if self.silent_rounds > QUESTION_ROUNDS {
+        if self.is_silent() {
             self.end_stall(now);
         }
         self.silent_rounds = 0;

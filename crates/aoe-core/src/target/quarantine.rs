@@ -302,7 +302,7 @@ impl Target<'_> {
         }
         // While only questions are answered the target, or this station of it, may keep the copy for as long as that
         // lasts.
-        self.silent_rounds <= QUESTION_ROUNDS
+        !self.is_silent()
             && now >= self.expiry(ghost)
             && (self.vigil.owing == 0 || !self.is_owed(now, ghost))
     }
@@ -405,7 +405,7 @@ impl Target<'_> {
                 left.set_stalled();
             }
         }
-        if self.silent_rounds > QUESTION_ROUNDS || self.stall.dead {
+        if self.is_silent() || self.stall.dead {
             left.set_stalled();
         }
         left

@@ -306,7 +306,7 @@ impl Target<'_> {
     }
 
     /// Questions are answered, and no requests.
-    fn is_silent(&self) -> bool {
+    pub(super) const fn is_silent(&self) -> bool {
         self.silent_rounds > QUESTION_ROUNDS
     }
 
